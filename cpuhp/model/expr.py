@@ -1,0 +1,266 @@
+"""Expressions: a closed union of frozen nodes, and constructors that fold constants.
+
+Quantifiers range over one index sort. The order of CPU ids (`BEFORE`) occurs only in
+what is exact at a fixed CPU count: `first`, `last` and ascending loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from cpuhp.model.sorts import BOOL, CPU, NONE, IndexSort, RangeSort, Sort
+
+
+class Op(Enum):
+    NOT = "!"
+    AND = "&&"
+    OR = "||"
+    EQ = "=="
+    LT = "<"
+    LE = "<="
+    ADD = "+"
+    SUB = "-"
+    ITE = "?:"
+    BEFORE = "before"  # order of ids within an index sort
+
+
+class Quantifier(Enum):
+    FORALL = "all"
+    EXISTS = "exists"
+    COUNT = "count"  # value: the number of elements that satisfy the body
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    value: int
+    sort: Sort
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A variable bound by an action or a quantifier."""
+
+    name: str
+    sort: IndexSort
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The control CPU, the one element of sort cpu that has a name."""
+
+    @property
+    def sort(self) -> IndexSort:
+        return CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The value of a state variable, in the state before the action."""
+
+    variable: str
+    indices: tuple[Expr, ...]
+    sort: Sort
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    op: Op
+    args: tuple[Expr, ...]
+    sort: Sort
+
+
+@dataclass(frozen=True, slots=True)
+class Quantified:
+    kind: Quantifier
+    param: Param
+    body: Expr
+
+    @property
+    def sort(self) -> Sort:
+        return RangeSort(0, 1 << 30) if self.kind is Quantifier.COUNT else BOOL
+
+
+Expr = Const | Param | Boot | Read | Apply | Quantified
+
+TRUE = Const(1, BOOL)
+FALSE = Const(0, BOOL)
+
+
+def none_of(sort: IndexSort) -> Const:
+    return Const(NONE, replace(sort, nullable=True))
+
+
+def not_(a: Expr) -> Expr:
+    if isinstance(a, Const):
+        return FALSE if a.value else TRUE
+    if isinstance(a, Apply) and a.op is Op.NOT:
+        return a.args[0]
+    return Apply(Op.NOT, (a,), BOOL)
+
+
+def and_(*args: Expr) -> Expr:
+    return _junction(Op.AND, args, unit=TRUE, zero=FALSE)
+
+
+def or_(*args: Expr) -> Expr:
+    return _junction(Op.OR, args, unit=FALSE, zero=TRUE)
+
+
+def _junction(op: Op, args: Iterable[Expr], unit: Const, zero: Const) -> Expr:
+    flat: dict[Expr, None] = {}
+    for arg in args:
+        parts = arg.args if isinstance(arg, Apply) and arg.op is op else (arg,)
+        for part in parts:
+            if part == zero or not_(part) in flat:
+                return zero
+            if part != unit:
+                flat[part] = None
+    if not flat:
+        return unit
+    return next(iter(flat)) if len(flat) == 1 else Apply(op, tuple(flat), BOOL)
+
+
+def implies(a: Expr, b: Expr) -> Expr:
+    return or_(not_(a), b)
+
+
+def eq(a: Expr, b: Expr) -> Expr:
+    if a == b:
+        return TRUE
+    if isinstance(a, Const) and isinstance(b, Const):
+        return TRUE if a.value == b.value else FALSE
+    if isinstance(a, Const):
+        a, b = b, a
+    if b == TRUE:
+        return a
+    if b == FALSE:
+        return not_(a)
+    return Apply(Op.EQ, (a, b), BOOL)
+
+
+def compare(op: Op, a: Expr, b: Expr) -> Expr:
+    """`a < b` or `a <= b` of ordered values."""
+    if isinstance(a, Const) and isinstance(b, Const):
+        holds = a.value < b.value if op is Op.LT else a.value <= b.value
+        return TRUE if holds else FALSE
+    if a == b:
+        return FALSE if op is Op.LT else TRUE
+    return Apply(op, (a, b), BOOL)
+
+
+def before(a: Expr, b: Expr) -> Expr:
+    return FALSE if a == b else Apply(Op.BEFORE, (a, b), BOOL)
+
+
+def arithmetic(op: Op, a: Expr, b: Expr, sort: Sort) -> Expr:
+    """`a + b` or `a - b`, held within `sort` if that is a range."""
+    if isinstance(a, Const) and isinstance(b, Const):
+        value = a.value + b.value if op is Op.ADD else a.value - b.value
+        return Const(clamp(value, sort), sort)
+    return Apply(op, (a, b), sort)
+
+
+def clamp(value: int, sort: Sort) -> int:
+    if isinstance(sort, RangeSort):
+        return max(sort.low, min(sort.high, value))
+    return value
+
+
+def ite(cond: Expr, a: Expr, b: Expr) -> Expr:
+    if isinstance(cond, Const):
+        return a if cond.value else b
+    if a == b:
+        return a
+    if a == TRUE and b == FALSE:
+        return cond
+    if a == FALSE and b == TRUE:
+        return not_(cond)
+    return Apply(Op.ITE, (cond, a, b), a.sort)
+
+
+def quantified(kind: Quantifier, param: Param, body: Expr) -> Expr:
+    if kind is not Quantifier.COUNT and isinstance(body, Const):
+        return body
+    return Quantified(kind, param, body)
+
+
+def forall(param: Param, body: Expr) -> Expr:
+    return quantified(Quantifier.FORALL, param, body)
+
+
+def exists(param: Param, body: Expr) -> Expr:
+    return quantified(Quantifier.EXISTS, param, body)
+
+
+def apply(op: Op, args: tuple[Expr, ...], sort: Sort) -> Expr:
+    """The folding constructor that belongs to `op`."""
+    match op:
+        case Op.NOT:
+            return not_(args[0])
+        case Op.AND:
+            return and_(*args)
+        case Op.OR:
+            return or_(*args)
+        case Op.EQ:
+            return eq(args[0], args[1])
+        case Op.LT | Op.LE:
+            return compare(op, args[0], args[1])
+        case Op.ADD | Op.SUB:
+            return arithmetic(op, args[0], args[1], sort)
+        case Op.ITE:
+            return ite(args[0], args[1], args[2])
+        case Op.BEFORE:
+            return before(args[0], args[1])
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    match expr:
+        case Read(_, indices, _):
+            return indices
+        case Apply(_, args, _):
+            return args
+        case Quantified(_, _, body):
+            return (body,)
+        case _:
+            return ()
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    """The expression and all its parts, outermost first."""
+    stack = [expr]
+    while stack:
+        top = stack.pop()
+        yield top
+        stack.extend(reversed(children(top)))
+
+
+def reads(expr: Expr) -> frozenset[str]:
+    """Names of the state variables that the expression reads."""
+    return frozenset(e.variable for e in walk(expr) if isinstance(e, Read))
+
+
+def rebuild(expr: Expr, visit: Callable[[Expr], Expr | None]) -> Expr:
+    """Replace parts: where `visit` returns None, go on inside that part."""
+    replaced = visit(expr)
+    if replaced is not None:
+        return replaced
+    match expr:
+        case Read(variable, indices, sort):
+            return Read(variable, tuple(rebuild(i, visit) for i in indices), sort)
+        case Apply(op, args, sort):
+            return apply(op, tuple(rebuild(a, visit) for a in args), sort)
+        case Quantified(kind, param, body):
+            return quantified(kind, param, rebuild(body, visit))
+        case _:
+            return expr
+
+
+def substitute(expr: Expr, binding: Mapping[Param, Expr]) -> Expr:
+    """Replace free parameters. Bound names are unique, so nothing is captured."""
+    if not binding:
+        return expr
+    return rebuild(
+        expr, lambda e: binding.get(e, e) if isinstance(e, Param) else None
+    )
