@@ -1,0 +1,223 @@
+"""Initial states, enabled actions, and what an action does to a state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from cpuhp.model.expr import Expr, Param, clamp, reads
+from cpuhp.model.sorts import format_value
+from cpuhp.model.system import Action, Assign, Choice, Order, Role, Variable
+from cpuhp.model.verdict import State
+from cpuhp.semantics.evaluate import evaluate, holds
+from cpuhp.semantics.machine import Machine
+
+Values = tuple[int, ...]
+
+
+def initial_states(machine: Machine) -> Iterator[State]:
+    """The states that satisfy the initial values and the assumptions, in order.
+
+    A variable without an initial value takes every value of its sort; a location
+    without one starts where its process does.
+    """
+    free = [v for v in machine.system.variables if _is_free(v)]
+    blank = [0] * len(machine.cells)
+    yield from _fill(machine, blank, free, list(machine.system.assumptions))
+
+
+def is_initial(machine: Machine, state: State) -> bool:
+    """Is this one of the initial states?"""
+    if len(state) != len(machine.cells):
+        return False
+    for variable in machine.system.variables:
+        found = _cells(machine, variable, state)
+        if _is_free(variable):
+            if any(value not in machine.values(variable.sort) for value in found):
+                return False
+        elif found != _initial_cells(machine, variable, state):
+            return False
+    return all(holds(machine, a, state) for a in machine.system.assumptions)
+
+
+def enabled(machine: Machine, state: State) -> list[tuple[Action, Values]]:
+    """The actions that can be taken: as declared, then by the parameters' values."""
+    return [
+        (action, binding)
+        for action in machine.system.actions
+        for binding in bindings(machine, state, action)
+    ]
+
+
+def bindings(machine: Machine, state: State, action: Action) -> Iterator[Values]:
+    """The values of `action.params` with which the action is enabled."""
+    actors: list[dict[Param, int]] = [{}]
+    if action.actor:
+        actors = [{action.actor: actor} for actor in machine.actor_domain(action)]
+    for start in actors:
+        for chosen in _choose(machine, state, action.choices, start):
+            if holds(machine, action.guard, state, chosen):
+                yield tuple(chosen.values())
+
+
+def is_enabled(machine: Machine, state: State, action: Action, values: Values) -> bool:
+    """Can the action be taken with these values of its parameters?"""
+    return values in set(bindings(machine, state, action))
+
+
+def apply(machine: Machine, state: State, action: Action, values: Values) -> State:
+    """The state after the action. All values are read before any is assigned."""
+    binding = dict(zip(action.params, values))
+    after = list(state)
+    for effect in action.effects:
+        for cell, value in _assigned(machine, state, effect, binding):
+            after[cell] = value
+    return tuple(after)
+
+
+def is_quiescent(machine: Machine, state: State) -> bool:
+    """Nothing can move any more."""
+    return not any(
+        True
+        for action in machine.system.actions
+        for _ in bindings(machine, state, action)
+    )
+
+
+def is_stuck(machine: Machine, state: State) -> bool:
+    """A deadlock: no process that owes progress can move, and one ought to.
+
+    A process ought to move unless it is at a final or a resting location.
+    """
+    return not can_progress(machine, state) and not is_at_rest(machine, state)
+
+
+def can_progress(machine: Machine, state: State) -> bool:
+    """Can a process that owes progress (not an environment process) move?"""
+    return any(
+        True
+        for action in machine.system.actions
+        if not machine.system.process(action.process).environment
+        for _ in bindings(machine, state, action)
+    )
+
+
+def is_at_rest(machine: Machine, state: State) -> bool:
+    """Is every process that owes progress at a final or a resting location?"""
+    for process in machine.system.processes:
+        if process.environment:
+            continue
+        names = machine.system.variable(process.location)
+        quiet = process.final | process.resting
+        for instance in machine.instances(process):
+            cell = machine.cell(names.name, () if instance is None else (instance,))
+            assert cell is not None
+            if location_name(names, state[cell]) not in quiet:
+                return False
+    return True
+
+
+def location_name(variable: Variable, value: int) -> str:
+    """The program point that a value of a location variable stands for."""
+    return format_value(variable.sort, value)
+
+
+def _choose(
+    machine: Machine,
+    state: State,
+    choices: tuple[Choice, ...],
+    binding: dict[Param, int],
+) -> Iterator[dict[Param, int]]:
+    if not choices:
+        yield binding
+        return
+    choice, later = choices[0], choices[1:]
+    elements = machine.elements(choice.param.sort)
+    if choice.order is Order.LAST:
+        elements = elements[::-1]
+    for element in elements:
+        chosen = {**binding, choice.param: element}
+        if holds(machine, choice.among, state, chosen):
+            yield from _choose(machine, state, later, chosen)
+            if choice.order is not Order.ANY:
+                return
+
+
+def _assigned(
+    machine: Machine, state: State, effect: Assign, binding: dict[Param, int]
+) -> Iterator[tuple[int, int]]:
+    sort = machine.system.variable(effect.variable).sort
+    for values in product(*(machine.elements(p.sort) for p in effect.bound)):
+        local = {**binding, **dict(zip(effect.bound, values))}
+        where = tuple(evaluate(machine, i, state, local) for i in effect.indices)
+        cell = machine.cell(effect.variable, where)
+        if cell is not None:
+            yield cell, clamp(evaluate(machine, effect.value, state, local), sort)
+
+
+def _is_free(variable: Variable) -> bool:
+    return variable.initial is None and variable.role is not Role.LOCATION
+
+
+def _fill(
+    machine: Machine,
+    state: list[int],
+    free: list[Variable],
+    pending: list[Expr],
+) -> Iterator[State]:
+    # Test each assumption as soon as all that it reads is known: a topology of eight
+    # CPUs has too many values to try them all together.
+    if not free:
+        for variable in machine.system.variables:
+            if not _is_free(variable):
+                _set(machine, state, variable, _initial_cells(machine, variable, state))
+        full = tuple(state)
+        if all(holds(machine, a, full) for a in pending):
+            yield full
+        return
+    variable, later = free[0], free[1:]
+    settled = {v.name for v in machine.system.variables if _is_free(v)}
+    settled -= {v.name for v in later}
+    ready = [a for a in pending if reads(a) <= settled]
+    rest = [a for a in pending if a not in ready]
+    domain = machine.values(variable.sort)
+    for values in product(domain, repeat=machine.width(variable)):
+        _set(machine, state, variable, values)
+        if all(holds(machine, a, tuple(state)) for a in ready):
+            yield from _fill(machine, state, later, rest)
+
+
+def _set(
+    machine: Machine, state: list[int], variable: Variable, values: Values
+) -> None:
+    start = machine.offsets[variable.name]
+    state[start : start + len(values)] = values
+
+
+def _cells(machine: Machine, variable: Variable, state: State) -> Values:
+    start = machine.offsets[variable.name]
+    return state[start : start + machine.width(variable)]
+
+
+def _initial_cells(
+    machine: Machine, variable: Variable, state: State | list[int]
+) -> Values:
+    """The initial values; they may read free variables and ones declared before."""
+    width = machine.width(variable)
+    if variable.initial is None:
+        processes = machine.system.processes
+        owner = next(p for p in processes if p.location == variable.name)
+        return (machine.initial_location(owner),) * width
+    now = tuple(state)
+    return tuple(
+        clamp(
+            evaluate(
+                machine,
+                variable.initial,
+                now,
+                dict(zip(variable.index_params, indices)),
+            ),
+            variable.sort,
+        )
+        for indices in product(*map(machine.elements, variable.indices))
+    )
