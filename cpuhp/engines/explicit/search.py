@@ -1,0 +1,303 @@
+"""Exhaustive breadth-first search at a fixed number of CPUs."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cpuhp.engines.explicit.compile import Compiled, compile_machine
+from cpuhp.engines.explicit.liveness import check_liveness
+from cpuhp.engines.explicit.races import RaceFinder
+from cpuhp.engines.explicit.space import Key, PlainSpace, Space, Test, stuck_test
+from cpuhp.engines.explicit.symmetry import SymmetricSpace, is_symmetric
+from cpuhp.engines.explicit.trace import context_switches, shortest_trace
+from cpuhp.model.expr import not_
+from cpuhp.model.system import Expectation, Property, TransitionSystem
+from cpuhp.model.verdict import Result, Trace, Verdict
+from cpuhp.semantics import Machine, last_state
+
+ENGINE = "explicit"
+LIVENESS = (Expectation.LEADS_TO, Expectation.TERMINATES)
+Progress = Callable[[int, int], None]  # states reached, states still to look at
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to give up: states, seconds of wall clock, bytes of the whole process."""
+
+    max_states: int | None = None
+    seconds: float | None = None
+    memory: int | None = None
+
+
+@dataclass
+class Budget:
+    """Limits under way. `exceeded` gives the reason to stop, if there is one."""
+
+    limits: Limits
+    started: float = field(default_factory=time.monotonic)
+
+    def exceeded(self, states: int) -> str | None:
+        limits = self.limits
+        if limits.max_states is not None and states > limits.max_states:
+            return f"limit of {limits.max_states} states reached"
+        if limits.seconds is not None and self.elapsed > limits.seconds:
+            return f"limit of {limits.seconds:g} s reached"
+        if limits.memory is not None and memory_used() > limits.memory:
+            return f"limit of {limits.memory} bytes of memory reached"
+        return None
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+
+def memory_used() -> int:
+    """Bytes of memory that this process has had resident at most."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def check(
+    system: TransitionSystem,
+    prop: Property,
+    cpus: int,
+    boot: int = 0,
+    limits: Limits = Limits(),
+    *,
+    symmetry: bool = True,
+    progress: Progress | None = None,
+) -> Result:
+    """The answer to one property on a machine with exactly `cpus` CPUs."""
+    (result,) = check_many(
+        system, [prop], cpus, boot, limits, symmetry=symmetry, progress=progress
+    )
+    return result
+
+
+def check_many(
+    system: TransitionSystem,
+    props: Sequence[Property],
+    cpus: int,
+    boot: int = 0,
+    limits: Limits = Limits(),
+    *,
+    symmetry: bool = True,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """The answers to all properties, from one search where they can share it.
+
+    The verdicts cover exactly `cpus` CPUs and this control CPU. On a limit, what is
+    not decided yet is UNKNOWN with the reason. Liveness never uses symmetry.
+    """
+    budget = Budget(limits)
+    compiled = compile_machine(Machine(system, cpus, boot))
+    safety = [p for p in props if p.expectation not in LIVENESS]
+    answers: dict[int, Result] = {}
+    groups: list[tuple[list[Property], bool]] = []
+    if symmetry and is_symmetric(system):
+        mirrored = [p for p in safety if is_symmetric(system, [p])]
+        groups.append((mirrored, True))
+        mirrored_ids = {id(p) for p in mirrored}
+        safety = [p for p in safety if id(p) not in mirrored_ids]
+    groups.append((safety, False))
+    for group, folded in groups:
+        if group:
+            space = make_space(compiled, folded)
+            for prop, result in zip(
+                group, search(space, group, budget, progress).results()
+            ):
+                answers[id(prop)] = result
+    lively = [p for p in props if p.expectation in LIVENESS]
+    for prop, result in zip(
+        lively, check_liveness(compiled, lively, budget.exceeded, progress)
+    ):
+        answers[id(prop)] = result
+    return [answers[id(prop)] for prop in props]
+
+
+def make_space(compiled: Compiled, symmetry: bool) -> Space:
+    """The smallest graph that answers for all states."""
+    if not symmetry or compiled.machine.cpus < 3:
+        return PlainSpace(compiled)
+    return SymmetricSpace(compiled)
+
+
+@dataclass
+class _Claim:
+    """One property under way."""
+
+    prop: Property
+    early: Test | None  # true of a key that decides it, before its successors
+    goals: list[Key] = field(default_factory=list)
+    trace: Trace | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+    depth: int = -1
+
+
+@dataclass
+class Search:
+    """A search and its answers."""
+
+    space: Space
+    claims: list[_Claim]
+    budget: Budget
+    parents: dict[Key, Key | None] = field(default_factory=dict)
+    layers: list[list[Key]] = field(default_factory=list)
+    transitions: int = 0
+    stopped: str | None = None
+
+    def results(self) -> list[Result]:
+        """One result for each property, in order."""
+        return [self._result(claim) for claim in self.claims]
+
+    def _result(self, claim: _Claim) -> Result:
+        machine = self.space.compiled.machine
+        sometimes = claim.prop.expectation is Expectation.SOMETIMES
+        reason = claim.reason
+        if claim.trace is not None:
+            verdict = Verdict.WITNESSED if sometimes else Verdict.VIOLATED
+        elif self.stopped is not None:
+            verdict = Verdict.UNKNOWN
+            reason = f"{self.stopped} after {len(self.parents)} states"
+        else:
+            verdict = Verdict.UNREACHABLE if sometimes else Verdict.PROVED
+        stats = {"states": len(self.parents), "transitions": self.transitions}
+        stats["depth"] = len(self.layers) - 1
+        if claim.trace is not None:
+            stats["switches"] = context_switches(claim.trace)
+        return Result(
+            prop=claim.prop,
+            verdict=verdict,
+            cpus=machine.cpus,
+            trace=claim.trace,
+            reason=reason,
+            seconds=claim.seconds or self.budget.elapsed,
+            engine=ENGINE,
+            stats=stats,
+        )
+
+
+def search(
+    space: Space,
+    props: Sequence[Property],
+    budget: Budget,
+    progress: Progress | None = None,
+) -> Search:
+    """Explore until every property is decided or nothing new turns up."""
+    claims = [_Claim(p, _early_test(space, p)) for p in props]
+    found = Search(space, claims, budget)
+    stuck = stuck_test(space)
+    races = RaceFinder(space.compiled)
+    layer = space.initial()
+    found.parents.update((key, None) for key in layer)
+    while layer and found.stopped is None:
+        found.layers.append(layer)
+        _look_early(found, layer)
+        if props and all(claim.trace for claim in claims):
+            break
+        layer = _expand(found, layer, stuck, races, progress)
+        _conclude(found)
+        if props and all(claim.trace for claim in claims):
+            break
+    return found
+
+
+def _early_test(space: Space, prop: Property) -> Test | None:
+    if prop.expectation is Expectation.ALWAYS:
+        return space.test(not_(prop.formula))
+    if prop.expectation is Expectation.SOMETIMES:
+        return space.test(prop.formula)
+    return None
+
+
+def _look_early(found: Search, layer: list[Key]) -> None:
+    for claim in found.claims:
+        if claim.early is not None and claim.trace is None:
+            claim.goals = [key for key in layer if claim.early(key)]
+            claim.depth = len(found.layers)
+    _conclude(found)
+
+
+def _expand(
+    found: Search,
+    layer: list[Key],
+    stuck: Callable[[Key, bool], bool],
+    races: RaceFinder,
+    progress: Progress | None,
+) -> list[Key]:
+    """The next layer. Notes what is decided by what a state can do."""
+    space, parents, fresh = found.space, found.parents, list[Key]()
+    late = _late_tests(found, stuck, races)
+    successors = space.successors
+    for number, key in enumerate(layer):
+        ahead = successors(key)
+        found.transitions += len(ahead)
+        for after in ahead:
+            if after not in parents:
+                parents[after] = key
+                fresh.append(after)
+        for claim, decides in late:
+            if decides(key, bool(ahead)):
+                claim.goals.append(key)
+        if number & 1023 == 0 or len(parents) & 15 == 0:
+            found.stopped = found.budget.exceeded(len(parents))
+            if found.stopped is not None:
+                return []
+            if progress is not None and number & 1023 == 0:
+                progress(len(parents), len(layer) - number + len(fresh))
+    return fresh
+
+
+def _late_tests(
+    found: Search, stuck: Callable[[Key, bool], bool], races: RaceFinder
+) -> list[tuple[_Claim, Callable[[Key, bool], bool]]]:
+    tests: list[tuple[_Claim, Callable[[Key, bool], bool]]] = []
+    for claim in found.claims:
+        if claim.trace is not None:
+            continue
+        match claim.prop.expectation:
+            case Expectation.DEADLOCK_FREE:
+                tests.append((claim, stuck))
+            case Expectation.FINALLY:
+                tests.append((claim, _final_test(found.space, claim.prop)))
+            case Expectation.RACE_FREE if races.plain:
+                tests.append((claim, _race_test(found.space, races)))
+            case _:
+                pass
+    return tests
+
+
+def _final_test(space: Space, prop: Property) -> Callable[[Key, bool], bool]:
+    wrong = space.test(not_(prop.formula))
+    return lambda key, moves: not moves and bool(wrong(key))
+
+
+def _race_test(space: Space, races: RaceFinder) -> Callable[[Key, bool], bool]:
+    return lambda key, _: races.race(space.state(key)) is not None
+
+
+def _conclude(found: Search) -> None:
+    """Turn what the newest layer decided into traces."""
+    for claim in found.claims:
+        if claim.trace is None and claim.goals:
+            claim.trace = shortest_trace(
+                found.space,
+                found.layers,
+                found.parents,
+                claim.goals,
+                lambda: found.budget.exceeded(0) is None,
+            )
+            claim.reason = _why(found.space, claim)
+            claim.seconds = found.budget.elapsed
+
+
+def _why(space: Space, claim: _Claim) -> str | None:
+    assert claim.trace is not None
+    if claim.prop.expectation is Expectation.RACE_FREE:
+        return RaceFinder(space.compiled).race(last_state(claim.trace))
+    return None

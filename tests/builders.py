@@ -1,0 +1,538 @@
+"""Toy transition systems, written with few words, and a generator of random ones."""
+
+from itertools import count
+
+from cpuhp.model.expr import (
+    FALSE,
+    TRUE,
+    Apply,
+    Boot,
+    Const,
+    Op,
+    Param,
+    Quantified,
+    Quantifier,
+    Read,
+    and_,
+    arithmetic,
+    before,
+    compare,
+    eq,
+    exists,
+    forall,
+    implies,
+    ite,
+    none_of,
+    not_,
+    or_,
+)
+from cpuhp.model.sorts import BOOL, CPU, CPU_OR_NONE, EnumSort, IndexSort, RangeSort
+from cpuhp.model.system import (
+    Action,
+    Assign,
+    Choice,
+    Expectation,
+    Order,
+    Process,
+    Property,
+    Role,
+    Runs,
+    TransitionSystem,
+    Variable,
+)
+
+BOOT = Boot()
+ME = Param("me", CPU)
+NOBODY = none_of(CPU)
+
+
+def const(sort, value):
+    """A value, given as a number or as the name of an enum's value."""
+    if isinstance(value, str):
+        value = sort.values.index(value)
+    return Const(int(value), sort)
+
+
+def shared(name, sort=BOOL, initial=0, **more):
+    value = initial if not isinstance(initial, int | str) else const(sort, initial)
+    return Variable(name, sort, (), value, **more)
+
+
+def percpu(name, sort=BOOL, initial=0, **more):
+    """One cell per CPU. `initial` may be a function of the CPU."""
+    cpu = Param(f"cpu_of_{name}", CPU)
+    if callable(initial):
+        value = initial(cpu)
+    elif initial is None or not isinstance(initial, int | str):
+        value = initial
+    else:
+        value = const(sort, initial)
+    return Variable(name, sort, (CPU,), value, (cpu,), **more)
+
+
+def lock(name):
+    return Variable(name, CPU_OR_NONE, (), NOBODY, role=Role.LOCK)
+
+
+def rd(variable, *indices):
+    return Read(variable.name, indices, variable.sort)
+
+
+def put(variable, *rest, bound=()):
+    """`put(v, i, value)` assigns `value` to `v[i]`."""
+    *indices, value = rest
+    if isinstance(value, int | str):
+        value = const(variable.sort, value)
+    return Assign(variable.name, tuple(indices), value, bound)
+
+
+class Code:
+    """A process written as edges between named locations."""
+
+    def __init__(self, name, points, runs=Runs.ONCE, **more):
+        self.points = points.split()
+        self.sort = EnumSort(f"{name}_at", tuple(self.points))
+        each = runs is not Runs.ONCE
+        self.location = (percpu if each else shared)(
+            f"{name}.at", self.sort, self.points[0], role=Role.LOCATION, owner=name
+        )
+        self.process = Process(
+            name,
+            runs,
+            self.location.name,
+            self.points[0],
+            final=frozenset(more.pop("final", self.points[-1]).split()),
+            resting=frozenset(more.pop("resting", "").split()),
+            **more,
+        )
+        self.me = (ME,) if each else ()
+        self.actions = []
+
+    def at(self, point, *who):
+        return eq(rd(self.location, *(who or self.me)), const(self.sort, point))
+
+    def step(self, source, target, guard=TRUE, effects=(), choices=(), name=None):
+        self.actions.append(
+            Action(
+                name or f"{self.process.name}.{len(self.actions)}",
+                self.process.name,
+                source,
+                target,
+                actor=ME if self.me else None,
+                choices=tuple(choices),
+                guard=and_(self.at(source), guard),
+                effects=(*effects, put(self.location, *self.me, target)),
+            )
+        )
+        return self
+
+
+def build(name, codes, variables=(), assumptions=(), sizes=()):
+    return TransitionSystem(
+        name,
+        (*variables, *(code.location for code in codes)),
+        tuple(code.process for code in codes),
+        tuple(action for code in codes for action in code.actions),
+        tuple(assumptions),
+        tuple(sizes),
+    )
+
+
+def always(formula):
+    return Property("claim", Expectation.ALWAYS, formula)
+
+
+def sometimes(formula):
+    return Property("hope", Expectation.SOMETIMES, formula)
+
+
+def finally_(formula):
+    return Property("end", Expectation.FINALLY, formula)
+
+
+def leads_to(trigger, goal):
+    return Property("progress", Expectation.LEADS_TO, trigger, goal)
+
+
+DEADLOCK_FREE = Property("no_deadlock", Expectation.DEADLOCK_FREE)
+TERMINATES = Property("ends", Expectation.TERMINATES)
+RACE_FREE = Property("no_race", Expectation.RACE_FREE)
+
+
+# --- systems with known answers
+
+
+def lost_update(atomic=False, runs=Runs.EVERY_CPU):
+    """Each CPU counts itself down, in two steps: returns (system, `it went wrong`)."""
+    number = RangeSort(0, 9)
+    everyone = Quantified(Quantifier.COUNT, Param("c0", CPU), TRUE)
+    n = shared("n", number, everyone, plain=not atomic)
+    t = percpu("t", number)
+    code = Code("down", "load store done", runs)
+    one = Const(1, number)
+    if atomic:
+        less = arithmetic(Op.SUB, rd(n), one, number)
+        code.step("load", "done", effects=[put(n, less)])
+    else:
+        less = arithmetic(Op.SUB, rd(t, ME), one, number)
+        code.step("load", "store", effects=[put(t, ME, rd(n))])
+        code.step("store", "done", effects=[put(n, less)])
+    c = Param("c1", CPU)
+    done = forall(c, code.at("done", c))
+    return build("lost_update", [code], [n, t]), and_(
+        done, not_(eq(rd(n), Const(0, number)))
+    )
+
+
+def critical_section(locked=True):
+    """Every CPU enters once: returns (system, `no two are inside`)."""
+    mutex, data = lock("mutex"), shared("data", RangeSort(0, 3), plain=True)
+    code = Code("user", "out inside leave done", Runs.EVERY_CPU)
+    free = eq(rd(mutex), NOBODY) if locked else TRUE
+    code.step("out", "inside", free, [put(mutex, ME)])
+    code.step("inside", "leave", effects=[put(data, 1)])
+    code.step("leave", "done", effects=[put(mutex, NOBODY)])
+    a, b = Param("a", CPU), Param("b", CPU)
+
+    def within(c):
+        return or_(code.at("inside", c), code.at("leave", c))
+
+    alone = forall(a, forall(b, implies(and_(within(a), within(b)), eq(a, b))))
+    return build("critical_section", [code], [mutex, data]), alone
+
+
+def opposite_locks():
+    """Two tasks take two locks in opposite order."""
+    left, right = shared("left"), shared("right")
+    codes = []
+    for name, one, two in (("p", left, right), ("q", right, left)):
+        code = Code(name, "start half both done")
+        code.step("start", "half", not_(rd(one)), [put(one, 1)])
+        code.step("half", "both", not_(rd(two)), [put(two, 1)])
+        code.step("both", "done", effects=[put(one, 0), put(two, 0)])
+        codes.append(code)
+    return build("opposite_locks", codes, [left, right])
+
+
+def spinner(fair=True):
+    """A task spins until a flag is set, by a task or by mere environment."""
+    flag = shared("flag")
+    waits = Code("waits", "spin done")
+    waits.step("spin", "done", rd(flag)).step("spin", "spin", not_(rd(flag)))
+    sets = Code("sets", "idle done", environment=not fair)
+    sets.step("idle", "done", effects=[put(flag, 1)])
+    return build("spinner", [waits, sets], [flag]), leads_to(waits.at("spin"), rd(flag))
+
+
+def election(order=Order.ANY):
+    """Control picks an online CPU, then each AP goes: tests choice and pointers."""
+    online = percpu("online", BOOL, 1)
+    chosen = shared("chosen", CPU_OR_NONE, NOBODY)
+    c = Param("pick", CPU)
+    control = Code("control", "start picked done")
+    control.step(
+        "start",
+        "picked",
+        effects=[put(chosen, c)],
+        choices=[Choice(c, and_(rd(online, c), not_(eq(c, BOOT))), order)],
+    )
+    control.step("picked", "done", not_(rd(online, rd(chosen))))
+    ap = Code("ap", "up down", Runs.EVERY_AP)
+    ap.step("up", "down", effects=[put(online, ME, 0)])
+    return build("election", [control, ap], [online, chosen])
+
+
+def buddies():
+    """Each AP remembers another AP: per-CPU pointers under symmetry."""
+    buddy = percpu("buddy", CPU_OR_NONE, NOBODY)
+    tag = percpu("tag", RangeSort(0, 2))
+    c = Param("pick", CPU)
+    ap = Code("ap", "start has done", Runs.EVERY_AP)
+    ap.step(
+        "start",
+        "has",
+        effects=[put(buddy, ME, c)],
+        choices=[Choice(c, and_(not_(eq(c, ME)), not_(eq(c, BOOT))))],
+    )
+    one = arithmetic(Op.ADD, rd(tag, rd(buddy, ME)), Const(1, tag.sort), tag.sort)
+    ap.step("has", "done", effects=[put(tag, rd(buddy, ME), one)])
+    return build("buddies", [ap], [buddy, tag])
+
+
+def parallel_shutdown(callbacks=3, stale=False):
+    """Three-phase shutdown: returns (system, properties).
+
+    Every AP runs `callbacks` local callbacks; before the last ones it hands over the
+    event context, under a mutex, to any CPU that has not done so yet (with `stale`: to
+    any that is still marked online, the seeded bug). When all are parked, stop_machine
+    turns interrupts off on all; then they die one by one, in any order.
+    """
+    mutex, context = lock("mutex"), shared("context", CPU, None)
+    online = percpu("online", BOOL, 1)
+    before_it = callbacks // 2
+    first = [f"cb{i}" for i in range(before_it)]
+    last = [f"cb{i}" for i in range(before_it, callbacks)]
+    points = [*first, "lock", "migrate", *last, "parked", "irqoff", "dying", "dead"]
+    ap = Code("ap", " ".join(points), Runs.EVERY_AP)
+    control = Code("control", "park stop kill done")
+    for source, target in zip(points, points[1:]):
+        if source.startswith("cb"):
+            ap.step(source, target)
+    ap.step("lock", "migrate", eq(rd(mutex), NOBODY), [put(mutex, ME)])
+    c, other = Param("target", CPU), Param("other", CPU)
+    mine = eq(rd(context), ME)
+    past = points[points.index("migrate") :]
+
+    def fit(x):
+        if stale:
+            return and_(rd(online, x), not_(eq(x, ME)))
+        busy = [ap.at(point, x) for point in past]
+        return and_(not_(eq(x, ME)), or_(eq(x, BOOT), not_(or_(*busy))))
+
+    after = points[points.index("migrate") + 1]
+    drop = put(mutex, NOBODY)
+    ap.step("migrate", after, not_(mine), [drop])
+    ap.step("migrate", after, mine, [put(context, c), drop], [Choice(c, fit(c))])
+    ap.step("irqoff", "dying", control.at("kill"), [put(online, ME, 0)])
+    ap.step("dying", "dead")
+    control.step(
+        "park",
+        "stop",
+        forall(other, or_(eq(other, BOOT), ap.at("parked", other))),
+    )
+    control.step(
+        "stop",
+        "kill",
+        effects=[
+            Assign(
+                ap.location.name,
+                (other,),
+                ite(eq(other, BOOT), rd(ap.location, other), const(ap.sort, "irqoff")),
+                (other,),
+            )
+        ],
+    )
+    control.step(
+        "kill", "done", forall(other, or_(eq(other, BOOT), ap.at("dead", other)))
+    )
+    kept = always(not_(ap.at("dead", rd(context))))
+    away = sometimes(not_(eq(rd(context), BOOT)))
+    system = build("parallel_shutdown", [control, ap], [mutex, context, online])
+    return system, [kept, away, DEADLOCK_FREE]
+
+
+def topology():
+    """Free initial values: each CPU is a leader or follows one that leads itself."""
+    leader = percpu("leader", CPU, None, constant=True)
+    seen = shared("seen", CPU_OR_NONE, NOBODY)
+    c, d = Param("c", CPU), Param("d", CPU)
+    code = Code("look", "start done")
+    code.step("start", "done", effects=[put(seen, rd(leader, d))], choices=[Choice(d)])
+    rooted = forall(c, eq(rd(leader, rd(leader, c)), rd(leader, c)))
+    return build("topology", [code], [leader, seen], [rooted])
+
+
+# --- random systems
+
+FLAG, MODE = BOOL, EnumSort("mode", ("red", "green", "blue"))
+NUMBER, IRQ = RangeSort(-1, 2), IndexSort("irq")
+IRQS = 2
+
+
+def random_systems(ordered=False, per_cpu_pointers=True):
+    """A hypothesis strategy of small systems that use every construct.
+
+    All of them are finite. `ordered` admits `before`, FIRST and LAST on CPUs, which
+    break symmetry.
+    """
+    from hypothesis import strategies as st
+
+    return st.composite(_random_system)(ordered, per_cpu_pointers)
+
+
+def random_formulas(system, ordered=False):
+    """A hypothesis strategy of closed formulas over the system's variables."""
+    from hypothesis import strategies as st
+
+    @st.composite
+    def formula(draw):
+        return _Draw(draw, system.variables, ordered).boolean((), 3)
+
+    return formula()
+
+
+def _random_system(draw, ordered, per_cpu_pointers):
+    from hypothesis import strategies as st
+
+    variables = [
+        shared("flag", FLAG, draw(st.integers(0, 1)), plain=True),
+        shared("mode", MODE, draw(st.integers(0, 2))),
+        shared("level", NUMBER, draw(st.integers(-1, 2))),
+        shared("owner", CPU_OR_NONE, draw(st.sampled_from([NOBODY, BOOT]))),
+        lock("lock"),
+        percpu("mask", FLAG, lambda c: draw(st.sampled_from([TRUE, eq(c, BOOT)]))),
+        percpu("depth", NUMBER, draw(st.integers(0, 1)), plain=True),
+        Variable("route", CPU_OR_NONE, (IRQ,), NOBODY, (Param("i0", IRQ),)),
+        Variable("pending", FLAG, (CPU, IRQ), FALSE, (ME, Param("i1", IRQ))),
+    ]
+    if per_cpu_pointers:
+        variables.append(percpu("friend", CPU_OR_NONE, NOBODY))
+    kept = draw(st.sets(st.sampled_from([v.name for v in variables]), min_size=2))
+    variables = [v for v in variables if v.name in kept]
+    if draw(st.integers(0, 3)) == 0:
+        variables.append(percpu("given", FLAG, None, constant=True))
+    kinds = draw(st.lists(st.sampled_from(list(Runs)), min_size=1, max_size=2))
+    codes = []
+    for number, runs in enumerate(kinds):
+        codes.append(
+            Code(
+                f"p{number}",
+                "start middle end",
+                runs,
+                environment=draw(st.integers(0, 3)) == 0,
+                resting=draw(st.sampled_from(["", "middle"])),
+            )
+        )
+    known = [*variables, *(code.location for code in codes)]
+    for code in codes:
+        for _ in range(draw(st.integers(1, 3))):
+            _random_step(_Draw(draw, known, ordered), code, variables)
+    assumptions = []
+    if draw(st.integers(0, 4)) == 0:
+        assumptions = [_Draw(draw, known, ordered).boolean((), 2)]
+    return build("random", codes, variables, assumptions, [("irq", IRQS)])
+
+
+def _random_step(made, code, variables):
+    params, choices = list(code.me), []
+    for _ in range(made.number(0, 2) if made.number(0, 1) else 0):
+        sort = made.pick([CPU, CPU, IRQ])
+        param = made.fresh(sort)
+        order = made.pick(list(Order))
+        if sort == CPU and not made.ordered:
+            order = Order.ANY
+        among = made.boolean((*params, param), made.number(0, 2))
+        choices.append(Choice(param, among, order))
+        params.append(param)
+    guard = made.boolean(params, made.number(0, 3)) if made.number(0, 2) else TRUE
+    effects = []
+    for _ in range(made.number(0, 3)):
+        variable = made.pick([v for v in variables if not v.constant])
+        bound = tuple(made.fresh(s) for s in variable.indices)
+        if variable.indices and made.number(0, 3) == 0:
+            value = made.value(variable.sort, (*params, *bound), 2)
+            effects.append(Assign(variable.name, bound, value, bound))
+        else:
+            where = tuple(made.value(s, params, 1) for s in variable.indices)
+            value = made.value(variable.sort, params, 2)
+            effects.append(Assign(variable.name, where, value))
+    source = made.pick(code.points[:2])
+    target = made.pick(code.points[code.points.index(source) :])
+    code.step(source, target, guard, effects, choices)
+
+
+class _Draw:
+    """Draws expressions over some variables."""
+
+    _serial = count()
+
+    def __init__(self, draw, variables, ordered):
+        self.draw, self.variables, self.ordered = draw, variables, ordered
+        self.names = count()
+        self.prefix = next(self._serial)
+
+    def pick(self, options):
+        from hypothesis import strategies as st
+
+        return self.draw(st.sampled_from(options))
+
+    def number(self, low, high):
+        from hypothesis import strategies as st
+
+        return self.draw(st.integers(low, high))
+
+    def fresh(self, sort):
+        return Param(f"x{self.prefix}_{next(self.names)}", IndexSort(sort.name))
+
+    def value(self, sort, params, depth):
+        if sort == BOOL:
+            return self.boolean(params, depth)
+        leaves = self.leaves(sort, params)
+        if depth == 0 or self.number(0, 1):
+            return self.read_or_leaf(sort, params, depth, leaves)
+        if isinstance(sort, RangeSort) and self.number(0, 1):
+            op = self.pick([Op.ADD, Op.SUB])
+            a, b = (self.value(sort, params, depth - 1) for _ in range(2))
+            return arithmetic(op, a, b, sort)
+        test = self.boolean(params, depth - 1)
+        yes, no = (self.value(sort, params, depth - 1) for _ in range(2))
+        return ite(test, yes, no)
+
+    def leaves(self, sort, params):
+        if isinstance(sort, IndexSort):
+            found = [p for p in params if p.sort.name == sort.name]
+            if sort.name == "cpu":
+                found += [BOOT]
+            if sort.name == "irq":
+                found += [Const(i, sort) for i in range(IRQS)]
+            return found + ([none_of(sort)] if sort.nullable else [])
+        if isinstance(sort, RangeSort):
+            return [Const(v, sort) for v in range(sort.low, sort.high + 1)]
+        return [Const(v, sort) for v in range(len(sort.values))]
+
+    def read_or_leaf(self, sort, params, depth, leaves):
+        readable = [v for v in self.variables if _same(v.sort, sort)]
+        if not readable or depth == 0 and self.number(0, 1) or self.number(0, 2) == 0:
+            return self.pick(leaves)
+        return self.read(self.pick(readable), params, depth)
+
+    def read(self, variable, params, depth):
+        where = []
+        for sort in variable.indices:
+            near = self.leaves(sort, params)
+            deep = depth > 0 and self.number(0, 3) == 0
+            if deep:
+                sort = IndexSort(sort.name, nullable=True)
+                where.append(self.value(sort, params, depth - 1))
+            else:
+                where.append(self.pick(near))
+        return rd(variable, *where)
+
+    def boolean(self, params, depth):
+        params = tuple(params)
+        kind = self.number(0, 9 if depth else 3)
+        if kind <= 1:
+            flags = [v for v in self.variables if v.sort == BOOL]
+            if flags:
+                return self.read(self.pick(flags), params, min(depth, 1))
+        if kind <= 3:
+            return self.comparison(params, max(depth - 1, 0))
+        if kind == 4:
+            return not_(self.boolean(params, depth - 1))
+        if kind <= 6:
+            parts = [self.boolean(params, depth - 1) for _ in range(2)]
+            return self.pick([and_, or_])(*parts)
+        param = self.fresh(self.pick([CPU, IRQ]))
+        body = self.boolean((*params, param), depth - 1)
+        if kind == 9:
+            total = Quantified(Quantifier.COUNT, param, body)
+            return compare(self.pick([Op.LT, Op.LE]), total, Const(1, NUMBER))
+        return self.pick([forall, exists])(param, body)
+
+    def comparison(self, params, depth):
+        cpus = [p for p in params if p.sort.name == "cpu"]
+        if self.ordered and cpus and self.number(0, 2) == 0:
+            return before(self.pick(cpus), self.value(CPU, params, depth))
+        sort = self.pick([v.sort for v in self.variables])
+        if sort == BOOL:
+            sort = CPU_OR_NONE
+        a, b = (self.value(sort, params, depth) for _ in range(2))
+        if isinstance(sort, RangeSort):
+            return Apply(self.pick([Op.LT, Op.LE, Op.EQ]), (a, b), BOOL)
+        return Apply(Op.EQ, (a, b), BOOL)
+
+
+def _same(have, want):
+    if isinstance(have, IndexSort) and isinstance(want, IndexSort):
+        return have.name == want.name and (want.nullable or not have.nullable)
+    return have == want

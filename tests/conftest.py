@@ -1,0 +1,1 @@
+"""Being here, it lets tests import `builders`."""

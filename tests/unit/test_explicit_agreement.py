@@ -1,0 +1,193 @@
+"""The compiled engine, with and without symmetry, means what the semantics means."""
+
+from itertools import islice
+
+import pytest
+from builders import (
+    DEADLOCK_FREE,
+    RACE_FREE,
+    TERMINATES,
+    always,
+    buddies,
+    critical_section,
+    election,
+    finally_,
+    leads_to,
+    lost_update,
+    parallel_shutdown,
+    random_formulas,
+    random_systems,
+    sometimes,
+    topology,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cpuhp.engines.explicit import Limits, check_many
+from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.search import Budget, make_space, search
+from cpuhp.engines.explicit.space import PlainSpace
+from cpuhp.engines.explicit.symmetry import Permuter, SymmetricSpace, count_orbits
+from cpuhp.model.system import Order
+from cpuhp.model.verdict import Verdict
+from cpuhp.semantics import (
+    Machine,
+    apply,
+    enabled,
+    evaluate,
+    initial_states,
+    is_fair,
+    last_state,
+    replay,
+)
+
+quick = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+machines = st.tuples(st.integers(1, 3), st.integers(0, 2)).filter(lambda m: m[1] < m[0])
+
+
+def some_states(machine, most=40):
+    """Breadth first, by the interpreter."""
+    found = dict.fromkeys(islice(initial_states(machine), 5))
+    for state in (queue := list(found)):
+        for action, binding in enabled(machine, state):
+            after = apply(machine, state, action, binding)
+            if after not in found and len(found) < most:
+                found[after] = None
+                queue.append(after)
+    return queue
+
+
+@quick
+@given(st.data(), random_systems(ordered=True), machines)
+def test_compiled_actions_do_what_the_interpreter_does(data, system, at):
+    machine = Machine(system, *at)
+    compiled = compile_machine(machine)
+    for state in some_states(machine):
+        expected = [
+            (
+                system.actions.index(action),
+                binding,
+                apply(machine, state, action, binding),
+            )
+            for action, binding in enabled(machine, state)
+        ]
+        moves = compiled.moves(state)
+        assert sorted(moves) == sorted(expected)
+        assert all(type(v) is int for move in moves for v in move[2])
+
+
+@quick
+@given(st.data(), random_systems(ordered=True), machines)
+def test_compiled_formulas_have_the_interpreters_value(data, system, at):
+    machine = Machine(system, *at)
+    formula = data.draw(random_formulas(system, ordered=True))
+    predicate = compile_machine(machine).predicate(formula)
+    for state in some_states(machine):
+        assert bool(predicate(state)) == bool(evaluate(machine, formula, state))
+
+
+def reached(space):
+    return search(space, [], Budget(Limits())).parents
+
+
+def plain_and_symmetric(system, cpus, boot):
+    compiled = compile_machine(Machine(system, cpus, boot))
+    return PlainSpace(compiled), SymmetricSpace(compiled)
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        lost_update()[0],
+        critical_section()[0],
+        election(),
+        buddies(),
+        topology(),
+        parallel_shutdown(2)[0],
+    ],
+    ids=lambda system: system.name,
+)
+@pytest.mark.parametrize(("cpus", "boot"), [(2, 0), (3, 1), (4, 0), (4, 3)])
+def test_orbits_add_up_to_all_states(system, cpus, boot):
+    plain, folded = plain_and_symmetric(system, cpus, boot)
+    orbits = reached(folded)
+    assert count_orbits(orbits, folded, folded.permuter) == len(reached(plain))
+
+
+@quick
+@given(random_systems(), machines)
+def test_orbits_of_random_systems_add_up(system, at):
+    plain, folded = plain_and_symmetric(system, *at)
+    states = search(plain, [], Budget(Limits(max_states=2000)))
+    if states.stopped is None:
+        orbits = reached(folded)
+        assert count_orbits(orbits, folded, folded.permuter) == len(states.parents)
+
+
+@quick
+@given(random_systems(), st.integers(0, 2))
+def test_the_space_in_use_stands_for_all_states(system, boot):
+    compiled = compile_machine(Machine(system, 3, boot))
+    states = search(PlainSpace(compiled), [], Budget(Limits(max_states=2000)))
+    if states.stopped is None:
+        space = make_space(compiled, symmetry=True)
+        keys = reached(space)
+        permuter = Permuter(compiled.machine)
+        total = set()
+        for key in keys:
+            total |= permuter.orbit(space.state(key))
+        assert total == set(states.parents)
+
+
+@quick
+@given(st.data(), random_systems(), st.integers(0, 2))
+def test_symmetry_changes_no_verdict_and_no_length(data, system, boot):
+    formula = data.draw(random_formulas(system))
+    claims = [
+        always(formula),
+        sometimes(formula),
+        finally_(formula),
+        DEADLOCK_FREE,
+        RACE_FREE,
+    ]
+    limits = Limits(max_states=1500)
+    with_it = check_many(system, claims, 3, boot, limits, symmetry=True)
+    without = check_many(system, claims, 3, boot, limits, symmetry=False)
+    for a, b in zip(with_it, without):
+        if b.verdict is Verdict.UNKNOWN:
+            continue
+        assert a.verdict is b.verdict
+        if a.trace:
+            replay(Machine(system, 3, boot), a.trace)
+            assert len(a.trace.steps) == len(b.trace.steps)
+            assert a.stats["switches"] == b.stats["switches"]
+
+
+@quick
+@given(st.data(), random_systems(), machines)
+def test_liveness_counterexamples_are_fair(data, system, at):
+    trigger, goal = (data.draw(random_formulas(system)) for _ in range(2))
+    claims = [TERMINATES, leads_to(trigger, goal)]
+    machine = Machine(system, *at)
+    ends, progress = check_many(system, claims, *at, Limits(max_states=1500))
+    for result in (ends, progress):
+        if result.trace is not None:
+            replay(machine, result.trace)
+            assert is_fair(machine, result.trace)
+    if progress.trace is not None:
+        assert not evaluate(machine, goal, last_state(progress.trace))
+    if ends.trace is not None:
+        assert ends.trace.loop is not None
+
+
+@pytest.mark.parametrize("order", [Order.FIRST, Order.LAST])
+def test_the_order_of_cpus_turns_symmetry_off(order):
+    from cpuhp.engines.explicit.symmetry import is_symmetric
+
+    assert is_symmetric(election(Order.ANY))
+    assert not is_symmetric(election(order))
