@@ -21,13 +21,21 @@ class Symbol(Enum):
     OTHER = "other"
 
 
+NEAR = range(-3, 4)  # the differences of a counter that a clause can name
+FAR = 99  # any other difference
+
 Value = int | Symbol  # Symbol where the variable's sort is cpu, else the plain value
 Argument = int | Symbol  # Symbol (BOOT, I, J) for a cpu index, number for another sort
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """`variable[arguments]` has one of `values`."""
+    """`variable[arguments]` has one of `values`.
+
+    A counter has no plain values, as it grows with the machine: its value here is its
+    difference to the number of CPUs (control CPU included) with the bit that its sort
+    names, one of `NEAR` or else `FAR`.
+    """
 
     variable: str
     arguments: tuple[Argument, ...]

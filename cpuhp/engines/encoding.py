@@ -1,0 +1,871 @@
+"""States, expressions and actions as quantifier-free formulas over a pool of CPU seats.
+
+Two uses share one encoder.
+
+*Closed*: the seats are all CPUs of one machine; everything is exact.
+
+*Open*: the seats hold some CPUs of a machine of any size, the control CPU in seat 0.
+NOTE(pool-soundness): whatever a real step of a real machine is, some choice of the
+seats and of the free variables makes it a model of the formula. Every rule below keeps
+that; where it cannot be exact it adds freedom:
+
+* a pointer is NONE, a seat, or `OTHER`, a CPU without a seat; what is read through
+  `OTHER` is any value; what is written through it changes no seat;
+* a quantifier is what the seats say and a free bit for the CPUs without a seat.
+  `needs` names the bits that may be fixed if seats are *reserved* for them: the CPU
+  that decides the quantifier, if there is one, then has a seat;
+* there are CPUs without a seat only if all seats are taken (`outside`);
+* the order of CPU ids is free;
+* a counter is held as its difference to the number of CPUs with the bit that it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import z3
+
+from cpuhp.engines.formulas import (
+    Bit,
+    Values,
+    as_z3,
+    collect,
+    conj,
+    constant,
+    disj,
+    negate,
+    same,
+    select,
+    within,
+)
+from cpuhp.model.expr import (
+    Apply,
+    Boot,
+    Const,
+    Expr,
+    Op,
+    Param,
+    Quantified,
+    Quantifier,
+    Read,
+    children,
+    clamp,
+)
+from cpuhp.model.invariant import FAR, NEAR, Clause, Literal, Symbol
+from cpuhp.model.sorts import (
+    NONE,
+    BoolSort,
+    CounterSort,
+    IndexSort,
+    Sort,
+    values_of,
+)
+from cpuhp.model.system import (
+    Action,
+    Assign,
+    Choice,
+    Order,
+    Role,
+    TransitionSystem,
+    Variable,
+    location_sort,
+)
+from cpuhp.semantics import default_value
+
+OTHER = 1 << 20  # a pointer to a CPU without a seat
+MANY = 1 << 21  # at least as many CPUs as are counted without a seat
+_OUTSIDE_COUNTED = 4  # CPUs without a seat are counted up to this number
+
+Env = Mapping[Param, int]
+Frame = str
+
+
+@dataclass(frozen=True)
+class Need:
+    """With `seats` more seats reserved, `literal` may be assumed."""
+
+    seats: int
+    literal: Bit
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An action with values for all its parameters."""
+
+    action: Action
+    env: tuple[tuple[Param, int], ...]
+
+    @property
+    def binding(self) -> dict[Param, int]:
+        """The parameters' values by parameter."""
+        return dict(self.env)
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """A number of CPUs: `values`, or that added to the number with bit `mask`."""
+
+    mask: str | None
+    values: Values
+
+
+class Encoder:
+    """Makes formulas. A frame is the name of one symbolic state.
+
+    `axioms` grows while formulas are made; a solver needs all of them.
+    """
+
+    def __init__(
+        self, system: TransitionSystem, seats: int, *, boot: int = 0, closed: bool
+    ):
+        self.system = system
+        self.seats = range(seats)
+        self.boot = boot
+        self.closed = closed
+        self.axioms: list[z3.BoolRef] = []
+        self.sizes = {"cpu": seats, **dict(system.sizes)}
+        self.outside: Bit = False if closed else z3.Bool("outside")
+        self.exists: list[Bit] = [
+            closed or seat == boot or z3.Bool(f"exists{seat}") for seat in self.seats
+        ]
+        self._cells: dict[tuple[Frame, str, tuple[int, ...]], Values] = {}
+        self._cache: dict[tuple[object, ...], object] = {}
+        self._free: dict[int, tuple[Param, ...]] = {}
+        self._holes: dict[tuple[object, ...], Bit] = {}
+        self._kept: list[Expr] = []
+        self._fresh = 0
+        for seat in self.seats[2:]:
+            self._axiom(disj((negate(self.exists[seat]), self.exists[seat - 1])))
+        for seat in self.seats:
+            self._axiom(disj((negate(self.outside), self.exists[seat])))
+
+    # Variables
+
+    def elements(self, sort: IndexSort) -> range:
+        """The seats, or the elements of another index sort."""
+        return range(self.sizes[sort.name])
+
+    def domain(self, sort: Sort) -> list[int]:
+        """The values that a cell of this sort can hold here."""
+        if not self.closed:
+            if isinstance(sort, CounterSort):
+                return [*NEAR, FAR]
+            if isinstance(sort, IndexSort) and sort.name == "cpu":
+                return [*values_of(sort, self.sizes), OTHER]
+        return list(values_of(sort, self.sizes))
+
+    def cell(self, frame: Frame, variable: str, where: tuple[int, ...]) -> Values:
+        """The value of one cell in one state."""
+        key = (frame, variable, where)
+        found = self._cells.get(key)
+        if found is None:
+            name = "_".join((variable, *map(str, where)))
+            sort = self.system.variable(variable).sort
+            found = self._cells[key] = self._variable(f"{frame}{name}", sort)
+        return found
+
+    def cells(self, variable: Variable) -> Iterator[tuple[int, ...]]:
+        """The indices of all cells of a variable."""
+        return product(*map(self.elements, variable.indices))
+
+    def _variable(self, name: str, sort: Sort) -> Values:
+        if isinstance(sort, BoolSort):
+            bit = z3.Bool(name)
+            return {1: bit, 0: negate(bit)}
+        pointer = isinstance(sort, IndexSort) and sort.name == "cpu"
+        found = self._numbered(name, self.domain(sort))
+        for value, bit in found.items() if pointer else ():
+            if value != NONE:
+                there = self.outside if value == OTHER else self.exists[value]
+                self._axiom(disj((negate(bit), there)))
+        return found
+
+    def _numbered(self, name: str, domain: list[int]) -> Values:
+        if len(domain) == 1:
+            return constant(domain[0])
+        width = (len(domain) - 1).bit_length()
+        vector = z3.BitVec(name, width)
+        if len(domain) < 1 << width:
+            self._axiom(z3.ULE(vector, len(domain) - 1))
+        return {value: vector == number for number, value in enumerate(domain)}
+
+    def _axiom(self, bit: Bit) -> None:
+        if bit is not True:
+            self.axioms.append(as_z3(bit))
+
+    def _name(self, hint: str) -> str:
+        self._fresh += 1
+        return f"{hint}!{self._fresh}"
+
+    def anything(self, sort: Sort) -> Values:
+        """A value about which nothing is known."""
+        return self._variable(self._name("any"), sort)
+
+    def anyhow(self) -> Bit:
+        """A truth about which nothing is known."""
+        return z3.Bool(self._name("free"))
+
+    # Expressions
+
+    def _key(self, kind: str, expr: Expr, env: Env, frame: Frame) -> tuple[object, ...]:
+        free = self._free.get(id(expr))
+        if free is None:
+            free = self._find_free(expr)
+        return (kind, id(expr), frame, *[env[p] for p in free])
+
+    def _find_free(self, expr: Expr) -> tuple[Param, ...]:
+        self._kept.append(expr)  # so that its id stays its own
+        found: dict[Param, None] = {}
+        if isinstance(expr, Param):
+            found[expr] = None
+        for child in children(expr):
+            found.update(dict.fromkeys(self._find_free(child)))
+        if isinstance(expr, Quantified):
+            found.pop(expr.param, None)
+        self._free[id(expr)] = tuple(found)
+        return tuple(found)
+
+    def truth(self, expr: Expr, env: Env, frame: Frame) -> Bit:
+        """The formula that holds where `expr` does."""
+        if isinstance(expr, Const):
+            return expr.value != 0
+        key = self._key("truth", expr, env, frame)
+        if key not in self._cache:
+            self._cache[key] = self._truth(expr, env, frame)
+        return self._cache[key]  # type: ignore[return-value]
+
+    def _truth(self, expr: Expr, env: Env, frame: Frame) -> Bit:
+        if isinstance(expr, Read):
+            return within(self._read(expr, env, frame), (1,))
+        if isinstance(expr, Quantified):
+            return self._quantified(expr, env, frame)
+        if not isinstance(expr, Apply):
+            return negate(within(self.value(expr, env, frame), (0,)))
+        args = expr.args
+        match expr.op:
+            case Op.NOT:
+                return negate(self.truth(args[0], env, frame))
+            case Op.AND:
+                return conj(self.truth(a, env, frame) for a in args)
+            case Op.OR:
+                return disj(self.truth(a, env, frame) for a in args)
+            case Op.ITE:
+                return disj(
+                    conj((choice, self.truth(arg, env, frame)))
+                    for choice, arg in self._branches(args, env, frame)
+                )
+            case Op.EQ if _is_bool(args[0]) and _is_bool(args[1]):
+                return same(*(self.truth(a, env, frame) for a in args))
+            case Op.BEFORE if not self.closed:
+                return self.anyhow()
+        if not self.closed and (_counts(args[0]) or _counts(args[1])):
+            return self._compare_tallies(expr, env, frame)
+        left, right = (self.value(a, env, frame) for a in args)
+        return self._compare(expr.op, left, right)
+
+    def _branches(
+        self, args: tuple[Expr, ...], env: Env, frame: Frame
+    ) -> tuple[tuple[Bit, Expr], tuple[Bit, Expr]]:
+        condition = self.truth(args[0], env, frame)
+        return (condition, args[1]), (negate(condition), args[2])
+
+    def _compare(self, op: Op, left: Values, right: Values) -> Bit:
+        if op is Op.EQ:
+            return disj(
+                conj((left[v], right[v], v != OTHER or self.anyhow()))
+                for v in left
+                if v in right
+            )
+        return disj(
+            conj((a, b))
+            for (x, a), (y, b) in product(left.items(), right.items())
+            if (x <= y if op is Op.LE else x < y)
+        )
+
+    def value(self, expr: Expr, env: Env, frame: Frame) -> Values:
+        """The values of `expr` and when it has them."""
+        match expr:
+            case Const(value, _):
+                return constant(value)
+            case Param():
+                return constant(env[expr])
+            case Boot():
+                return constant(self.boot)
+        key = self._key("value", expr, env, frame)
+        if key not in self._cache:
+            self._cache[key] = self._value(expr, env, frame)
+        return self._cache[key]  # type: ignore[return-value]
+
+    def _value(self, expr: Expr, env: Env, frame: Frame) -> Values:
+        if _is_bool(expr):
+            bit = self.truth(expr, env, frame)
+            return collect(((1, bit), (0, negate(bit))))
+        if isinstance(expr, Read):
+            return self._read(expr, env, frame)
+        if isinstance(expr, Quantified):
+            return self._count(expr, env, frame)
+        assert isinstance(expr, Apply)
+        if expr.op is Op.ITE:
+            condition = self.truth(expr.args[0], env, frame)
+            yes, no = (self.value(a, env, frame) for a in expr.args[1:])
+            return select(condition, yes, no)
+        if not self.closed and any(_counts(arg) for arg in expr.args):
+            return self.anything(expr.sort)
+        sign = 1 if expr.op is Op.ADD else -1
+        left, right = (self.value(a, env, frame) for a in expr.args)
+        return collect(
+            (clamp(x + sign * y, expr.sort), conj((a, b)))
+            for (x, a), (y, b) in product(left.items(), right.items())
+        )
+
+    def _read(self, expr: Read, env: Env, frame: Frame) -> Values:
+        sorts = self.system.variable(expr.variable).indices
+        wheres = [self.value(index, env, frame).items() for index in expr.indices]
+        if all(len(where) == 1 for where in wheres):
+            fixed = tuple(value for where in wheres for value, _ in where)
+            if OTHER not in fixed and NONE not in fixed:
+                return self.cell(frame, expr.variable, fixed)
+        found: list[tuple[int, Bit]] = []
+        for combination in product(*wheres):
+            index = tuple(value for value, _ in combination)
+            condition = conj(bit for _, bit in combination)
+            for value, bit in self._at(expr, index, sorts, frame).items():
+                found.append((value, conj((condition, bit))))
+        return collect(found)
+
+    def _at(
+        self,
+        expr: Read,
+        index: tuple[int, ...],
+        sorts: tuple[IndexSort, ...],
+        frame: Frame,
+    ) -> Values:
+        if NONE in index:
+            if isinstance(expr.sort, CounterSort) and not self.closed:
+                return self.anything(expr.sort)
+            return constant(default_value(expr.sort))
+        if OTHER in index:
+            return self.anything(expr.sort)
+        return self.cell(frame, expr.variable, index)
+
+    # Quantifiers
+
+    def _instances(self, expr: Quantified, env: Env, frame: Frame) -> Iterator[Bit]:
+        """The body for each element; false for empty seats."""
+        cpu = expr.param.sort.name == "cpu"
+        for element in self.elements(expr.param.sort):
+            body = self.truth(expr.body, {**env, expr.param: element}, frame)
+            yield conj((self.exists[element], body)) if cpu else body
+
+    def _quantified(self, expr: Quantified, env: Env, frame: Frame) -> Bit:
+        if expr.kind is Quantifier.COUNT:
+            return negate(within(self._count(expr, env, frame), (0,)))
+        cpu = expr.param.sort.name == "cpu"
+        hole: Bit = self.anyhow() if cpu and not self.closed else False
+        if hole is not False:
+            self._axiom(disj((negate(hole), self.outside)))
+        self._holes[self._key("truth", expr, env, frame)] = negate(hole)
+        if expr.kind is Quantifier.EXISTS:
+            return disj((*self._instances(expr, env, frame), hole))
+        bits = [negate(hole)]
+        for element in self.elements(expr.param.sort):
+            body = self.truth(expr.body, {**env, expr.param: element}, frame)
+            absent = negate(self.exists[element]) if cpu else False
+            bits.append(disj((absent, body)))
+        return conj(bits)
+
+    def _count(self, expr: Quantified, env: Env, frame: Frame) -> Values:
+        key = self._key("count", expr, env, frame)
+        if key not in self._cache:
+            total = constant(0)
+            for bit in self._instances(expr, env, frame):
+                total = _add(total, collect(((1, bit), (0, negate(bit)))))
+            if expr.param.sort.name == "cpu" and not self.closed:
+                total = self._add_outside(key, total)
+            self._cache[key] = total
+        return self._cache[key]  # type: ignore[return-value]
+
+    def _add_outside(self, key: tuple[object, ...], total: Values) -> Values:
+        name = self._name("outside_count")
+        beyond = self._numbered(name, list(range(_OUTSIDE_COUNTED + 1)))
+        self._axiom(disj((beyond[0], self.outside)))
+        for wanted in range(len(self.seats)):
+            enough = within(total, range(wanted, len(self.seats) + 1))
+            self._holes[(*key, wanted)] = disj((beyond[0], enough))
+        exact = {v: bit for v, bit in beyond.items() if v < _OUTSIDE_COUNTED}
+        joined = _add(total, exact)
+        return {**joined, MANY: beyond[_OUTSIDE_COUNTED]}
+
+    def _tally(self, expr: Expr, env: Env, frame: Frame) -> _Tally:
+        """A number of CPUs, where possible relative to the mask it counts."""
+        unknown = _Tally(None, constant(FAR))
+        match expr:
+            case Read(_, _, CounterSort(mask)):
+                return _Tally(mask, self.value(expr, env, frame))
+            case Quantified(Quantifier.COUNT, param, Read(mask, (index,), _)) if (
+                index == param
+            ):
+                return _Tally(mask, constant(0))
+            case Quantified(Quantifier.COUNT, _, _):
+                return _Tally(None, self._count(expr, env, frame))
+            case Apply(Op.ADD | Op.SUB as op, (a, b), _):
+                left, right = (self._tally(x, env, frame) for x in (a, b))
+                if op is Op.ADD and left.mask is None:
+                    left, right = right, left
+                if right.mask is not None:
+                    return unknown
+                sign = 1 if op is Op.ADD else -1
+                return _Tally(left.mask, _shift(left.values, right.values, sign))
+            case Apply(Op.ITE, (_, a, b), _):
+                left, right = (self._tally(x, env, frame) for x in (a, b))
+                if left.mask != right.mask:
+                    return unknown
+                condition = self.truth(expr.args[0], env, frame)
+                return _Tally(left.mask, select(condition, left.values, right.values))
+            case _:
+                return _Tally(None, self.value(expr, env, frame))
+
+    def _absolute(self, tally: _Tally, frame: Frame) -> Values:
+        if tally.mask is None:
+            return tally.values
+        return _shift(self._population(tally.mask, frame), tally.values, 1)
+
+    def _population(self, mask: str, frame: Frame) -> Values:
+        """How many CPUs have the bit."""
+        return self._count(self._population_expr(mask), {}, frame)
+
+    def _population_expr(self, mask: str) -> Quantified:
+        found = self._cache.get(("population", mask))
+        if found is None:
+            variable = self.system.variable(mask)
+            param = Param("counted", variable.indices[0])
+            read = Read(mask, (param,), variable.sort)
+            found = Quantified(Quantifier.COUNT, param, read)
+            self._cache["population", mask] = found
+        return found  # type: ignore[return-value]
+
+    def _compare_tallies(self, expr: Apply, env: Env, frame: Frame) -> Bit:
+        left, right = (self._tally(a, env, frame) for a in expr.args)
+        if left.mask != right.mask:
+            a, b = self._absolute(left, frame), self._absolute(right, frame)
+        else:
+            a, b = left.values, right.values
+        hole = self.anyhow()
+        return disj(
+            conj((p, q, hole if verdict is None else verdict))
+            for (x, p), (y, q) in product(a.items(), b.items())
+            for verdict in (_order(expr.op, x, y),)
+        )
+
+    # What a formula would like to have seats for
+
+    def needs(
+        self, expr: Expr, env: Env, frame: Frame, polarity: int = 0
+    ) -> Iterator[Need]:
+        """What `expr` can be freed of if seats are reserved.
+
+        `polarity`: 1 where only the truth of the formula matters, -1 where only its
+        falsehood does, 0 where both may.
+        """
+        if self.closed:
+            return
+        match expr:
+            case Quantified(kind, _, _):
+                helped = {Quantifier.EXISTS: 1, Quantifier.FORALL: -1}.get(kind, 0)
+                if kind is not Quantifier.COUNT and polarity in (0, helped):
+                    self.truth(expr, env, frame)
+                    hole = self._holes[self._key("truth", expr, env, frame)]
+                    if not isinstance(hole, bool):
+                        yield Need(1, hole)
+            case Read(_, indices, _):
+                for index in indices:
+                    yield from self.needs(index, env, frame)
+                    there = self.value(index, env, frame).get(OTHER, False)
+                    if there is not False:
+                        yield Need(1, negate(there))
+            case Apply(Op.NOT, (body,), _):
+                yield from self.needs(body, env, frame, -polarity)
+            case Apply(Op.AND | Op.OR, args, _):
+                for arg in args:
+                    yield from self.needs(arg, env, frame, polarity)
+            case Apply(op, args, _):
+                for arg in args:
+                    yield from self.needs(arg, env, frame)
+                if op in (Op.EQ, Op.LT, Op.LE) and any(map(_counts, args)):
+                    yield from self._count_needs(args, env, frame)
+            case _:
+                return
+
+    def _count_needs(
+        self, args: tuple[Expr, ...], env: Env, frame: Frame
+    ) -> Iterator[Need]:
+        tallies = [self._tally(arg, env, frame) for arg in args]
+        if tallies[0].mask == tallies[1].mask is not None:
+            return
+        fixed = [t.values for t, arg in zip(tallies, args) if not _counts(arg)]
+        limit = max((v for vs in fixed for v in vs if v not in (FAR, MANY)), default=0)
+        wanted = min(max(limit, 0) + 1, len(self.seats) - 1)
+        for tally, arg in zip(tallies, args):
+            counted = self._population_expr(tally.mask) if tally.mask else arg
+            if isinstance(counted, Quantified):
+                yield self.count_need(counted, env, frame, wanted)
+
+    def count_need(
+        self, counted: Quantified, env: Env, frame: Frame, wanted: int
+    ) -> Need:
+        """The need of a count that matters only up to `wanted`."""
+        self._count(counted, env, frame)
+        key = self._key("count", counted, env, frame)
+        return Need(wanted, self._holes.get((*key, wanted), True))
+
+    # Actions
+
+    def enabled(self, taken: Taken, frame: Frame) -> Bit:
+        """The action can be taken with these parameters."""
+        env = taken.binding
+        bits = [
+            self.exists[value] for param, value in taken.env if param.sort.name == "cpu"
+        ]
+        for choice in taken.action.choices:
+            bits.append(self.truth(choice.among, env, frame))
+            if self.closed and choice.order is not Order.ANY:
+                bits += self._not_passed_over(choice, env, frame)
+        return conj((*bits, self.truth(taken.action.guard, env, frame)))
+
+    def _not_passed_over(self, choice: Choice, env: Env, frame: Frame) -> Iterator[Bit]:
+        chosen, elements = env[choice.param], self.elements(choice.param.sort)
+        first = choice.order is Order.FIRST
+        for element in elements[:chosen] if first else elements[chosen + 1 :]:
+            local = {**env, choice.param: element}
+            yield negate(self.truth(choice.among, local, frame))
+
+    def guard_needs(self, taken: Taken, frame: Frame) -> list[Need]:
+        """The needs of the guard and of the choices' conditions."""
+        env = taken.binding
+        conditions = [choice.among for choice in taken.action.choices]
+        return [
+            need
+            for condition in (taken.action.guard, *conditions)
+            for need in self.needs(condition, env, frame, 1)
+        ]
+
+    def effect_needs(
+        self, taken: Taken, frame: Frame, seats: tuple[int, ...]
+    ) -> Iterator[Need]:
+        """The needs of what is assigned, to these seats if to all CPUs."""
+        for effect in taken.action.effects:
+            place = Read(effect.variable, effect.indices, effect.value.sort)
+            for chosen in product(seats, repeat=len(effect.bound)):
+                env = {**taken.binding, **dict(zip(effect.bound, chosen))}
+                yield from self.needs(effect.value, env, frame)
+                yield from self.needs(place, env, frame)
+
+    def post(
+        self, taken: Taken, frame: Frame, variable: str, where: tuple[int, ...]
+    ) -> Values:
+        """The value of a cell after the action, in terms of the state before it."""
+        key = ("post", taken.action.name, tuple(v for _, v in taken.env), frame)
+        key = (*key, variable, where)  # type: ignore[assignment]
+        if key not in self._cache:
+            sort = self.system.variable(variable).sort
+            if isinstance(sort, CounterSort) and not self.closed:
+                made = self._post_counter(taken, frame, variable, where, sort.mask)
+            else:
+                made = self.cell(frame, variable, where)
+                for effect in taken.action.effects:
+                    if effect.variable == variable:
+                        made = self._assigned(effect, taken, frame, where, sort, made)
+            self._cache[key] = made
+        return self._cache[key]  # type: ignore[return-value]
+
+    def _assigned(
+        self,
+        effect: Assign,
+        taken: Taken,
+        frame: Frame,
+        where: tuple[int, ...],
+        sort: Sort,
+        before: Values,
+    ) -> Values:
+        for env in self._hits(effect, taken, where):
+            hit = self._hit(effect, env, frame, where)
+            if hit is False:
+                continue
+            if env is None:
+                before = select(hit, self.anything(sort), before)
+                continue
+            value = self.value(effect.value, env, frame)
+            clamped = collect((clamp(v, sort), bit) for v, bit in value.items())
+            before = select(hit, clamped, before)
+        return before
+
+    def _hits(
+        self, effect: Assign, taken: Taken, where: tuple[int, ...]
+    ) -> list[dict[Param, int] | None]:
+        """Values of the bound parameters that may assign this cell.
+
+        None stands for "some CPUs without a seat may, too".
+        """
+        env = taken.binding
+        loose: list[Param] = []
+        for param in effect.bound:
+            if param in effect.indices:
+                env[param] = where[effect.indices.index(param)]
+            else:
+                loose.append(param)
+        found: list[dict[Param, int] | None] = [
+            {**env, **dict(zip(loose, values))}
+            for values in product(*(self.elements(p.sort) for p in loose))
+        ]
+        if not self.closed and any(p.sort.name == "cpu" for p in loose):
+            return [None]
+        return found
+
+    def _hit(
+        self,
+        effect: Assign,
+        env: dict[Param, int] | None,
+        frame: Frame,
+        where: tuple[int, ...],
+    ) -> Bit:
+        if env is None:
+            return self.anyhow()
+        return conj(
+            within(self.value(index, env, frame), (place,))
+            for index, place in zip(effect.indices, where)
+        )
+
+    # Counters in an open pool
+
+    def _post_counter(
+        self,
+        taken: Taken,
+        frame: Frame,
+        variable: str,
+        where: tuple[int, ...],
+        mask: str,
+    ) -> Values:
+        before = self.cell(frame, variable, where)
+        cleared, growth = self._growth(taken, frame, mask)
+        after = self._relative(_Tally(mask, before), mask, frame, cleared, growth)
+        for effect in taken.action.effects:
+            if effect.variable != variable:
+                continue
+            for env in self._hits(effect, taken, where):
+                hit = self._hit(effect, env, frame, where)
+                if env is None:
+                    after = select(hit, constant(FAR), after)
+                elif hit is not False:
+                    tally = self._tally(effect.value, env, frame)
+                    new = self._relative(tally, mask, frame, cleared, growth)
+                    after = select(hit, new, after)
+        return after
+
+    def _relative(
+        self, tally: _Tally, mask: str, frame: Frame, cleared: bool, growth: Values
+    ) -> Values:
+        """The difference of a number to the mask's population after the action."""
+        if cleared or tally.mask != mask:
+            values = self._absolute(tally, frame)
+            if cleared:
+                return _near(values)
+            after = _shift(self._population(mask, frame), growth, 1)
+            return _near(_shift(values, after, -1))
+        return _near(_shift(tally.values, growth, -1))
+
+    def _growth(self, taken: Taken, frame: Frame, mask: str) -> tuple[bool, Values]:
+        """Is the mask empty afterwards; else by how many CPUs it grows."""
+        effects = [e for e in taken.action.effects if e.variable == mask]
+        if any(effect.bound for effect in effects):
+            effect = effects[-1]
+            empty = effect.value == Const(0, BoolSort()) and effect.indices == (
+                effect.bound
+            )
+            return empty, constant(FAR)
+        total = constant(0)
+        if not effects:
+            return False, total
+        for seat in self.seats:
+            old = self.cell(frame, mask, (seat,))
+            new = self.post(taken, frame, mask, (seat,))
+            if new is not old:
+                total = _shift(total, _difference(old, new), 1)
+        for effect in effects:
+            there = self.value(effect.indices[0], taken.binding, frame)
+            if OTHER in there:
+                total = select(
+                    there[OTHER], self._flip(effect, taken, frame, total), total
+                )
+        return False, total
+
+    def _flip(
+        self, effect: Assign, taken: Taken, frame: Frame, total: Values
+    ) -> Values:
+        old = self.anything(BoolSort())
+        new = self.value(effect.value, taken.binding, frame)
+        several = sum(e.variable == effect.variable for e in taken.action.effects) > 1
+        return constant(FAR) if several else _shift(total, _difference(old, new), 1)
+
+    # Initial states and clauses
+
+    def initial(self, frame: Frame) -> Bit:
+        """The state is an initial one."""
+        bits = [self.assumed(frame)]
+        for variable in self.system.variables:
+            initial = self.initial_value(variable)
+            if initial is None:
+                continue
+            for where in self.cells(variable):
+                env = dict(zip(variable.index_params, where))
+                read = Read(
+                    variable.name,
+                    tuple(Const(w, s) for w, s in zip(where, variable.indices)),
+                    variable.sort,
+                )
+                bits.append(self._starts(read, initial, env, frame))
+        return conj(bits)
+
+    def _starts(self, read: Read, initial: Expr, env: Env, frame: Frame) -> Bit:
+        if isinstance(read.sort, CounterSort) and not self.closed:
+            equal = Apply(Op.EQ, (read, initial), BoolSort())
+            return self._compare_tallies(equal, env, frame)
+        value = self.value(initial, env, frame)
+        held = collect((clamp(v, read.sort), bit) for v, bit in value.items())
+        return self._compare(Op.EQ, self.value(read, env, frame), held)
+
+    def initial_value(self, variable: Variable) -> Expr | None:
+        """What the variable starts with; None if that is free."""
+        if variable.initial is not None or variable.role is not Role.LOCATION:
+            return variable.initial
+        for process in self.system.processes:
+            if process.location == variable.name:
+                sort = location_sort(self.system, process)
+                return Const(sort.values.index(process.initial), sort)
+        return None
+
+    def initial_needs(self, frame: Frame) -> list[Need]:
+        """The needs of counters that start at a fixed number."""
+        return [
+            self.count_need(self._population_expr(variable.sort.mask), {}, frame, 1)
+            for variable in self.system.variables
+            if isinstance(variable.sort, CounterSort) and not self.closed
+        ]
+
+    def assumed(self, frame: Frame) -> Bit:
+        """The system's assumptions."""
+        return conj(self.truth(a, {}, frame) for a in self.system.assumptions)
+
+    def meant(
+        self, literal: Literal, i: int, j: int
+    ) -> tuple[tuple[int, ...], list[int]]:
+        """The cell and the values of a literal, with CPUs i and j in these seats."""
+        where = tuple(_seat(a, self.boot, i, j) for a in literal.arguments)
+        wanted: list[int] = []
+        for value in literal.values:
+            if value is Symbol.OTHER:
+                wanted += [s for s in self.seats if s not in (self.boot, i, j)]
+                wanted.append(OTHER)
+            else:
+                wanted.append(_seat(value, self.boot, i, j))
+        return where, sorted(wanted)
+
+    def literal(self, literal: Literal, i: int, j: int, frame: Frame) -> Bit:
+        """The literal holds in the state."""
+        key = ("literal", literal, i, j, frame)
+        if key not in self._cache:
+            where, wanted = self.meant(literal, i, j)
+            values = self.cell(frame, literal.variable, where)
+            self._cache[key] = _in(values, wanted)
+        return self._cache[key]  # type: ignore[return-value]
+
+    def literal_after(
+        self, literal: Literal, i: int, j: int, frame: Frame, taken: Taken
+    ) -> Bit:
+        """The literal holds after the action."""
+        where, wanted = self.meant(literal, i, j)
+        return _in(self.post(taken, frame, literal.variable, where), wanted)
+
+    def cube(self, clause: Clause, i: int, j: int, frame: Frame) -> Bit:
+        """What the clause forbids holds of these seats."""
+        return conj(self.literal(lit, i, j, frame) for lit in clause.cube)
+
+
+def _in(values: Values, wanted: list[int]) -> Bit:
+    present = [v for v in wanted if v in values]
+    if 2 * len(present) > len(values):
+        missing = set(values) - set(present)
+        return negate(within(values, sorted(missing)))
+    return within(values, present)
+
+
+def _seat(symbol: int | Symbol, boot: int, i: int, j: int) -> int:
+    match symbol:
+        case Symbol.NONE:
+            return NONE
+        case Symbol.BOOT:
+            return boot
+        case Symbol.I:
+            return i
+        case Symbol.J:
+            return j
+        case Symbol.OTHER:
+            raise ValueError("OTHER is not an index")
+        case _:
+            return symbol
+
+
+def _is_bool(expr: Expr) -> bool:
+    return isinstance(expr.sort, BoolSort)
+
+
+def _counts(expr: Expr) -> bool:
+    """Is it a number of CPUs, which an open pool cannot hold as a plain value?"""
+    return (
+        isinstance(expr.sort, CounterSort)
+        or (isinstance(expr, Quantified) and expr.kind is Quantifier.COUNT)
+        or (
+            isinstance(expr, Apply)
+            and expr.op in (Op.ADD, Op.SUB, Op.ITE)
+            and any(_counts(arg) for arg in expr.args)
+        )
+    )
+
+
+def _add(a: Values, b: Values) -> Values:
+    return collect(
+        (x + y, conj((p, q))) for (x, p), (y, q) in product(a.items(), b.items())
+    )
+
+
+def _shift(a: Values, b: Values, sign: int) -> Values:
+    """`a + b` or `a - b`, unknown where a part is."""
+
+    def joined(x: int, y: int) -> int:
+        if FAR in (x, y) or y == MANY:
+            return FAR
+        if x == MANY:
+            return MANY if sign * y >= 0 else FAR
+        return x + sign * y
+
+    return collect(
+        (joined(x, y), conj((p, q))) for (x, p), (y, q) in product(a.items(), b.items())
+    )
+
+
+def _near(values: Values) -> Values:
+    return collect((v if v in NEAR else FAR, bit) for v, bit in values.items())
+
+
+def _difference(old: Values, new: Values) -> Values:
+    return _shift(new, old, -1)
+
+
+def _order(op: Op, x: int, y: int) -> bool | None:
+    """The comparison of two numbers of CPUs; None where it is open."""
+    if FAR in (x, y) or (max(x, y) == MANY and min(x, y) >= _OUTSIDE_COUNTED):
+        return None
+    if op is Op.EQ:
+        return x == y
+    return x <= y if op is Op.LE else x < y

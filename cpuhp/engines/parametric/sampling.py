@@ -1,0 +1,161 @@
+"""Samples: views of states that machines with few CPUs reach.
+
+They only guide the proof, so the search may stop early. It runs in the abstract
+semantics that the proof uses: no order among CPUs.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.search import make_space
+from cpuhp.engines.explicit.symmetry import is_symmetric
+from cpuhp.engines.parametric.views import View, Views, pairs_of, relative
+from cpuhp.model.expr import FALSE, TRUE, Apply, Expr, Op, Quantified, apply, quantified
+from cpuhp.model.invariant import FAR, NEAR, Value
+from cpuhp.model.system import Action, Order, TransitionSystem
+from cpuhp.model.verdict import State
+from cpuhp.semantics import Machine
+
+_APS = (0, 1, 2, 3)
+
+
+def collect_samples(
+    system: TransitionSystem,
+    *,
+    max_states: int = 6000,
+    seconds: float = 2.0,
+    aps: tuple[int, ...] = _APS,
+) -> Views:
+    """The views of up to `max_states` states of each small machine.
+
+    The same samples serve all properties of the system.
+    """
+    views = Views(system)
+    loose = without_order(system)
+    until = time.monotonic() + seconds
+    for count in aps:
+        _explore(loose, count + 1, views, max_states, until)
+    views.settle()
+    return views
+
+
+def _explore(
+    system: TransitionSystem, cpus: int, views: Views, limit: int, until: float
+) -> None:
+    machine = Machine(system, cpus)
+    space = make_space(compile_machine(machine), is_symmetric(system))
+    layer = space.initial()[:limit]
+    seen = set(layer)
+    projector = _Projector(machine, views)
+    while layer:
+        following = []
+        for key in layer:
+            projector.add(space.state(key))
+            if len(seen) >= limit or time.monotonic() > until:
+                continue
+            for after in space.successors(key):
+                if after not in seen:
+                    seen.add(after)
+                    following.append(after)
+        layer = following
+
+
+class _Projector:
+    """Adds the views of a machine's states."""
+
+    def __init__(self, machine: Machine, views: Views):
+        self.views = views
+        self.boot = machine.boot
+        self.pairs = pairs_of([c for c in range(machine.cpus) if c != machine.boot])
+        self.plans = [self._plan(machine, i, j) for i, j in self.pairs]
+
+    def _plan(
+        self, machine: Machine, i: int | None, j: int | None
+    ) -> list[tuple[int | None, dict[int, Value] | None, list[int] | None]]:
+        """For each component: its cell, its pointer names, the cells it counts."""
+        names: dict[int, Value] = {
+            cpu: relative(cpu, machine.boot, i, j) for cpu in range(-1, machine.cpus)
+        }
+        where: dict[tuple[str, tuple[int, ...]], int] = {
+            (variable.name, indices): cell
+            for cell, (variable, indices) in enumerate(machine.cells)
+        }
+        plan = []
+        for part in self.views.layout:
+            at: list[int] = []
+
+            def look(variable: str, indices: tuple[int, ...], at: list[int] = at) -> int:
+                at.append(where[variable, indices])
+                return 0
+
+            self.views._value(part, look, machine.boot, i, j)
+            counted = None
+            if part.mask:
+                counted = [where[part.mask, (c,)] for c in range(machine.cpus)]
+            cell = at[0] if at else None
+            plan.append((cell, names if part.pointer else None, counted))
+        return plan
+
+    def add(self, state: State) -> None:
+        for plan in self.plans:
+            self.views.add(
+                tuple([_look(state, *item) for item in plan])
+            )
+
+
+def _look(
+    state: State,
+    cell: int | None,
+    names: dict[int, Value] | None,
+    counted: list[int] | None,
+) -> Value | None:
+    if cell is None:
+        return None
+    if names is not None:
+        return names[state[cell]]
+    if counted is not None:
+        return nearness(state[cell] - sum(state[c] for c in counted))
+    return state[cell]
+
+
+def nearness(difference: int) -> int:
+    """A counter's difference as a view holds it."""
+    return difference if difference in NEAR else FAR
+
+
+def without_order(system: TransitionSystem) -> TransitionSystem:
+    """The system in which no choice and no condition looks at the order of ids."""
+    return replace(system, actions=tuple(_unordered(a) for a in system.actions))
+
+
+def _unordered(action: Action) -> Action:
+    choices = tuple(
+        replace(c, among=_drop_order(c.among, True), order=Order.ANY)
+        for c in action.choices
+    )
+    return replace(action, choices=choices, guard=_drop_order(action.guard, True))
+
+
+def _drop_order(expr: Expr, positive: bool) -> Expr:
+    """Weaken a condition: what it says about order becomes what helps it."""
+    if isinstance(expr, Quantified):
+        body = _drop_order(expr.body, positive)
+        return quantified(expr.kind, expr.param, body)
+    if not isinstance(expr, Apply):
+        return expr
+    match expr.op:
+        case Op.BEFORE:
+            return TRUE if positive else FALSE
+        case Op.NOT:
+            return apply(Op.NOT, (_drop_order(expr.args[0], not positive),), expr.sort)
+        case Op.AND | Op.OR:
+            args = tuple(_drop_order(a, positive) for a in expr.args)
+            return apply(expr.op, args, expr.sort)
+        case _:
+            return expr
+
+
+__all__ = ["View", "collect_samples", "nearness", "without_order"]

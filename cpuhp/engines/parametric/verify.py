@@ -1,0 +1,173 @@
+"""The conditions that make a set of clauses a proof, each put to z3."""
+
+from __future__ import annotations
+
+import time
+
+import z3
+
+from cpuhp.engines.encoding import Encoder
+from cpuhp.engines.formulas import Bit, as_z3, conj, disj
+from cpuhp.engines.parametric.cases import (
+    NOBODY,
+    PRE,
+    Bad,
+    Case,
+    bad_states,
+    cases,
+    hypotheses,
+    pairs,
+    pool_size,
+    reserve,
+    violation,
+)
+from cpuhp.engines.parametric.views import View, Views, pairs_of
+from cpuhp.model.invariant import Clause, Invariant
+from cpuhp.model.system import Property, TransitionSystem
+
+
+class Undecided(Exception):
+    """z3 gave no answer, so there is no proof."""
+
+
+class Verifier:
+    """Checks invariants of one property; every query goes to a solver of its own."""
+
+    def __init__(
+        self,
+        system: TransitionSystem,
+        prop: Property,
+        encoder: Encoder | None = None,
+        deadline: float | None = None,
+    ):
+        self.system, self.prop, self.deadline = system, prop, deadline
+        if encoder is None:
+            encoder = Encoder(system, pool_size(system, prop) + 1, closed=False)
+        self.encoder = encoder
+
+    def failures(self, invariant: Invariant) -> list[str]:
+        """The conditions that fail, as sentences; none if the invariant is a proof."""
+        clauses = list(invariant.clauses)
+        encoder = self.encoder
+        found = []
+        if self.initiation(clauses) is not None:
+            found.append("an initial state violates the invariant")
+        known = self._hypotheses(clauses)
+        steps = {}
+        for case in cases(encoder):
+            steps.setdefault(case.action.name, []).append(self._breaks(case, clauses))
+        if not self._refuted(known, disj(b for bits in steps.values() for b in bits)):
+            for name, bits in steps.items():
+                if not self._refuted(known, disj(bits)):
+                    found.append(f"{name} breaks the invariant")
+        bad = [b.formula(encoder) for b in bad_states(encoder, self.prop)]
+        if not self._refuted(known, disj(bad)):
+            found.append("the invariant does not exclude all bad states")
+        return found
+
+    def _breaks(self, case: Case, clauses: list[Clause]) -> Bit:
+        broken = disj(
+            violation(self.encoder, case, clause, i, j)
+            for clause in clauses
+            for i, j in pairs(clause, case.used)
+        )
+        return conj((case.enabled, broken))
+
+    def _hypotheses(self, clauses: list[Clause]) -> Bit:
+        bits = [bit for c in clauses for bit in hypotheses(self.encoder, c)]
+        return conj((self.encoder.assumed(PRE), *bits))
+
+    def initiation(self, clauses: list[Clause]) -> list[View] | None:
+        """Views of an initial state that violates a clause; None if all hold."""
+        encoder = self.encoder
+        wrong = []
+        for clause in clauses:
+            i, j = (1, 2, NOBODY)[: len(clause.symbols)] + (NOBODY,) * (
+                2 - len(clause.symbols)
+            )
+            there = encoder.exists[max(0, i, j)]
+            seats = len(encoder.seats) - 1 - len(clause.symbols)
+            needs = reserve(encoder.initial_needs(PRE), seats)
+            wrong.append(conj((there, encoder.cube(clause, i, j, PRE), *needs)))
+        goal = conj((encoder.initial(PRE), disj(wrong)))
+        model = self._model(goal)
+        if model is None:
+            return None
+        from cpuhp.engines.parametric.proof import _State
+
+        return _State(encoder, model).views(Views(self.system))
+
+    def _refuted(self, known: Bit, goal: Bit) -> bool:
+        return goal is False or self._model(conj((known, goal))) is None
+
+    def _model(self, goal: Bit) -> z3.ModelRef | None:
+        if goal is False:
+            return None
+        solver = z3.SolverFor("QF_FD")
+        self._limit(solver)
+        solver.add(*self.encoder.axioms)
+        solver.add(as_z3(goal))
+        return _model_of(solver, solver.check())
+
+    def _limit(self, solver: z3.Solver) -> None:
+        if self.deadline is not None:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise Undecided("time limit reached")
+            solver.set("timeout", max(1, int(left * 1000)))
+
+    def minimised(
+        self, clauses: list[Clause], steps: list[Case], bad: list[Bad]
+    ) -> Invariant:
+        """The clauses that the property needs, and those that they need in turn."""
+        encoder = self.encoder
+        solver = z3.SolverFor("QF_FD")
+        solver.add(as_z3(encoder.assumed(PRE)))
+        names = {clause: z3.Bool(f"clause{n}") for n, clause in enumerate(clauses)}
+        by_name = {str(name): clause for clause, name in names.items()}
+        for clause, name in names.items():
+            for bit in hypotheses(encoder, clause):
+                solver.add(z3.Implies(name, as_z3(bit)))
+        goals = [disj(b.formula(encoder) for b in bad)]
+        needed: dict[Clause, None] = {}
+        while goals:
+            goal = goals.pop()
+            if goal is False:
+                continue
+            for clause in self._core(solver, goal, names, by_name):
+                if clause not in needed:
+                    needed[clause] = None
+                    goals.append(disj(self._breaks(step, [clause]) for step in steps))
+        return Invariant(tuple(c for c in clauses if c in needed))
+
+    def _core(
+        self,
+        solver: z3.Solver,
+        goal: Bit,
+        names: dict[Clause, z3.BoolRef],
+        by_name: dict[str, Clause],
+    ) -> list[Clause]:
+        self._limit(solver)
+        query = z3.FreshBool("goal")
+        solver.add(z3.Implies(query, as_z3(goal)))
+        solver.add(*self.encoder.axioms)
+        if _model_of(solver, solver.check(query, *names.values())) is not None:
+            raise Undecided("internal error: the clauses found are not inductive")
+        core = [by_name[n] for n in map(str, solver.unsat_core()) if n in by_name]
+        return sorted(core, key=list(names).index)
+
+
+def _model_of(solver: z3.Solver, answer: z3.CheckSatResult) -> z3.ModelRef | None:
+    if answer == z3.unknown:
+        raise Undecided(f"z3 gave up: {solver.reason_unknown()}")
+    return solver.model() if answer == z3.sat else None
+
+
+def verify(
+    system: TransitionSystem, prop: Property, invariant: Invariant
+) -> list[str]:
+    """The conditions under which the invariant fails; none if it proves `prop`."""
+    return Verifier(system, prop).failures(invariant)
+
+
+__all__ = ["Undecided", "Verifier", "pairs_of", "verify"]

@@ -1,0 +1,277 @@
+"""Views: what two symbolic CPUs, the control CPU and shared state look like together.
+
+A view lists the values of the layout's components. Pointers are relative to the CPUs
+in view. Sets of views are bit sets, so that "no sample has all of these" is one `and`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import product
+
+from cpuhp.model.invariant import FAR, NEAR, Argument, Clause, Literal, Symbol, Value
+from cpuhp.model.sorts import NONE, CounterSort, IndexSort, Sort, values_of
+from cpuhp.model.system import TransitionSystem
+
+Look = Callable[[str, tuple[int, ...]], int]  # the value of a cell of some state
+View = tuple[Value | None, ...]  # None: the component speaks of a CPU that is not there
+
+
+@dataclass(frozen=True)
+class Component:
+    """One cell as a view names it, and the values that it can have."""
+
+    variable: str
+    arguments: tuple[Argument, ...]
+    sort: Sort
+    domain: tuple[Value, ...]
+
+    @property
+    def pointer(self) -> bool:
+        """Are its values CPUs?"""
+        return isinstance(self.sort, IndexSort) and self.sort.name == "cpu"
+
+    @property
+    def mask(self) -> str | None:
+        """What it counts, if it is a counter."""
+        return self.sort.mask if isinstance(self.sort, CounterSort) else None
+
+    def speaks_of(self, symbol: Symbol) -> bool:
+        """Is the symbol one of its arguments?"""
+        return symbol in self.arguments
+
+
+def components(system: TransitionSystem) -> tuple[Component, ...]:
+    """All components of a pair view, locations first, then shared variables."""
+    sizes = dict(system.sizes)
+    found = []
+    locations = {process.location for process in system.processes}
+    for variable in system.variables:
+        for arguments in product(*(_arguments(s, sizes) for s in variable.indices)):
+            domain = tuple(_domain(variable.sort, sizes))
+            found.append(Component(variable.name, arguments, variable.sort, domain))
+    return tuple(
+        sorted(found, key=lambda c: (c.variable not in locations, len(c.arguments)))
+    )
+
+
+def _arguments(sort: IndexSort, sizes: dict[str, int]) -> Iterable[Argument]:
+    if sort.name == "cpu":
+        return (Symbol.BOOT, Symbol.I, Symbol.J)
+    return range(sizes[sort.name])
+
+
+def _domain(sort: Sort, sizes: dict[str, int]) -> Iterable[Value]:
+    if isinstance(sort, IndexSort) and sort.name == "cpu":
+        some = (Symbol.BOOT, Symbol.I, Symbol.J, Symbol.OTHER)
+        return (Symbol.NONE, *some) if sort.nullable else some
+    if isinstance(sort, CounterSort):
+        return (*NEAR, FAR)
+    return values_of(sort, sizes)
+
+
+@dataclass
+class Views:
+    """The sampled views of a system, with an index by component and value."""
+
+    system: TransitionSystem
+    layout: tuple[Component, ...] = ()
+    known: dict[View, int] = field(default_factory=dict)
+    bits: list[dict[Value, int]] = field(default_factory=list)
+    _fresh: list[View] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.layout:
+            self.layout = components(self.system)
+            self.bits = [{} for _ in self.layout]
+
+    def copy(self) -> Views:
+        """The same samples, to be added to apart from these."""
+        self.settle()
+        bits = [dict(column) for column in self.bits]
+        return Views(self.system, self.layout, dict(self.known), bits)
+
+    def add(self, view: View) -> bool:
+        """Add a sample. Is it a new one?"""
+        if view in self.known:
+            return False
+        self.known[view] = len(self.known)
+        self._fresh.append(view)
+        return True
+
+    def settle(self) -> None:
+        """Bring the index up to date."""
+        if not self._fresh:
+            return
+        start = len(self.known) - len(self._fresh)
+        for column, values in zip(self.bits, zip(*self._fresh)):
+            for value in dict.fromkeys(values):
+                if value is not None:
+                    digits = "".join("1" if v is value or v == value else "0"
+                                     for v in reversed(values))
+                    column[value] = column.get(value, 0) | int(digits, 2) << start
+        self._fresh.clear()
+
+    @property
+    def all(self) -> int:
+        """The bit set of all samples."""
+        return (1 << len(self.known)) - 1
+
+    def look(self, look: Look, boot: int, i: int | None, j: int | None) -> View:
+        """The view of a state with these CPUs as i and j."""
+        return tuple(self._value(c, look, boot, i, j) for c in self.layout)
+
+    def _value(
+        self, part: Component, look: Look, boot: int, i: int | None, j: int | None
+    ) -> Value | None:
+        seats = {Symbol.BOOT: boot, Symbol.I: i, Symbol.J: j}
+        where = tuple(
+            seats[a] if isinstance(a, Symbol) else a for a in part.arguments
+        )
+        if None in where:
+            return None
+        value = look(part.variable, where)  # type: ignore[arg-type]
+        return relative(value, boot, i, j) if part.pointer else value
+
+    def excluded(self, chosen: Iterable[tuple[int, frozenset[Value]]]) -> int:
+        """The samples that have all of these values."""
+        left = self.all
+        for number, values in chosen:
+            left &= self.having(number, values)
+        return left
+
+    def having(self, number: int, values: Iterable[Value]) -> int:
+        """The samples in which a component has one of these values."""
+        column = self.bits[number]
+        found = 0
+        for value in values:
+            found |= column.get(value, 0)
+        return found
+
+
+def relative(cpu: int, boot: int, i: int | None, j: int | None) -> Symbol:
+    """A CPU as the view names it."""
+    if cpu == NONE:
+        return Symbol.NONE
+    if cpu == boot:
+        return Symbol.BOOT
+    if cpu == i:
+        return Symbol.I
+    return Symbol.J if cpu == j else Symbol.OTHER
+
+
+def matches(clause: Clause, view: View, index: dict[object, int]) -> bool:
+    """Has the view all that the clause forbids?"""
+    return all(
+        view[index[literal.variable, literal.arguments]] in literal.values
+        for literal in clause.cube
+    )
+
+
+def pairs_of(cpus: list[int]) -> list[tuple[int | None, int | None]]:
+    """The CPUs to look at as i and j: all ordered pairs, or what there is."""
+    if len(cpus) < 2:
+        return [(cpus[0] if cpus else None, None)]
+    return [(i, j) for i in cpus for j in cpus if i != j]
+
+
+# Generalisation
+
+
+def generalise(views: Views, view: View, relevant: frozenset[str]) -> Clause | None:
+    """A short clause that forbids this view and no sample; None if it is a sample."""
+    views.settle()
+    for parts in _scopes(views, view, relevant):
+        cube = _separate(views, view, parts)
+        if cube is not None:
+            return _clause(views, _widen(views, _shorten(views, cube)))
+    return None
+
+
+def _scopes(views: Views, view: View, relevant: frozenset[str]) -> Iterable[list[int]]:
+    """Component numbers to build the cube of: of one CPU first, then of both."""
+    present = [n for n, value in enumerate(view) if value is not None]
+    layout = views.layout
+    first = [n for n in present if not layout[n].speaks_of(Symbol.J)]
+    second = [n for n in present if not layout[n].speaks_of(Symbol.I)]
+    for names in (relevant, None):
+        for scope in (first, second, present):
+            yield [n for n in scope if names is None or layout[n].variable in names]
+
+
+def _separate(
+    views: Views, view: View, parts: list[int]
+) -> list[tuple[int, frozenset[Value]]] | None:
+    having = {n: views.bits[n].get(view[n], 0) for n in parts}  # type: ignore[arg-type]
+    left = views.all
+    cube: list[tuple[int, frozenset[Value]]] = []
+    while left:
+        counts = [((left & having[n]).bit_count(), n) for n in parts]
+        if not counts:
+            return None
+        remaining, best = min(counts, key=lambda pair: (pair[0], parts.index(pair[1])))
+        if remaining == left.bit_count():
+            return None
+        left &= having[best]
+        cube.append((best, frozenset((view[best],))))  # type: ignore[arg-type]
+    return cube
+
+
+Cube = list[tuple[int, frozenset[Value]]]
+
+
+def _shorten(views: Views, cube: Cube) -> Cube:
+    for literal in list(cube):
+        others = [other for other in cube if other is not literal]
+        if others and not views.excluded(others):
+            cube = others
+    return cube
+
+
+def _widen(views: Views, cube: Cube) -> Cube:
+    for position, (number, values) in enumerate(list(cube)):
+        others = views.excluded(lit for k, lit in enumerate(cube) if k != position)
+        column = views.bits[number]
+        allowed = {
+            value
+            for value in views.layout[number].domain
+            if not others & column.get(value, 0)
+        }
+        cube[position] = (number, values | allowed)
+    return _shorten(views, cube)
+
+
+def _clause(views: Views, cube: Cube) -> Clause:
+    literals = tuple(
+        Literal(views.layout[n].variable, views.layout[n].arguments, values)
+        for n, values in sorted(cube, key=lambda pair: pair[0])
+    )
+    return canonical(Clause(literals))
+
+
+def canonical(clause: Clause) -> Clause:
+    """The clause with i as its CPU if it speaks of one only."""
+    if Symbol.J in clause.symbols and Symbol.I not in clause.symbols:
+        return Clause(tuple(_swapped(literal) for literal in clause.cube))
+    return clause
+
+
+_SWAP: dict[object, Symbol] = {Symbol.I: Symbol.J, Symbol.J: Symbol.I}
+
+
+def _swapped(literal: Literal) -> Literal:
+    arguments = tuple(_SWAP.get(a, a) for a in literal.arguments)
+    values = frozenset(_SWAP.get(v, v) for v in literal.values)
+    return Literal(literal.variable, arguments, values)
+
+
+def ranges(views: Views) -> list[Clause]:
+    """For each component: the values that no sample has."""
+    views.settle()
+    found = []
+    for number, part in enumerate(views.layout):
+        unseen = {v for v in part.domain if not views.bits[number].get(v, 0)}
+        if unseen and not part.speaks_of(Symbol.J):
+            found.append(_clause(views, [(number, frozenset(unseen))]))
+    return found
