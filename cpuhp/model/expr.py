@@ -133,6 +133,8 @@ def eq(a: Expr, b: Expr) -> Expr:
         return TRUE if a.value == b.value else FALSE
     if isinstance(a, Const):
         a, b = b, a
+    if isinstance(a, Param | Boot) and isinstance(b, Const) and b.value == NONE:
+        return FALSE  # both always are somebody
     if b == TRUE:
         return a
     if b == FALSE:

@@ -142,7 +142,8 @@ class Process:
     """A sequential actor.
 
     It may come to rest at `final` (it has finished) or `resting` (a service that waits
-    for work). An environment process owes no progress.
+    for work). An environment process owes no progress; a spontaneous one owes none
+    while it rests, and cannot stop half way.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Process:
     final: frozenset[str] = frozenset()
     resting: frozenset[str] = frozenset()
     environment: bool = False
+    spontaneous: bool = False  # owes no progress while it rests (an interrupt)
     kind: str = "task"
     span: Span | None = field(default=None, compare=False)
 

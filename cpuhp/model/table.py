@@ -34,7 +34,11 @@ class HotplugState:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in ascending order of number, and where the sections and slots lie."""
+    """Rows in ascending order of number, and where the sections and slots lie.
+
+    `enumerators` gives the numbers of the kernel's constants, also of states that
+    nothing is registered for (CPUHP_AP_ONLINE_IDLE has no name by design).
+    """
 
     name: str
     states: tuple[HotplugState, ...]
@@ -42,6 +46,7 @@ class Table:
     teardown: int  # CPUHP_TEARDOWN_CPU, the last number of STARTING
     dynamic: range  # slots of CPUHP_AP_ONLINE_DYN
     prepare_dynamic: range  # slots of CPUHP_BP_PREPARE_DYN
+    enumerators: tuple[tuple[str, int], ...] = ()
 
     def section(self, number: int) -> Section:
         if number <= self.bringup:
@@ -53,6 +58,9 @@ class Table:
         for state in self.states:
             if name in (state.name, state.enumerator):
                 return state
+        for enumerator, number in self.enumerators:
+            if enumerator == name:
+                return HotplugState(number, "", enumerator)
         return None
 
     def with_dynamic(self, name: str) -> Table | None:

@@ -1,0 +1,224 @@
+"""Kernel primitives by their own names: each is one atomic step of its caller.
+
+A primitive gives a guard (the caller is blocked until it holds), effects, and for some
+a value. To add one, write a function and enter it in `PRIMITIVES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cpuhp.diagnostics import fail
+from cpuhp.language import tree as t
+from cpuhp.language.terms import Scope, Terms
+from cpuhp.model.expr import (
+    FALSE,
+    TRUE,
+    Const,
+    Expr,
+    Op,
+    Read,
+    and_,
+    arithmetic,
+    eq,
+    none_of,
+    not_,
+)
+from cpuhp.model.sorts import BOOL, CPU, CounterSort, IndexSort, RangeSort
+from cpuhp.model.system import Assign
+
+IRQS_OFF = "irqs_off"
+
+
+@dataclass(frozen=True)
+class Step:
+    guard: Expr = TRUE
+    effects: tuple[Assign, ...] = ()
+    value: Expr | None = None
+    asserts: Expr | None = None
+
+
+Primitive = Callable[[Terms, Expr, t.Call, Scope], Step]
+
+
+def _args(call: t.Call, arity: int) -> tuple[t.Term, ...]:
+    if len(call.args) != arity or call.filter is not None:
+        message = f"'{call.name}' takes {arity} arguments, not {len(call.args)}"
+        raise fail("HP303", message, call.span)
+    return call.args
+
+
+def _place(terms: Terms, node: t.Term, scope: Scope) -> Read:
+    found = terms.value(node, scope)
+    if not isinstance(found, Read):
+        raise fail("HP312", "a variable is needed here", node.span)
+    return found
+
+
+def _set(place: Read, value: Expr) -> Assign:
+    return Assign(place.variable, place.indices, value)
+
+
+def _lock(terms: Terms, node: t.Term, scope: Scope) -> Read:
+    place = _place(terms, node, scope)
+    declared = terms.program.variables.get(place.variable)
+    if declared is None or not declared.lock:
+        raise fail(
+            "HP302",
+            "this is not a lock",
+            node.span,
+            help="locks are declared as mutex, spinlock or raw_spinlock",
+        )
+    return place
+
+
+def irqs_off(terms: Terms, cpu: Expr) -> Read | None:
+    """The flag of a CPU whose interrupts are masked, where the program has it."""
+    if IRQS_OFF not in terms.program.variables:
+        return None
+    return Read(IRQS_OFF, (cpu,), BOOL)
+
+
+def _acquire(masks: bool) -> Primitive:
+    def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+        lock = _lock(terms, _args(call, 1)[0], scope)
+        effects = (_set(lock, self_cpu),)
+        flag = irqs_off(terms, self_cpu)
+        if masks and flag is not None:
+            effects = (*effects, _set(flag, TRUE))
+        return Step(eq(lock, none_of(CPU)), effects)
+
+    return step
+
+
+def _release(unmasks: bool) -> Primitive:
+    def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+        lock = _lock(terms, _args(call, 1)[0], scope)
+        effects = (_set(lock, none_of(CPU)),)
+        flag = irqs_off(terms, self_cpu)
+        if unmasks and flag is not None:
+            effects = (*effects, _set(flag, FALSE))
+        return Step(TRUE, effects)
+
+    return step
+
+
+def _trylock(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+    from cpuhp.model.expr import ite
+
+    lock = _lock(terms, _args(call, 1)[0], scope)
+    free = eq(lock, none_of(CPU))
+    held = ite(free, self_cpu, lock)
+    return Step(TRUE, (_set(lock, held),), value=free)
+
+
+def _completion(terms: Terms, node: t.Term, scope: Scope) -> Read:
+    place = _place(terms, node, scope)
+    if place.sort != BOOL:
+        raise fail("HP302", "this is not a completion", node.span)
+    return place
+
+
+def _complete(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+    return Step(TRUE, (_set(_completion(terms, _args(call, 1)[0], scope), TRUE),))
+
+
+def _wait_for(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+    place = _completion(terms, _args(call, 1)[0], scope)
+    return Step(place, (_set(place, FALSE),))
+
+
+def _reinit(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+    return Step(TRUE, (_set(_completion(terms, _args(call, 1)[0], scope), FALSE),))
+
+
+def _irqs(value: Expr) -> Primitive:
+    def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+        _args(call, 0)
+        flag = irqs_off(terms, self_cpu)
+        if flag is None:
+            raise fail(
+                "HP301",
+                f"there is no '{IRQS_OFF}' here",
+                call.span,
+                help=f"declare `percpu bool {IRQS_OFF};` or use the component that does",
+            )
+        return Step(TRUE, (_set(flag, value),))
+
+    return step
+
+
+def _bit(terms: Terms, call: t.Call, scope: Scope) -> Read:
+    cpu, mask = _args(call, 2)
+    found = terms.mask(mask, scope)
+    index = terms.value(cpu, scope, IndexSort(found.sort.name, nullable=True))
+    place = found.member(index)
+    if not isinstance(place, Read):
+        raise fail("HP312", "a cpumask variable is needed here", mask.span)
+    return place
+
+
+def _set_bit(value: Expr, tested: bool) -> Primitive:
+    def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+        place = _bit(terms, call, scope)
+        return Step(TRUE, (_set(place, value),), value=place if tested else None)
+
+    return step
+
+
+def _atomic_add(op: Op, tested: bool = False) -> Primitive:
+    def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+        place = _place(terms, _args(call, 1)[0], scope)
+        if not isinstance(place.sort, RangeSort | CounterSort):
+            raise fail("HP302", "this is not a number", call.args[0].span)
+        one = Const(1, RangeSort(0, 1))
+        after = arithmetic(op, place, one, place.sort)
+        value = eq(after, Const(0, place.sort)) if tested else None
+        return Step(TRUE, (_set(place, after),), value=value)
+
+    return step
+
+
+def _assert(negated: bool) -> Primitive:
+    def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+        condition = terms.boolean(_args(call, 1)[0], scope)
+        return Step(asserts=not_(condition) if negated else condition)
+
+    return step
+
+
+def _assume(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+    return Step(and_(terms.boolean(_args(call, 1)[0], scope)))
+
+
+PRIMITIVES: dict[str, Primitive] = {
+    "complete": _complete,
+    "wait_for_completion": _wait_for,
+    "reinit_completion": _reinit,
+    "local_irq_disable": _irqs(TRUE),
+    "local_irq_enable": _irqs(FALSE),
+    "cpumask_set_cpu": _set_bit(TRUE, tested=False),
+    "cpumask_clear_cpu": _set_bit(FALSE, tested=False),
+    "atomic_inc": _atomic_add(Op.ADD),
+    "atomic_dec": _atomic_add(Op.SUB),
+    "assert": _assert(negated=False),
+    "BUG_ON": _assert(negated=True),
+    "WARN_ON": _assert(negated=True),
+}
+for _kind in ("mutex", "spin", "raw_spin"):
+    PRIMITIVES[f"{_kind}_lock"] = _acquire(masks=False)
+    PRIMITIVES[f"{_kind}_unlock"] = _release(unmasks=False)
+for _kind in ("spin", "raw_spin"):
+    for _suffix in ("irq", "irqsave"):
+        PRIMITIVES[f"{_kind}_lock_{_suffix}"] = _acquire(masks=True)
+    for _suffix in ("irq", "irqrestore"):
+        PRIMITIVES[f"{_kind}_unlock_{_suffix}"] = _release(unmasks=True)
+
+VALUE_PRIMITIVES: dict[str, Primitive] = {
+    "cpumask_test_and_set_cpu": _set_bit(TRUE, tested=True),
+    "cpumask_test_and_clear_cpu": _set_bit(FALSE, tested=True),
+    "atomic_dec_and_test": _atomic_add(Op.SUB, tested=True),
+    "mutex_trylock": _trylock,
+    "spin_trylock": _trylock,
+}
