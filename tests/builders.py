@@ -1,6 +1,6 @@
 """Toy transition systems, written with few words, and a generator of random ones."""
 
-from itertools import count
+from itertools import count, pairwise
 
 from cpuhp.model.expr import (
     FALSE,
@@ -275,7 +275,7 @@ def parallel_shutdown(callbacks=3, stale=False):
     points = [*first, "lock", "migrate", *last, "parked", "irqoff", "dying", "dead"]
     ap = Code("ap", " ".join(points), Runs.EVERY_AP)
     control = Code("control", "park stop kill done")
-    for source, target in zip(points, points[1:]):
+    for source, target in pairwise(points):
         if source.startswith("cb"):
             ap.step(source, target)
     ap.step("lock", "migrate", eq(rd(mutex), NOBODY), [put(mutex, ME)])

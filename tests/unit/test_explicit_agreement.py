@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from cpuhp.engines.explicit import Limits, check_many
 from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.multiset import MultisetSpace
 from cpuhp.engines.explicit.search import Budget, make_space, search
 from cpuhp.engines.explicit.space import PlainSpace
 from cpuhp.engines.explicit.symmetry import Permuter, SymmetricSpace, count_orbits
@@ -127,6 +128,30 @@ def test_orbits_of_random_systems_add_up(system, at):
     if states.stopped is None:
         orbits = reached(folded)
         assert count_orbits(orbits, folded, folded.permuter) == len(states.parents)
+
+
+@quick
+@given(random_systems(per_cpu_pointers=False), st.integers(0, 3))
+def test_multisets_are_the_orbits(system, boot):
+    plain, folded = plain_and_symmetric(system, 4, boot)
+    orbits = search(folded, [], Budget(Limits(max_states=500)))
+    if orbits.stopped is None:
+        space = MultisetSpace(plain.compiled)
+        keys = reached(space)
+        assert {folded.key(space.state(k)) for k in keys} == set(orbits.parents)
+        assert len(keys) == len(orbits.parents)
+        assert all(space.key(space.state(k)) == k for k in keys)
+
+
+@quick
+@given(st.data(), random_systems(per_cpu_pointers=False), st.integers(0, 3))
+def test_multisets_know_the_value_of_formulas(data, system, boot):
+    formula = data.draw(random_formulas(system))
+    machine = Machine(system, 4, boot)
+    space = MultisetSpace(compile_machine(machine))
+    test = space.test(formula)
+    for key in search(space, [], Budget(Limits(max_states=300))).parents:
+        assert bool(test(key)) == bool(evaluate(machine, formula, space.state(key)))
 
 
 @quick

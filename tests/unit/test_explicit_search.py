@@ -94,7 +94,7 @@ def test_spinning_for_the_environment_may_never_end():
 
 
 def test_what_never_happens_is_unreachable():
-    system, wrong = lost_update(atomic=True, runs=Runs.EVERY_AP)
+    system, _ = lost_update(atomic=True, runs=Runs.EVERY_AP)
     assert check(system, sometimes(not_(TRUE)), 3).verdict is Verdict.UNREACHABLE
     assert check(system, sometimes(TRUE), 3).verdict is Verdict.WITNESSED
 

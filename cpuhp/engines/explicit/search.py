@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.liveness import check_liveness
+from cpuhp.engines.explicit.multiset import MultisetSpace
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.space import Key, PlainSpace, Space, Test, stuck_test
 from cpuhp.engines.explicit.symmetry import SymmetricSpace, is_symmetric
@@ -123,7 +124,8 @@ def make_space(compiled: Compiled, symmetry: bool) -> Space:
     """The smallest graph that answers for all states."""
     if not symmetry or compiled.machine.cpus < 3:
         return PlainSpace(compiled)
-    return SymmetricSpace(compiled)
+    folded = SymmetricSpace(compiled)
+    return MultisetSpace(compiled) if folded.permuter.complete else folded
 
 
 @dataclass
