@@ -1,0 +1,571 @@
+"""Does a trace do what the model of CPU hotplug allows? `conform` answers.
+
+The trace is read once. Each CPU has a machine that follows the kernel's control block
+(conform_machine.py); here events are paired into calls, calls are given to machines or
+registrations, and what must hold between CPUs is checked: `cpu_hotplug_lock` lets one
+operation run at a time, registrations in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+
+from cpuhp.kernel.conform_costs import Costs, Overlap, StepCost
+from cpuhp.kernel.conform_machine import Machine
+from cpuhp.kernel.conform_rules import Callbacks, Rules, rules_of, wrong_context
+from cpuhp.kernel.operations import (
+    KICK_WORK,
+    Call,
+    Deviation,
+    Operation,
+    OperationKind,
+    Rule,
+    is_up,
+)
+from cpuhp.kernel.states_file import KernelTable, shipped_table, shipped_tables
+from cpuhp.kernel.trace import Event, Item, Kind, Lost, Marker
+
+MAX_DEVIATIONS = 1000
+_PEEK = 200_000
+
+Task = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class ParallelBringup:
+    """CPUs kicked alive and not yet brought online: the window of parallel bringup."""
+
+    cpus: tuple[int, ...]
+    first_line: int
+    last_line: int
+    start: float
+    end: float
+    most_at_once: int
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """The answer: operations in order of their end, deviations in order of lines."""
+
+    kernel: str | None
+    table: str
+    events: int
+    operations: tuple[Operation, ...]
+    deviations: tuple[Deviation, ...]
+    suppressed: int
+    lost: int
+    notes: tuple[tuple[int, str], ...]
+    parallel: tuple[ParallelBringup, ...]
+    costs: tuple[StepCost, ...]
+    overlaps: tuple[Overlap, ...]
+    names: dict[int, str]
+    unseen: tuple[int, ...]
+
+    @property
+    def explained(self) -> int:
+        return sum(operation.explained for operation in self.operations)
+
+    @property
+    def conforms(self) -> bool:
+        return not self.deviations
+
+
+def conform(items: Iterable[Item], known: KernelTable | None = None) -> Conformance:
+    """Check the items of a trace against the model.
+
+    Without a table, the kernel version is told from the first operation.
+    """
+    stream = iter(items)
+    complete = known is not None
+    if known is None:
+        known, stream = table_of_trace(stream)
+    checker = _Checker(rules_of(known, complete))
+    for item in stream:
+        if isinstance(item, Event):
+            checker.event(item)
+        elif isinstance(item, Lost):
+            checker.lost(item)
+        else:
+            checker.notes.append((item.line, item.text))
+    return checker.result()
+
+
+def table_of_trace(stream: Iterator[Item]) -> tuple[KernelTable, Iterator[Item]]:
+    """The shipped table whose landmarks the trace shows, and the stream unread."""
+    seen: list[Item] = []
+    for item in islice(stream, _PEEK):
+        seen.append(item)
+        if isinstance(item, Event):
+            found = _by_landmark(item)
+            if found:
+                return found, chain(seen, stream)
+    return shipped_table("linux-6.12"), chain(seen, stream)
+
+
+def _by_landmark(event: Event) -> KernelTable | None:
+    names = {
+        "takedown_cpu": "teardown",
+        "finish_cpu": "bringup",
+        "bringup_cpu": "bringup",
+        "cpuhp_bringup_ap": "bringup",
+    }
+    landmark = names.get(event.function)
+    if landmark is None:
+        return None
+    for name in shipped_tables():
+        if name.startswith("linux-"):
+            known = shipped_table(name)
+            if getattr(known.table, landmark) == event.step:
+                return known
+    return None
+
+
+@dataclass(slots=True)
+class _Group:
+    """A registration under way: one step, CPU after CPU."""
+
+    calls: list[Call]
+    owed: frozenset[int]
+    follows_failure: bool
+    clean: bool = True
+
+
+class _Checker:
+    def __init__(self, rules: Rules):
+        self.rules = rules
+        self.callbacks = Callbacks(rules)
+        self.machines: dict[int, Machine] = {}
+        self.open: dict[Task, Event] = {}
+        self.tasks: set[Task] = set()
+        self.current: Machine | None = None
+        self.group: _Group | None = None
+        self.failed_step: int | None = None
+        self.operations: list[Operation] = []
+        self.deviations: list[Deviation] = []
+        self.suppressed = 0
+        self.notes: list[tuple[int, str]] = []
+        self.losses = 0
+        self.blind = False
+        self.events = 0
+        self.costs = Costs()
+        self.waves = _Waves(rules)
+        self.counts = _Counts(self)
+        self.steps: set[int] = set()
+
+    # Events to calls
+
+    def event(self, event: Event) -> None:
+        self.events += 1
+        key = _task(event)
+        if event.kind is Kind.EXIT:
+            self._exit(event, key)
+        else:
+            self._enter(event, key)
+        self.tasks.add(key)
+
+    def _enter(self, event: Event, key: Task) -> None:
+        unfinished = self.open.pop(key, None)
+        if unfinished is not None:
+            self._no_exit(unfinished, event.line)
+        machine = self._machine(event.cpu)
+        self._exclude(machine, event)
+        if machine.opens(event):
+            self._close_group()
+            machine.enter_frame(event)
+            self.current = machine
+            self.waves.leave(event)
+        self.open[key] = event
+
+    def _exit(self, event: Event, key: Task) -> None:
+        enter = self.open.pop(key, None)
+        if enter is None:
+            self._no_enter(event, key)
+            return
+        if (enter.cpu, enter.step) != (event.cpu, event.step):
+            self._no_exit(enter, event.line)
+            self._no_enter(event, key)
+            return
+        call = Call(enter, event)
+        if self.open:
+            self.costs.overlap(call, self.open.values())
+        self._call(self._machine(event.cpu), call)
+
+    def _call(self, machine: Machine, call: Call) -> None:
+        enter = call.enter
+        up = is_up(enter)
+        if machine.run is not None and machine.run.frame is enter:
+            self._finished(machine.leave_frame(call))
+        elif machine.is_single(call):
+            self._finished(machine.finish())
+            self._register(machine, call)
+            other = self.callbacks.function(enter.step, False) == enter.function
+            up = not other
+        else:
+            self._close_group()
+            self._step(machine, call)
+        self.costs.add(call, up)
+        if enter.function != KICK_WORK:
+            self.steps.add(enter.step)
+            self._check_name(enter)
+
+    def _step(self, machine: Machine, call: Call) -> None:
+        before = machine.run
+        if before is not None and machine.at_rest() and machine.leaves(call):
+            self._finished(machine.finish())
+        machine.step(call)
+        self.current = machine
+        self.waves.leave(call.enter)
+
+    def _machine(self, cpu: int) -> Machine:
+        machine = self.machines.get(cpu)
+        if machine is None:
+            machine = Machine(cpu, self.rules, self.callbacks, self._deviate)
+            machine.on_finished = self._finished  # type: ignore[method-assign]
+            self.machines[cpu] = machine
+        return machine
+
+    # What is missing
+
+    def lost(self, lost: Lost) -> None:
+        self.losses += 1
+        what = "a damaged line" if lost.damaged else "lost events"
+        self.notes.append((lost.line, f"{what}: {lost.text}"))
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        for machine in self.machines.values():
+            self._finished(machine.finish(cut=True))
+            machine.state = None
+        self.open.clear()
+        self.tasks.clear()
+        self.current, self.group = None, None
+
+    def _no_exit(self, enter: Event, line: int) -> None:
+        label = self.rules.label(enter.step, enter.function)
+        self._deviate(
+            line,
+            Rule.PAIRING,
+            enter.cpu,
+            f"{label} of line {enter.line} never returned: its task goes on",
+            f"cpuhp_exit of step {enter.step} in {enter.comm}-{enter.pid}",
+        )
+        self._resync(enter.cpu)
+
+    def _no_enter(self, event: Event, key: Task) -> None:
+        if key in self.tasks or self.machines.get(event.cpu) is not None:
+            machine = self._machine(event.cpu)
+            partial = machine.run is not None and machine.run.partial
+            if key in self.tasks and not partial:
+                self._deviate(
+                    event.line,
+                    Rule.PAIRING,
+                    event.cpu,
+                    f"step {event.step} returns in {event.comm}-{event.pid}, "
+                    "which has not entered it",
+                    f"cpuhp_enter of step {event.step} first",
+                )
+                self._resync(event.cpu)
+                return
+        self._machine(event.cpu).orphan_exit(event)
+
+    def _resync(self, cpu: int) -> None:
+        machine = self._machine(cpu)
+        if machine.run is not None:
+            machine.run.deviations += 1
+        self._finished(machine.finish(cut=True))
+        machine.state = None
+
+    # Between CPUs
+
+    def _exclude(self, machine: Machine, event: Event) -> None:
+        current = self.current
+        if current is None or current is machine or current.run is None:
+            return
+        if current.at_rest():
+            self._finished(current.finish())
+            return
+        run = current.run
+        self._deviate(
+            event.line,
+            Rule.EXCLUSION,
+            event.cpu,
+            f"{self.rules.label(event.step, event.function)} of CPU{event.cpu} while "
+            f"the {run.kind.value} of CPU{current.cpu} is not over",
+            f"CPU{current.cpu} only: cpu_hotplug_lock is held for writing since line "
+            f"{run.first.line}",
+        )
+        run.deviations += 1
+        self._finished(current.finish(cut=True))
+        self.current = None
+
+    # Registrations
+
+    def _register(self, machine: Machine, call: Call) -> None:
+        enter = call.enter
+        wrong = wrong_context(self.rules, enter, single=True)
+        group = self.group
+        if group is not None and not _extends(group, call):
+            self._close_group()
+            group = None
+        if group is None:
+            owed = frozenset(
+                m.cpu
+                for m in self.machines.values()
+                if m.state is not None and m.state >= enter.step
+            )
+            follows = self.failed_step == enter.step
+            group = self.group = _Group([], owed, follows)
+        group.calls.append(call)
+        if machine.state is None:
+            machine.state = call.exit.level
+        if wrong:
+            group.clean = False
+            label = self.rules.label(enter.step, enter.function)
+            on = f" on CPU{enter.on}" if enter.on >= 0 else ""
+            message = f"{label} of a registration ran in {enter.comm}{on}"
+            self._deviate(enter.line, Rule.CONTEXT, enter.cpu, message, wrong)
+
+    def _close_group(self, cut: bool = False) -> None:
+        group = self.group
+        if group is None:
+            return
+        self.group = None
+        first, last = group.calls[0].enter, group.calls[-1].exit
+        cpus = tuple(call.enter.cpu for call in group.calls)
+        failed = next((c.exit.ret for c in group.calls if c.exit.ret), 0)
+        left_out = sorted(group.owed - set(cpus))
+        if left_out and not (failed or group.follows_failure or cut):
+            group.clean = False
+            names = ", ".join(f"CPU{cpu}" for cpu in left_out)
+            self._deviate(
+                last.line,
+                Rule.REGISTRATION,
+                left_out[0],
+                f"registration of {self.rules.label(first.step, first.function)} left "
+                f"out {names}",
+                "one call for every CPU that has reached the step",
+            )
+        self.failed_step = first.step if failed else None
+        if self.callbacks.function(first.step, False) == first.function:
+            self.callbacks.forget(first.step)
+        self.operations.append(_registration(group, cpus, failed, cut))
+
+    # Results
+
+    def _finished(self, operation: Operation | None) -> None:
+        if operation is None:
+            return
+        machine = self.machines[operation.cpu]
+        if self.current is machine:
+            self.current = None
+        self.operations.append(operation)
+        self.counts.note(operation, len(self.operations) - 1, machine.counts)
+        self.waves.ended(operation)
+
+    def _check_name(self, enter: Event) -> None:
+        step = enter.step
+        if not self.rules.complete or step in self.rules.names:
+            return
+        self.rules.names[step] = ""
+        if self.rules.is_dynamic(step):
+            self.notes.append((enter.line, f"step {step} is not in the states file"))
+            return
+        self._deviate(
+            enter.line,
+            Rule.NAME,
+            enter.cpu,
+            f"step {step} ({enter.function}) is not in the states file",
+            "the registered states only",
+        )
+
+    def unexplain(self, index: int) -> None:
+        """Mark an operation that was found wanting later."""
+        self.operations[index] = replace(self.operations[index], explained=False)
+
+    def _deviate(
+        self, line: int, rule: Rule, cpu: int, message: str, allowed: str
+    ) -> None:
+        if len(self.deviations) >= MAX_DEVIATIONS:
+            self.suppressed += 1
+            return
+        self.deviations.append(Deviation(line, rule, cpu, message, allowed))
+
+    def result(self) -> Conformance:
+        self._close_group(cut=True)
+        for machine in self.machines.values():
+            self._finished(machine.finish(cut=True))
+        rules = self.rules
+        names = {step: name for step, name in rules.names.items() if name}
+        unseen = set(names) - self.steps if rules.complete else set()
+        return Conformance(
+            rules.known.kernel,
+            rules.known.table.name,
+            self.events,
+            tuple(self.operations),
+            tuple(sorted(self.deviations, key=lambda d: d.line)),
+            self.suppressed,
+            self.losses,
+            tuple(self.notes),
+            self.waves.waves(),
+            self.costs.steps(),
+            self.costs.overlaps(),
+            names,
+            tuple(sorted(unseen)),
+        )
+
+
+def _task(event: Event) -> Task:
+    if event.pid > 0:
+        return ("", event.pid, -1)
+    if event.on >= 0:
+        return ("idle", 0, event.on)
+    return ("?", event.cpu, event.step)
+
+
+def _extends(group: _Group, call: Call) -> bool:
+    last = group.calls[-1].enter
+    return (
+        last.step == call.enter.step
+        and last.function == call.enter.function
+        and last.cpu < call.enter.cpu
+    )
+
+
+def _registration(
+    group: _Group, cpus: tuple[int, ...], failed: int, cut: bool
+) -> Operation:
+    first, last = group.calls[0].enter, group.calls[-1].exit
+    return Operation(
+        OperationKind.REGISTRATION,
+        cpus[0],
+        cpus,
+        first.line,
+        last.line,
+        first.time,
+        last.time,
+        None,
+        None,
+        None,
+        len(group.calls),
+        False,
+        failed,
+        first.step if failed else None,
+        group.clean,
+        cut and failed == 0,
+        first.step,
+        first.function,
+    )
+
+
+class _Waves:
+    """Follows CPUs from CPUHP_BP_KICK_AP to the start of their second pass."""
+
+    def __init__(self, rules: Rules):
+        row = rules.known.table.find("CPUHP_BP_KICK_AP")
+        self._kick = row.number if row else -1
+        self._flying: dict[int, Operation] = {}
+        self._wave: list[Operation] = []
+        self._most = 0
+        self._last: Event | None = None
+        self._done: list[ParallelBringup] = []
+
+    def ended(self, operation: Operation) -> None:
+        if operation.after != self._kick or operation.target != self._kick:
+            return
+        self._flying[operation.cpu] = operation
+        self._wave.append(operation)
+        self._most = max(self._most, len(self._flying))
+
+    def leave(self, event: Event) -> None:
+        if self._flying.pop(event.cpu, None) is None:
+            return
+        self._last = event
+        if not self._flying:
+            self._close(event)
+
+    def _close(self, event: Event) -> None:
+        wave, self._wave = self._wave, []
+        most, self._most = self._most, 0
+        self._done.append(
+            ParallelBringup(
+                tuple(operation.cpu for operation in wave),
+                wave[0].first_line,
+                event.line,
+                wave[0].end,
+                event.time,
+                most,
+            )
+        )
+
+    def waves(self) -> tuple[ParallelBringup, ...]:
+        if self._wave and self._last is not None:
+            self._close(self._last)
+        return tuple(self._done)
+
+
+class _Counts:
+    """Compares how often steps ran in like operations.
+
+    A multi-instance step runs once an instance: a count that differs in one operation
+    only cannot come from adding or removing one. A step of the kernel's own that runs
+    at all runs in every whole operation.
+    """
+
+    def __init__(self, checker: _Checker):
+        self._checker = checker
+        self._history: dict[tuple[int, bool], list[tuple[int, int, int]]] = {}
+        self._whole: dict[bool, tuple[int, int] | None] = {True: None, False: None}
+
+    def note(
+        self, operation: Operation, index: int, counts: dict[tuple[int, bool], int]
+    ) -> None:
+        if operation.rolled_back or operation.result or operation.cut:
+            return
+        up = operation.kind is OperationKind.BRINGUP
+        for key, count in counts.items():
+            if key[1] is up:
+                self._compare(key, count, operation, index)
+        if self._whole[up] is None and operation.before is not None:
+            low, high = sorted((operation.before, operation.after or 0))
+            if low == 0 and high > self._checker.rules.teardown:
+                self._whole[up] = (index, operation.first_line)
+
+    def _compare(
+        self, key: tuple[int, bool], count: int, operation: Operation, index: int
+    ) -> None:
+        step, up = key
+        history = self._history.get(key)
+        checker = self._checker
+        if history is None:
+            self._history[key] = [(count, index, operation.last_line)]
+            whole = self._whole[up]
+            if whole and checker.rules.functions(step, up):
+                label = checker.rules.label(step)
+                self._odd(whole[0], operation, key, f"{label} did not run", whole[1])
+            return
+        history.append((count, index, operation.last_line))
+        if len(history) < 3:
+            return
+        (before, _, _), (odd, at, line) = history[0], history[1]
+        if before == count != odd:
+            label = checker.rules.label(step)
+            self._odd(at, operation, key, f"{label} ran {odd} times", line, before)
+        del history[0]
+
+    def _odd(
+        self,
+        index: int,
+        operation: Operation,
+        key: tuple[int, bool],
+        message: str,
+        line: int,
+        times: int = 1,
+    ) -> None:
+        checker = self._checker
+        cpu = checker.operations[index].cpu
+        checker.unexplain(index)
+        checker._deviate(
+            line, Rule.ORDER, cpu, message, f"{times} time(s), as in like operations"
+        )

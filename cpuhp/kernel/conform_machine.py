@@ -1,0 +1,727 @@
+"""One CPU's hotplug control block, driven by the trace.
+
+It follows `struct cpuhp_cpu_state`: state, target and direction, turned round once by a
+failure. Every call must be one that `cpuhp_next_state()` could have chosen.
+NOTE(hidden-steps): tracepoints are silent while a CPU is not online, so STARTING steps
+of a bringup or tear-down do not show; where they do, they must be in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cpuhp.kernel.conform_rules import Callbacks, Rules, wrong_context
+from cpuhp.kernel.operations import (
+    KICK_WORK,
+    Call,
+    Operation,
+    OperationKind,
+    Rule,
+    is_up,
+)
+from cpuhp.kernel.trace import Event
+
+EAGAIN = 11
+
+Report = Callable[[int, Rule, int, str, str], None]
+
+
+@dataclass(slots=True)
+class Phase:
+    """A walk over states by one task: the control task's or the hotplug thread's."""
+
+    up: bool
+    target: int
+    origin: int | None  # where a rollback returns to
+    state: int | None
+    rolling: bool = False
+    failed: int | None = None  # the step that returned an error
+    failed_multi: bool = False
+    last: int | None = None
+    instances: int = 0
+    last_multi: bool = False
+
+
+@dataclass(slots=True)
+class Run:
+    """An operation under way."""
+
+    first: Event
+    before: int | None
+    phases: list[Phase]
+    kind: OperationKind
+    frame: Event | None = None
+    control: tuple[str, int] | None = None
+    partial: bool = False  # the trace begins inside it
+    last_line: int = 0
+    end: float = 0.0
+    calls: int = 0
+    rolled_back: bool = False
+    result: int = 0
+    failed_step: int | None = None
+    deviations: int = 0
+    counts: dict[tuple[int, bool], int] = field(default_factory=dict)
+
+    @property
+    def phase(self) -> Phase:
+        return self.phases[-1]
+
+
+class Machine:
+    """The state of one CPU as far as the trace has told it."""
+
+    def __init__(self, cpu: int, rules: Rules, callbacks: Callbacks, report: Report):
+        self.cpu = cpu
+        self.rules = rules
+        self.callbacks = callbacks
+        self.state: int | None = None
+        self.run: Run | None = None
+        self.counts: dict[tuple[int, bool], int] = {}
+        self._report = report
+
+    # What the trace tells: frames open and close, other calls are seen whole.
+
+    def opens(self, event: Event) -> bool:
+        """Whether this enter encloses calls of other tasks: a hand-over."""
+        step, rules = event.step, self.rules
+        if event.function == KICK_WORK or step == rules.teardown:
+            return True
+        return step == rules.bringup and is_up(event)
+
+    def enter_frame(self, event: Event) -> None:
+        run = self.run
+        if event.function == KICK_WORK:
+            run = self._begin_kick(event)
+        elif event.step == self.rules.teardown:
+            run = self._begin_takedown(event)
+        else:
+            run = self._begin_bringup(event)
+        run.frame = event
+        self._note(run, event)
+
+    def leave_frame(self, call: Call) -> Operation | None:
+        """The enclosing call returned; the operation if it is over by that."""
+        run = self.run
+        if run is None or run.frame is not call.enter:
+            return None
+        run.frame = None
+        run.calls += 1
+        self._note(run, call.exit)
+        if len(run.phases) > 1:
+            inner = run.phases.pop()
+        else:
+            inner = run.phase
+        if call.enter.function == KICK_WORK:
+            return self._leave_kick(run, call, inner)
+        if call.enter.step == self.rules.teardown:
+            self._leave_takedown(run, call, inner)
+        else:
+            self._leave_bringup(run, call, inner)
+        return None
+
+    def orphan_exit(self, event: Event) -> None:
+        """An exit whose enter came before the trace began."""
+        if self.run is not None and not self.run.partial:
+            return
+        self.run = None
+        self.state = None if event.ret else event.level
+
+    def is_single(self, call: Call) -> bool:
+        """Whether this is a registration's call rather than a step of an operation."""
+        enter, exit_ = call
+        state = self.state
+        if self.run is not None and not self.at_rest():
+            return False
+        if state is None:
+            return self.run is None and exit_.level not in (enter.step, enter.step - 1)
+        if exit_.level != state or enter.step > state:
+            return False
+        if exit_.level == enter.step - 1:
+            return False
+        # The run may have stopped at this state; then its next step would move it.
+        return not (self.run and self._fits(call, self.run.phase))
+
+    def leaves(self, call: Call) -> bool:
+        """Whether a call does not go on where the run stands."""
+        return self.run is not None and not self._fits(call, self.run.phase)
+
+    def step(self, call: Call) -> None:
+        """A callback of an operation that encloses nothing."""
+        run = self.run
+        if run is None:
+            run = self._begin(call)
+        run.calls += 1
+        self._note(run, call.exit)
+        self._check_place(run, call)
+        self._advance(run, run.phase, call)
+
+    def at_rest(self) -> bool:
+        """Whether the operation under way may be over: nothing is owed any more."""
+        run = self.run
+        if run is None:
+            return True
+        if run.frame is not None or len(run.phases) > 1:
+            return False
+        return not self._owed(run.phase)
+
+    def owed(self) -> list[int]:
+        return self._owed(self.run.phase) if self.run else []
+
+    def finish(self, cut: bool = False) -> Operation | None:
+        """Close the operation under way."""
+        run = self.run
+        if run is None:
+            return None
+        self.run = None
+        self.counts = run.counts
+        phase = run.phases[0]
+        open_ = cut and (run.frame is not None or bool(self._owed(run.phase)))
+        if open_ or (cut and phase.state is None):
+            self.state = None
+        elif phase.rolling or phase.failed is not None:
+            at = run.before if phase.origin is None else phase.origin
+            self.state = self._rest(at, phase)
+        else:
+            self.state = self._rest(phase.target, phase)
+        rolled = run.rolled_back
+        result = run.result or (-EAGAIN if rolled else 0)
+        return Operation(
+            run.kind,
+            self.cpu,
+            (self.cpu,),
+            run.first.line,
+            run.last_line,
+            run.first.time,
+            run.end,
+            run.before,
+            self.state,
+            phase.target if not rolled else run.phases[0].target,
+            run.calls,
+            rolled,
+            result,
+            run.failed_step,
+            run.deviations == 0,
+            open_,
+        )
+
+    def _rest(self, at: int | None, phase: Phase) -> int | None:
+        # A bringup that ends between TEARDOWN_CPU and the hotplug thread's first
+        # state stays at AP_ONLINE_IDLE.
+        if at is None or phase.state is None:
+            return at
+        if phase.up and phase.state == self.rules.online_idle:
+            return max(at, phase.state)
+        return at
+
+    # Beginning an operation
+
+    def _begin(self, call: Call) -> Run:
+        self._close_stale(call.enter)
+        up = self._direction(call)
+        before = self.state
+        run = self._new_run(call.enter, up, before, before)
+        if before is None:
+            run.partial = True
+            if not self.rules.is_control(call.enter.step):
+                return run
+            self._control(run, call.enter)
+        return run
+
+    def _new_run(
+        self, event: Event, up: bool, before: int | None, state: int | None
+    ) -> Run:
+        kind = OperationKind.BRINGUP if up else OperationKind.TEAR_DOWN
+        phase = Phase(up, event.level, before, state)
+        self.run = Run(event, before, [phase], kind, last_line=event.line)
+        return self.run
+
+    def _close_stale(self, event: Event) -> None:
+        run = self.run
+        if run is None:
+            return
+        if not self.at_rest():
+            labels = ", ".join(self.rules.label(s) for s in self.owed()[:3])
+            self._deviate(
+                event,
+                Rule.ORDER,
+                f"a new operation begins on CPU{self.cpu} before the last one is over",
+                labels or "the return of the enclosing call",
+            )
+
+    def _begin_kick(self, event: Event) -> Run:
+        self._close_stale(event)
+        if self.run is not None:
+            self._finished(self.finish())
+        if self.state is not None and self.state != event.step:
+            self._deviate(
+                event,
+                Rule.STATE,
+                f"the hotplug thread is kicked from state {event.step}",
+                f"state {self.state}, where the last operation left CPU{self.cpu}",
+            )
+        up = event.level > event.step
+        run = self._new_run(event, up, event.step, event.step)
+        if not up:
+            run.phases[0].target = event.level
+        self._control(run, event)
+        run.phases.append(Phase(up, event.level, event.step, event.step))
+        return run
+
+    def _begin_takedown(self, event: Event) -> Run:
+        run = self.run
+        if run is None:
+            run = self._new_run(event, False, self.state, self.state)
+            run.partial = self.state is None
+        self._control(run, event)
+        self._turn_for(run, event, up=False)
+        phase = run.phase
+        if phase.state is not None and phase.state < event.step:
+            self._deviate(
+                event,
+                Rule.ORDER,
+                f"{self.rules.label(event.step, event.function)} at state {phase.state}",
+                f"a step at or below {phase.state}",
+            )
+        self._owed_before(run, phase, event, include=False)
+        self._same_target(run, phase, event)
+        phase.state = event.step
+        phase.last, phase.last_multi = event.step, False
+        return run
+
+    def _begin_bringup(self, event: Event) -> Run:
+        run = self.run
+        if run is not None and self.at_rest() and not run.phase.up and run.frame is None:
+            if event.level != self.rules.teardown:
+                self._finished(self.finish())
+                run = None
+        if run is None:
+            run = self._new_run(event, True, self.state, self.state)
+            run.partial = self.state is None
+        self._control(run, event)
+        self._turn_for(run, event, up=True)
+        phase = run.phase
+        self._owed_before(run, phase, event, include=False)
+        self._same_target(run, phase, event)
+        phase.state = event.step
+        phase.last, phase.last_multi = event.step, False
+        idle = self.rules.online_idle
+        run.phases.append(Phase(True, event.level, idle, idle))
+        return run
+
+    # Leaving an enclosing call
+
+    def _leave_kick(self, run: Run, call: Call, inner: Phase) -> Operation | None:
+        enter, exit_ = call
+        phase = run.phase
+        if exit_.ret == 0:
+            self._all_done(run, inner, exit_)
+            if exit_.level != enter.level:
+                self._wrong_state(run, exit_, f"target {enter.level}")
+        else:
+            run.result, run.rolled_back = exit_.ret, True
+            run.failed_step = run.failed_step or inner.failed
+            self._all_done(run, inner, exit_)
+            if exit_.level != enter.step:
+                self._wrong_state(run, exit_, f"state {enter.step}, as before the kick")
+            phase.failed = phase.failed or inner.failed or -1
+            phase.rolling = True
+        phase.state = exit_.level
+        over = exit_.ret != 0 or enter.level != self.rules.teardown
+        if over:
+            return self.finish()
+        return None
+
+    def _leave_takedown(self, run: Run, call: Call, phase: Phase) -> None:
+        rules, exit_ = self.rules, call.exit
+        if exit_.ret == 0:
+            if exit_.level != rules.idle_dead:
+                self._wrong_state(run, exit_, f"state {rules.idle_dead}, the CPU dead")
+            phase.state = rules.idle_dead
+            return
+        if exit_.level != rules.teardown - 1:
+            self._wrong_state(run, exit_, f"state {rules.teardown - 1}")
+        phase.state = rules.teardown - 1
+        self._fail(run, phase, call)
+
+    def _leave_bringup(self, run: Run, call: Call, inner: Phase) -> None:
+        rules, exit_, phase = self.rules, call.exit, run.phase
+        self._all_done(run, inner, exit_)
+        if exit_.ret == 0:
+            wanted = max(call.enter.level, rules.online_idle)
+            if exit_.level != wanted:
+                self._wrong_state(run, exit_, f"state {wanted}")
+            phase.state = exit_.level
+            return
+        if exit_.level not in (rules.bringup, rules.online_idle):
+            self._wrong_state(
+                run, exit_, f"state {rules.bringup} or {rules.online_idle}"
+            )
+        run.failed_step = run.failed_step or inner.failed
+        run.rolled_back = run.rolled_back or inner.rolling
+        phase.state = exit_.level
+        phase.failed = exit_.level
+        run.result = exit_.ret
+
+    def _all_done(self, run: Run, inner: Phase, exit_: Event) -> None:
+        owed = self._owed(inner)
+        if owed and not run.partial:
+            self._deviate(
+                exit_,
+                Rule.ORDER,
+                f"the hotplug thread stopped at state {inner.state}",
+                "next: "
+                + self.rules.label(
+                    owed[0], self.callbacks.function(owed[0], inner.up) or ""
+                ),
+            )
+
+    # One step
+
+    def _check_place(self, run: Run, call: Call) -> None:
+        enter = call.enter
+        rules = self.rules
+        wrong = wrong_context(rules, enter, single=False)
+        label = rules.label(enter.step, enter.function)
+        if wrong:
+            on = f" on CPU{enter.on}" if enter.on >= 0 else ""
+            self._deviate(enter, Rule.CONTEXT, f"{label} ran in {enter.comm}{on}", wrong)
+        if rules.is_control(enter.step):
+            self._control(run, enter)
+            if run.frame is not None and not run.partial:
+                self._deviate(
+                    enter,
+                    Rule.HAND_OVER,
+                    f"{label} ran while the control task waits in "
+                    f"{run.frame.function}",
+                    "steps of the CPU itself until that returns",
+                )
+            return
+        if run.frame is not None or run.partial:
+            return
+        phase = run.phase
+        resting = phase.state is not None and phase.state >= rules.teardown - 1
+        if not (is_up(enter) and run.kind is OperationKind.TEAR_DOWN and resting):
+            self._deviate(
+                enter,
+                Rule.HAND_OVER,
+                f"{label} ran without being kicked by the control task",
+                "only within bringup_cpu, cpuhp_bringup_ap or cpuhp_kick_ap_work",
+            )
+
+    def _control(self, run: Run, event: Event) -> None:
+        who = (event.comm, event.pid)
+        if event.comm == "" or event.pid < 0:
+            return
+        if run.control is None:
+            run.control = who
+        elif run.control[1] != event.pid:
+            was = f"{run.control[0]}-{run.control[1]}"
+            self._deviate(
+                event,
+                Rule.CONTEXT,
+                f"{self.rules.label(event.step, event.function)} ran in "
+                f"{event.comm}-{event.pid}",
+                f"{was}, the control task of this operation",
+            )
+            run.control = who
+
+    def _advance(self, run: Run, phase: Phase, call: Call) -> None:
+        enter, exit_ = call
+        step = enter.step
+        if self._undoes_instance(phase, call):
+            run.rolled_back = True
+            return
+        up = self._checked_direction(run, call)
+        if up is None:
+            phase.state, phase.last = exit_.level, step
+            return
+        if up != phase.up:
+            self._turn(run, phase, enter, up)
+        else:
+            self._same_way(run, phase, enter)
+        self._learn(run, call, up)
+        phase.state = exit_.level
+        phase.last, phase.last_multi = step, call.is_multi
+        if exit_.ret:
+            self._fail(run, phase, call)
+
+    def _undoes_instance(self, phase: Phase, call: Call) -> bool:
+        # The control task undoes a failed multi-instance step inside the step.
+        return (
+            phase.failed == call.enter.step
+            and phase.failed_multi
+            and call.is_multi
+            and self.rules.is_control(call.enter.step)
+            and not phase.rolling
+            and call.enter.level == phase.target
+        )
+
+    def _checked_direction(self, run: Run, call: Call) -> bool | None:
+        enter, exit_ = call
+        up = is_up(enter)
+        wanted = enter.step if up else enter.step - 1
+        if exit_.level == wanted:
+            return up
+        self._deviate(
+            exit_,
+            Rule.STATE,
+            f"state {exit_.level} after "
+            f"{self.rules.label(enter.step, enter.function)} towards {enter.level}",
+            f"state {wanted}: an up step leaves its own number, a down step one less",
+        )
+        return None
+
+    def _same_way(self, run: Run, phase: Phase, enter: Event) -> None:
+        step, state = enter.step, phase.state
+        self._same_target(run, phase, enter)
+        if phase.failed is not None and not phase.rolling and not self._atomic(step):
+            self._deviate(
+                enter,
+                Rule.ROLLBACK,
+                f"{self.rules.label(step, enter.function)} ran on after step "
+                f"{phase.failed} had failed",
+                f"a rollback to state {phase.origin}",
+            )
+            phase.failed = None
+        if self._repeats_instance(phase, enter):
+            return
+        if state is not None and (step <= state if phase.up else step > state):
+            self._deviate(
+                enter,
+                Rule.ORDER,
+                f"{self.rules.label(step, enter.function)} ran at state {state} on "
+                f"the way {'up' if phase.up else 'down'}",
+                self._next_text(phase),
+            )
+            return
+        self._owed_before(run, phase, enter, include=False)
+
+    def _repeats_instance(self, phase: Phase, enter: Event) -> bool:
+        multi = enter.kind.value == "cpuhp_multi_enter"
+        return multi and phase.last_multi and enter.step == phase.last
+
+    def _turn_for(self, run: Run, event: Event, up: bool) -> None:
+        if run.phase.up != up and not (run.partial and run.phase.state is None):
+            self._turn(run, run.phase, event, up)
+
+    def _turn(self, run: Run, phase: Phase, enter: Event, up: bool) -> None:
+        """A rollback begins: after an error, or without one when it was injected."""
+        label = self.rules.label(enter.step, enter.function)
+        back = self._rollback_target(run, phase)
+        if phase.rolling or (back is not None and enter.level != back):
+            way = "up" if phase.up else "down"
+            self._deviate(
+                enter,
+                Rule.DIRECTION,
+                f"{label} runs {'up' if up else 'down'} to {enter.level} amid a way "
+                f"{way} to {phase.target}",
+                self._next_text(phase)
+                + (f", or a rollback to {back}" if not phase.rolling else ""),
+            )
+            if not phase.rolling:
+                phase.up, phase.target = up, enter.level
+            return
+        self._check_first_undo(run, phase, enter)
+        if phase.failed is not None:
+            run.failed_step = run.failed_step or phase.failed
+        run.rolled_back, phase.rolling = True, True
+        phase.up, phase.target, phase.origin = up, enter.level, back
+
+    def _rollback_target(self, run: Run, phase: Phase) -> int | None:
+        if phase.up or phase.origin is None or phase.state is None:
+            return phase.origin
+        if len(run.phases) == 1 and phase.state < self.rules.teardown - 1:
+            # cpuhp_down_callbacks() undoes to where it began, not the operation.
+            return min(phase.origin, self.rules.teardown)
+        return phase.origin
+
+    def _check_first_undo(self, run: Run, phase: Phase, enter: Event) -> None:
+        low, high = self._undo_limits(phase)
+        step = enter.step
+        if (low is not None and step <= low) or (high is not None and step > high):
+            self._deviate(
+                enter,
+                Rule.ROLLBACK,
+                f"the rollback begins with {self.rules.label(step, enter.function)}",
+                f"a step after {low}" if low is not None else f"a step up to {high}",
+            )
+            return
+        if phase.state is None:
+            return
+        start = phase.failed if phase.failed is not None else phase.state
+        if phase.up:
+            end = start - 1 if phase.failed is not None else phase.state
+            owed = self.callbacks.owed(False, step, end)
+        else:
+            owed = self.callbacks.owed(True, start, step - 1)
+        self._report_owed(run, enter, owed, up=not phase.up)
+
+    def _undo_limits(self, phase: Phase) -> tuple[int | None, int | None]:
+        """Lower limit (exclusive) or upper limit of a rollback's first step."""
+        if phase.state is None:
+            return None, None
+        if phase.failed is not None:
+            own = 0 if phase.failed_multi else 1
+            if phase.up:
+                return None, phase.failed - own
+            return phase.failed - 1 + own, None
+        if phase.up:
+            beyond = self.callbacks.next_after(phase.state)
+            return None, beyond - 1 if beyond is not None else None
+        below = self.callbacks.next_below(phase.state)
+        return (below - 1 if below is not None else None), None
+
+    def _fail(self, run: Run, phase: Phase, call: Call) -> None:
+        step = call.enter.step
+        if self._atomic(step):
+            return
+        phase.failed, phase.failed_multi = step, call.is_multi
+        run.result, run.failed_step = call.exit.ret, step
+
+    def _atomic(self, step: int) -> bool:
+        return self.rules.bringup < step < self.rules.teardown
+
+    # What is owed
+
+    def _owed(self, phase: Phase) -> list[int]:
+        state, target = phase.state, phase.target
+        if state is None:
+            return []
+        if phase.failed is not None and not phase.rolling:
+            origin = phase.origin
+            if origin is None or phase.failed < 0:
+                return []
+            if phase.up:
+                return self.callbacks.owed(False, origin, phase.failed - 1)
+            return self.callbacks.owed(True, phase.failed, origin)
+        if phase.up:
+            return self.callbacks.owed(True, state, target)
+        return self.callbacks.owed(False, target, state)
+
+    def _owed_before(
+        self, run: Run, phase: Phase, enter: Event, include: bool
+    ) -> None:
+        state = phase.state
+        if state is None or self._atomic(enter.step):
+            return
+        if phase.up:
+            owed = self.callbacks.owed(True, state, enter.step - 1)
+        else:
+            owed = self.callbacks.owed(False, enter.step, state)
+        self._report_owed(run, enter, owed, phase.up)
+
+    def _report_owed(
+        self, run: Run, enter: Event, owed: list[int], up: bool
+    ) -> None:
+        if not owed:
+            return
+        first = self.rules.label(owed[0], self.callbacks.function(owed[0], up) or "")
+        more = f" and {len(owed) - 1} more" if len(owed) > 1 else ""
+        self._deviate(
+            enter,
+            Rule.ORDER,
+            f"{self.rules.label(enter.step, enter.function)} ran, {first}{more} did not",
+            f"{first} first",
+        )
+
+    def _next_text(self, phase: Phase) -> str:
+        owed = self._owed(phase)
+        if owed:
+            function = self.callbacks.function(owed[0], phase.up) or ""
+            return "next: " + self.rules.label(owed[0], function)
+        if phase.state is None:
+            return "any step"
+        if phase.up:
+            return f"a step above {phase.state}, up to {phase.target}"
+        return f"a step from {phase.state} down to {phase.target + 1}"
+
+    def _same_target(self, run: Run, phase: Phase, enter: Event) -> None:
+        # cpu_down lowers the target once: TEARDOWN_CPU for the thread, then its own.
+        first_own = (
+            not phase.up and len(run.phases) == 1 and phase.target == self.rules.teardown
+        )
+        if enter.level == phase.target or phase.state is None:
+            phase.target = enter.level
+            return
+        if first_own and enter.level < phase.target and phase.last is None:
+            phase.target = enter.level
+            return
+        self._deviate(
+            enter,
+            Rule.TARGET,
+            f"{self.rules.label(enter.step, enter.function)} has target {enter.level}",
+            f"target {phase.target}, as the steps before",
+        )
+
+    def _learn(self, run: Run, call: Call, up: bool) -> None:
+        enter = call.enter
+        step, function = enter.step, enter.function
+        run.counts[step, up] = run.counts.get((step, up), 0) + 1
+        if not function or function.startswith("0x"):
+            return
+        builtin = self.rules.functions(step, up)
+        other = self.callbacks.function(step, not up)
+        before = self.callbacks.learn(step, up, function, call.is_multi)
+        if builtin and function not in builtin and not function.startswith("0x"):
+            wanted = " or ".join(sorted(builtin))
+        elif before and not self.rules.is_dynamic(step):
+            wanted = before
+        elif other == function and before and before != function:
+            wanted = before
+        else:
+            return
+        way = "startup" if up else "teardown"
+        self._deviate(
+            enter,
+            Rule.FUNCTION,
+            f"{function} ran as {way} of {self.rules.label(step)}",
+            wanted,
+        )
+
+    def _direction(self, call: Call) -> bool:
+        if call.exit.level == call.enter.step:
+            return True
+        if call.exit.level == call.enter.step - 1:
+            return False
+        return is_up(call.enter)
+
+    def _fits(self, call: Call, phase: Phase) -> bool:
+        """Whether a call goes on where the run, which may be over, stands."""
+        enter, exit_ = call
+        if phase.state is None:
+            return True
+        if enter.level != phase.target and not (
+            not phase.up and phase.last is None and enter.level < phase.target
+        ):
+            back = phase.origin
+            turned = is_up(enter) != phase.up
+            return turned and not phase.rolling and enter.level == back
+        if self._repeats_instance(phase, enter):
+            return True
+        if phase.up:
+            return exit_.level == enter.step > phase.state
+        return exit_.level == enter.step - 1 and enter.step <= phase.state
+
+    def _wrong_state(self, run: Run, exit_: Event, allowed: str) -> None:
+        self._deviate(
+            exit_,
+            Rule.STATE,
+            f"state {exit_.level} when {self.rules.label(exit_.step)} returns",
+            allowed,
+        )
+
+    def _note(self, run: Run, event: Event) -> None:
+        run.last_line, run.end = event.line, event.time
+
+    def _deviate(self, event: Event, rule: Rule, message: str, allowed: str) -> None:
+        if self.run is not None:
+            self.run.deviations += 1
+        self._report(event.line, rule, self.cpu, message, allowed)
+
+    def _finished(self, operation: Operation | None) -> None:
+        if operation is not None:
+            self.on_finished(operation)
+
+    def on_finished(self, operation: Operation) -> None:
+        """Replaced by whoever collects operations."""
