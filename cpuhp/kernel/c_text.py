@@ -1,0 +1,236 @@
+"""C source as text: comments masked, conditionals tracked, arguments split.
+
+This is the half of the reading that no macro can derail. Texts are latin-1 decoded
+bytes, so a character offset here is a byte offset for tree-sitter, too.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+
+_TOKENS = re.compile(
+    r"/\*.*?(?:\*/|\Z)|//(?:\\\n|[^\n])*"
+    r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])+'",
+    re.DOTALL,
+)
+_NOT_NEWLINE = re.compile(r"[^\n]")
+_DIRECTIVE = re.compile(
+    r"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|elifdef|elifndef|else|endif)\b"
+    r"((?:\\\n|[^\n])*)",
+    re.MULTILINE,
+)
+_DEFINE = re.compile(
+    r"^[ \t]*#[ \t]*define[ \t]+(\w+)(\([^()\n]*\))?((?:\\\n|[^\n])*)", re.MULTILINE
+)
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULTILINE)
+_OPEN = {"(": ")", "[": "]", "{": "}"}
+MAX_ARGUMENTS = 20_000  # characters of one argument list
+
+
+def decoded(text: str) -> str:
+    """A piece of latin-1 text as the UTF-8 that the kernel's sources are in."""
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def squeezed(text: str) -> str:
+    """`text` with line continuations gone and every run of space made one."""
+    return " ".join(text.replace("\\\n", " ").split())
+
+
+@dataclass(frozen=True)
+class Macro:
+    """`#define name(parameters) body` at a line, under some conditions."""
+
+    name: str
+    parameters: tuple[str, ...] | None
+    body: str
+    line: int
+    start: int
+    end: int
+    guards: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CText:
+    """One C file; `text` keeps all characters at their byte offsets."""
+
+    text: str
+
+    @classmethod
+    def of(cls, data: bytes) -> CText:
+        return cls(data.decode("latin-1"))
+
+    @cached_property
+    def code(self) -> str:
+        """The text with comments blanked."""
+        return _TOKENS.sub(_blank_comment, self.text)
+
+    @cached_property
+    def bare(self) -> str:
+        """The text with comments and the insides of literals blanked."""
+        return _TOKENS.sub(_blank_all, self.text)
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0] + [match.end() for match in re.finditer("\n", self.text)]
+
+    def line(self, offset: int) -> int:
+        """The line, from 1, of an offset."""
+        return bisect_right(self._line_starts, offset)
+
+    @cached_property
+    def _conditions(self) -> tuple[list[int], list[tuple[str, ...]]]:
+        return _conditions(self.code, self.bare)
+
+    def guards(self, offset: int) -> tuple[str, ...]:
+        """The preprocessor conditions around an offset, outermost first."""
+        starts, stacks = self._conditions
+        return stacks[bisect_right(starts, offset) - 1]
+
+    @cached_property
+    def macros(self) -> dict[str, tuple[Macro, ...]]:
+        """All `#define`s by name, in the order of the file."""
+        found: dict[str, tuple[Macro, ...]] = {}
+        for match in _DEFINE.finditer(self.code):
+            name, parameters, body = match.groups()
+            names = None
+            if parameters is not None:
+                inner = parameters[1:-1].strip()
+                names = tuple(p.strip() for p in inner.split(",")) if inner else ()
+            macro = Macro(
+                name,
+                names,
+                squeezed(body),
+                self.line(match.start(1)),
+                match.start(),
+                match.end(),
+                self.guards(match.start(1)),
+            )
+            found[name] = (*found.get(name, ()), macro)
+        return found
+
+    @cached_property
+    def includes(self) -> tuple[tuple[str, str], ...]:
+        """`("<" or '"', path)` of every include."""
+        return tuple((m[1], m[2]) for m in _INCLUDE.finditer(self.code))
+
+    def arguments(self, opening: int) -> tuple[list[tuple[int, int]], int] | None:
+        """Spans of the comma-separated pieces after the bracket at `opening`.
+
+        Also the offset just past the closing bracket. None if it never closes.
+        """
+        return split_arguments(self.bare, opening)
+
+    def piece(self, span: tuple[int, int]) -> str:
+        """The code in a span, comments gone, on one line."""
+        return decoded(squeezed(self.code[span[0] : span[1]]))
+
+
+def split_arguments(
+    bare: str, opening: int
+) -> tuple[list[tuple[int, int]], int] | None:
+    """The comma-separated spans inside the bracket at `opening`, and its end."""
+    stack = [_OPEN[bare[opening]]]
+    pieces: list[tuple[int, int]] = []
+    start = opening + 1
+    for offset in range(start, min(len(bare), opening + MAX_ARGUMENTS)):
+        char = bare[offset]
+        if char in _OPEN:
+            stack.append(_OPEN[char])
+        elif char == stack[-1]:
+            stack.pop()
+            if not stack:
+                if bare[start:offset].strip() or pieces:
+                    pieces.append((start, offset))
+                return pieces, offset + 1
+        elif char in ")]}":
+            return None
+        elif char == "," and len(stack) == 1:
+            pieces.append((start, offset))
+            start = offset + 1
+    return None
+
+
+def string_value(expression: str) -> str | None:
+    """The value of adjacent string literals; None for anything else."""
+    rest = expression.strip()
+    while rest.startswith("(") and rest.endswith(")"):
+        rest = rest[1:-1].strip()
+    parts = []
+    while rest:
+        match = re.match(r'"((?:\\.|[^"\\])*)"\s*', rest)
+        if not match:
+            return None
+        parts.append(match[1])
+        rest = rest[match.end() :]
+    if not parts:
+        return None
+    escapes = {"\\n": "\n", "\\t": "\t", '\\"': '"', "\\\\": "\\"}
+    return re.sub(r"\\.", lambda m: escapes.get(m[0], m[0]), "".join(parts))
+
+
+def _blank_comment(match: re.Match[str]) -> str:
+    token = match[0]
+    return _NOT_NEWLINE.sub(" ", token) if token[0] == "/" else token
+
+
+def _blank_all(match: re.Match[str]) -> str:
+    token = match[0]
+    if token[0] == "/":
+        return _NOT_NEWLINE.sub(" ", token)
+    return token[0] + _NOT_NEWLINE.sub("_", token[1:-1]) + token[-1]
+
+
+def _conditions(code: str, bare: str) -> tuple[list[int], list[tuple[str, ...]]]:
+    starts: list[int] = [0]
+    stacks: list[tuple[str, ...]] = [()]
+    frames: list[list[str]] = []  # the branches of each open conditional so far
+    for match in _DIRECTIVE.finditer(code):
+        if bare[match.start(1) : match.end(1)] != match[1]:
+            continue  # inside a string
+        word, rest = match[1], decoded(squeezed(match[2]))
+        if word in ("if", "ifdef", "ifndef"):
+            frames.append([_condition(word, rest, code, match.end())])
+        elif word == "endif":
+            if frames:
+                frames.pop()
+        elif frames:
+            branch = "" if word == "else" else _condition(word[2:], rest, code, 0)
+            frames[-1].append(branch)
+        starts.append(match.end())
+        stacks.append(tuple(g for frame in frames if (g := _taken(frame))))
+    return starts, stacks
+
+
+def _condition(word: str, rest: str, code: str, end: int) -> str:
+    if word in ("ifdef", "def"):
+        return _defined(rest.split(" ")[0])
+    if word in ("ifndef", "ndef"):
+        name = rest.split(" ")[0]
+        if end and re.match(rf"\s*#\s*define\s+{re.escape(name)}\b", code[end:]):
+            return ""  # a guard against double inclusion says nothing
+        return f"!{_defined(name)}"
+    return rest
+
+
+def _defined(name: str) -> str:
+    return name if name.startswith("CONFIG_") else f"defined({name})"
+
+
+def _taken(frame: list[str]) -> str:
+    before = [_negated(branch) for branch in frame[:-1] if branch]
+    terms = before + ([frame[-1]] if frame[-1] else [])
+    if len(terms) > 1:
+        terms = [f"({t})" if re.search(r"\|\||\?", t) else t for t in terms]
+    return " && ".join(terms)
+
+
+def _negated(condition: str) -> str:
+    if re.fullmatch(r"!(\w+|\w+\(\w+\))", condition):
+        return condition[1:]
+    if re.fullmatch(r"\w+|\w+\s?\(\w+\)", condition):
+        return f"!{condition}"
+    return f"!({condition})"
