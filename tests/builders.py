@@ -224,6 +224,22 @@ def spinner(fair=True):
     return build("spinner", [waits, sets], [flag]), leads_to(waits.at("spin"), rd(flag))
 
 
+def hog(blocking):
+    """One task spins; another waits. Returns (system, `the other gets there`).
+
+    With `blocking` the hog holds a lock every other moment, so the other is never
+    able to move for long enough; else it always is.
+    """
+    busy = shared("busy")
+    spins = Code("spins", "free held", resting="free", final="held")
+    spins.step("free", "held", effects=[put(busy, 1)])
+    spins.step("held", "free", effects=[put(busy, 0)])
+    waits = Code("waits", "waiting done")
+    waits.step("waiting", "done", not_(rd(busy)) if blocking else TRUE)
+    goal = leads_to(waits.at("waiting"), waits.at("done"))
+    return build("hog", [spins, waits], [busy]), goal
+
+
 def election(order=Order.ANY):
     """Control picks an online CPU, then each AP goes: tests choice and pointers."""
     online = percpu("online", BOOL, 1)
@@ -379,7 +395,7 @@ def _random_system(draw, ordered, per_cpu_pointers):
         variables.append(percpu("friend", CPU_OR_NONE, NOBODY))
     kept = draw(st.sets(st.sampled_from([v.name for v in variables]), min_size=2))
     variables = [v for v in variables if v.name in kept]
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 3)) == 3:
         variables.append(percpu("given", FLAG, None, constant=True))
     kinds = draw(st.lists(st.sampled_from(list(Runs)), min_size=1, max_size=2))
     codes = []
@@ -389,32 +405,37 @@ def _random_system(draw, ordered, per_cpu_pointers):
                 f"p{number}",
                 "start middle end",
                 runs,
-                environment=draw(st.integers(0, 3)) == 0,
+                environment=draw(st.integers(0, 3)) == 3,
                 resting=draw(st.sampled_from(["", "middle"])),
             )
         )
     known = [*variables, *(code.location for code in codes)]
     for code in codes:
-        for _ in range(draw(st.integers(1, 3))):
-            _random_step(_Draw(draw, known, ordered), code, variables)
+        for number in range(draw(st.integers(2, 4))):
+            made = _Draw(draw, known, ordered)
+            _random_step(made, code, variables, first=number == 0)
     assumptions = []
-    if draw(st.integers(0, 4)) == 0:
+    if draw(st.integers(0, 9)) == 9:
         assumptions = [_Draw(draw, known, ordered).boolean((), 2)]
     return build("random", codes, variables, assumptions, [("irq", IRQS)])
 
 
-def _random_step(made, code, variables):
+def _random_step(made, code, variables, first):
     params, choices = list(code.me), []
-    for _ in range(made.number(0, 2) if made.number(0, 1) else 0):
+    for _ in range(made.number(0, 2) if made.number(0, 2) == 2 else 0):
         sort = made.pick([CPU, CPU, IRQ])
         param = made.fresh(sort)
         order = made.pick(list(Order))
         if sort == CPU and not made.ordered:
             order = Order.ANY
-        among = made.boolean((*params, param), made.number(0, 2))
+        among = TRUE
+        if made.number(0, 1):
+            among = made.boolean((*params, param), made.number(0, 2))
         choices.append(Choice(param, among, order))
         params.append(param)
-    guard = made.boolean(params, made.number(0, 3)) if made.number(0, 2) else TRUE
+    guard = TRUE
+    if not first and made.number(0, 1):
+        guard = made.boolean(params, made.number(0, 3))
     effects = []
     for _ in range(made.number(0, 3)):
         variable = made.pick([v for v in variables if not v.constant])
@@ -426,7 +447,7 @@ def _random_step(made, code, variables):
             where = tuple(made.value(s, params, 1) for s in variable.indices)
             value = made.value(variable.sort, params, 2)
             effects.append(Assign(variable.name, where, value))
-    source = made.pick(code.points[:2])
+    source = code.points[0] if first else made.pick(code.points[:2])
     target = made.pick(code.points[code.points.index(source) :])
     code.step(source, target, guard, effects, choices)
 

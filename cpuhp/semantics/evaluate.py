@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cpuhp.model.expr import (
     Apply,
@@ -16,7 +16,6 @@ from cpuhp.model.expr import (
     Read,
     clamp,
 )
-from cpuhp.model.verdict import State
 from cpuhp.semantics.machine import Machine, default_value
 
 Binding = Mapping[Param, int]
@@ -24,7 +23,7 @@ NOTHING: Binding = {}
 
 
 def evaluate(
-    machine: Machine, expr: Expr, state: State, binding: Binding = NOTHING
+    machine: Machine, expr: Expr, state: Sequence[int], binding: Binding = NOTHING
 ) -> int:
     """The value of `expr`; truth is 1 and 0. Junctions and `?:` are lazy, as in C."""
     match expr:
@@ -45,13 +44,15 @@ def evaluate(
 
 
 def holds(
-    machine: Machine, formula: Expr, state: State, binding: Binding = NOTHING
+    machine: Machine, formula: Expr, state: Sequence[int], binding: Binding = NOTHING
 ) -> bool:
     """Does the formula hold in the state?"""
     return evaluate(machine, formula, state, binding) != 0
 
 
-def _apply(machine: Machine, expr: Apply, state: State, binding: Binding) -> int:
+def _apply(
+    machine: Machine, expr: Apply, state: Sequence[int], binding: Binding
+) -> int:
     def value(part: Expr) -> int:
         return evaluate(machine, part, state, binding)
 
@@ -78,7 +79,7 @@ def _apply(machine: Machine, expr: Apply, state: State, binding: Binding) -> int
 
 
 def _quantified(
-    machine: Machine, expr: Quantified, state: State, binding: Binding
+    machine: Machine, expr: Quantified, state: Sequence[int], binding: Binding
 ) -> int:
     found = (
         holds(machine, expr.body, state, {**binding, expr.param: element})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import overload
 
-from cpuhp.model.expr import Expr, Param, clamp, reads
+from cpuhp.model.expr import Apply, Expr, Op, Param, Quantified, Quantifier, clamp
 from cpuhp.model.sorts import format_value
 from cpuhp.model.system import Action, Assign, Choice, Order, Role, Variable
 from cpuhp.model.verdict import State
@@ -21,9 +22,8 @@ def initial_states(machine: Machine) -> Iterator[State]:
     A variable without an initial value takes every value of its sort; a location
     without one starts where its process does.
     """
-    free = [v for v in machine.system.variables if _is_free(v)]
-    blank = [0] * len(machine.cells)
-    yield from _fill(machine, blank, free, list(machine.system.assumptions))
+    free = [n for n, (variable, _) in enumerate(machine.cells) if _is_free(variable)]
+    yield from _fill(machine, _Partial(machine), tuple(free))
 
 
 def is_initial(machine: Machine, state: State) -> bool:
@@ -159,39 +159,75 @@ def _is_free(variable: Variable) -> bool:
     return variable.initial is None and variable.role is not Role.LOCATION
 
 
-def _fill(
-    machine: Machine,
-    state: list[int],
-    free: list[Variable],
-    pending: list[Expr],
-) -> Iterator[State]:
-    # Test each assumption as soon as all that it reads is known: a topology of eight
-    # CPUs has too many values to try them all together.
+class _Unknown(Exception):
+    """A cell is read that has no value yet."""
+
+
+class _Partial(Sequence[int]):
+    """A state of which some cells have no value yet."""
+
+    def __init__(self, machine: Machine):
+        self.cells: list[int | None] = [None] * len(machine.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[int]: ...
+    def __getitem__(self, at: int | slice) -> int | Sequence[int]:
+        assert isinstance(at, int)
+        value = self.cells[at]
+        if value is None:
+            raise _Unknown
+        return value
+
+
+def _fill(machine: Machine, state: _Partial, free: Values) -> Iterator[State]:
+    # Cell by cell, giving up as soon as an assumption fails: the topologies of eight
+    # CPUs are far too many to try each to its end.
     if not free:
-        for variable in machine.system.variables:
-            if not _is_free(variable):
-                _set(machine, state, variable, _initial_cells(machine, variable, state))
-        full = tuple(state)
-        if all(holds(machine, a, full) for a in pending):
-            yield full
+        yield from _complete(machine, state)
         return
-    variable, later = free[0], free[1:]
-    settled = {v.name for v in machine.system.variables if _is_free(v)}
-    settled -= {v.name for v in later}
-    ready = [a for a in pending if reads(a) <= settled]
-    rest = [a for a in pending if a not in ready]
-    domain = machine.values(variable.sort)
-    for values in product(domain, repeat=machine.width(variable)):
-        _set(machine, state, variable, values)
-        if all(holds(machine, a, tuple(state)) for a in ready):
-            yield from _fill(machine, state, later, rest)
+    cell, later = free[0], free[1:]
+    for value in machine.values(machine.cells[cell][0].sort):
+        state.cells[cell] = value
+        if not any(_refuted(machine, a, state, {}) for a in machine.system.assumptions):
+            yield from _fill(machine, state, later)
+    state.cells[cell] = None
 
 
-def _set(
-    machine: Machine, state: list[int], variable: Variable, values: Values
-) -> None:
-    start = machine.offsets[variable.name]
-    state[start : start + len(values)] = values
+def _complete(machine: Machine, state: _Partial) -> Iterator[State]:
+    """Compute the cells that have an initial value, and test the assumptions."""
+    given = list(state.cells)
+    for variable in machine.system.variables:
+        if not _is_free(variable):
+            start = machine.offsets[variable.name]
+            values = _initial_cells(machine, variable, state)
+            state.cells[start : start + len(values)] = values
+    full = tuple(state[cell] for cell in range(len(state)))
+    state.cells[:] = given
+    if all(holds(machine, a, full) for a in machine.system.assumptions):
+        yield full
+
+
+def _refuted(
+    machine: Machine, expr: Expr, state: _Partial, binding: dict[Param, int]
+) -> bool:
+    """Is the assumption false whatever the missing cells will be?"""
+    match expr:
+        case Apply(Op.AND, args, _):
+            return any(_refuted(machine, a, state, binding) for a in args)
+        case Quantified(Quantifier.FORALL, param, body):
+            return any(
+                _refuted(machine, body, state, {**binding, param: element})
+                for element in machine.elements(param.sort)
+            )
+    try:
+        return not holds(machine, expr, state, binding)
+    except _Unknown:
+        return False
 
 
 def _cells(machine: Machine, variable: Variable, state: State) -> Values:
@@ -200,7 +236,7 @@ def _cells(machine: Machine, variable: Variable, state: State) -> Values:
 
 
 def _initial_cells(
-    machine: Machine, variable: Variable, state: State | list[int]
+    machine: Machine, variable: Variable, state: Sequence[int]
 ) -> Values:
     """The initial values; they may read free variables and ones declared before."""
     width = machine.width(variable)
@@ -208,13 +244,12 @@ def _initial_cells(
         processes = machine.system.processes
         owner = next(p for p in processes if p.location == variable.name)
         return (machine.initial_location(owner),) * width
-    now = tuple(state)
     return tuple(
         clamp(
             evaluate(
                 machine,
                 variable.initial,
-                now,
+                state,
                 dict(zip(variable.index_params, indices)),
             ),
             variable.sort,

@@ -23,7 +23,8 @@ from builders import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cpuhp.engines.explicit import Limits, check_many
+from cpuhp.diagnostics import InputError
+from cpuhp.engines.explicit import Limits, check_many, count_runs
 from cpuhp.engines.explicit.compile import compile_machine
 from cpuhp.engines.explicit.multiset import MultisetSpace
 from cpuhp.engines.explicit.search import Budget, make_space, search
@@ -37,7 +38,9 @@ from cpuhp.semantics import (
     enabled,
     evaluate,
     initial_states,
+    instance_of,
     is_fair,
+    is_stuck,
     last_state,
     replay,
 )
@@ -216,3 +219,53 @@ def test_the_order_of_cpus_turns_symmetry_off(order):
 
     assert is_symmetric(election(Order.ANY))
     assert not is_symmetric(election(order))
+
+
+def fewest_switches(machine, formula, steps):
+    """By the interpreter: over all runs of so many steps to a state with `formula`."""
+    best = {(state, None): 0 for state in initial_states(machine)}
+    for _ in range(steps):
+        ahead = {}
+        for (state, last), switches in best.items():
+            for action, binding in enabled(machine, state):
+                who = instance_of(action, binding)
+                node = apply(machine, state, action, binding), who
+                cost = switches + (last not in (None, who))
+                ahead[node] = min(cost, ahead.get(node, cost))
+        best = ahead
+    return min(n for (state, _), n in best.items() if evaluate(machine, formula, state))
+
+
+@quick
+@given(st.data(), random_systems(), machines)
+def test_no_shortest_run_switches_less(data, system, at):
+    formula = data.draw(random_formulas(system))
+    machine = Machine(system, *at)
+    (found,) = check_many(system, [sometimes(formula)], *at, Limits(max_states=500))
+    if found.trace is not None:
+        steps = len(found.trace.steps)
+        assert found.stats["switches"] == fewest_switches(machine, formula, steps)
+
+
+@quick
+@given(random_systems(), st.integers(2, 3))
+def test_runs_are_counted_one_by_one(system, cpus):
+    machine = Machine(system, cpus, 0)
+    try:
+        found = count_runs(system, cpus)
+    except InputError:
+        return
+    if found.runs < 500:
+        ends = list(all_ends(machine))
+        stuck = sum(is_stuck(machine, state) for state in ends)
+        assert found == (len(ends), 0, stuck)
+
+
+def all_ends(machine):
+    stack = list(initial_states(machine))
+    while stack:
+        state = stack.pop()
+        ahead = [apply(machine, state, *move) for move in enabled(machine, state)]
+        stack += ahead
+        if not ahead:
+            yield state

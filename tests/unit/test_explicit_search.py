@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from builders import (
     DEADLOCK_FREE,
@@ -6,16 +8,19 @@ from builders import (
     always,
     critical_section,
     finally_,
+    hog,
+    leads_to,
     lost_update,
     opposite_locks,
     parallel_shutdown,
+    rd,
     sometimes,
     spinner,
 )
 
 from cpuhp.diagnostics import InputError
 from cpuhp.engines.explicit import Limits, check, check_many, count_runs
-from cpuhp.model.expr import TRUE, not_
+from cpuhp.model.expr import FALSE, TRUE, and_, not_, or_
 from cpuhp.model.system import Runs
 from cpuhp.model.verdict import Verdict
 
@@ -27,7 +32,7 @@ from cpuhp.model.verdict import Verdict
 def test_lost_update_has_the_golden_number_of_runs(cpus, atomic, runs, bad):
     system, wrong = lost_update(atomic)
     found = count_runs(system, cpus, 0, wrong)
-    assert (found.runs, found.bad, found.deadlocked) == (runs, bad, 0)
+    assert found == (runs, bad, 0)
 
 
 def test_one_of_two_lock_orders_deadlocks():
@@ -91,6 +96,51 @@ def test_spinning_for_the_environment_may_never_end():
     for result in check_many(system, [progress, TERMINATES], 1):
         assert result.verdict is Verdict.VIOLATED
         assert result.trace.loop is not None
+
+
+@pytest.mark.parametrize(
+    ("blocking", "verdict"), [(True, Verdict.VIOLATED), (False, Verdict.PROVED)]
+)
+def test_weak_fairness_helps_who_can_always_move(blocking, verdict):
+    system, progress = hog(blocking)
+    reached, ends = check_many(system, [progress, TERMINATES], 1)
+    assert reached.verdict is verdict
+    assert ends.verdict is Verdict.VIOLATED
+
+
+def test_waiting_for_ever_in_a_dead_end_breaks_a_promise():
+    system = opposite_locks()
+    left = system.variable("left")
+    result = check(system, leads_to(rd(left), not_(rd(left))), 1)
+    assert result.verdict is Verdict.VIOLATED
+    assert result.trace.loop is None
+
+
+def test_a_contradiction_proves_with_a_remark():
+    system = replace(opposite_locks(), assumptions=(FALSE,))
+    for result in check_many(system, [DEADLOCK_FREE, TERMINATES], 1):
+        assert result.verdict is Verdict.PROVED
+        assert result.reason == "no initial state satisfies the assumptions"
+
+
+def test_formulas_may_be_deep():
+    system = opposite_locks()
+    left, right = (rd(system.variable(name)) for name in ("left", "right"))
+    formula = left
+    for _ in range(100):
+        formula = or_(and_(formula, right), left)
+    result = check(system, always(formula), 1)
+    assert result.verdict is Verdict.VIOLATED
+
+
+@pytest.mark.parametrize(
+    ("cpus", "callbacks", "orbits"), [(5, 3, 257), (7, 3, 884), (9, 3, 2282)]
+)
+def test_shutdown_has_a_known_number_of_orbits(cpus, callbacks, orbits):
+    system, claims = parallel_shutdown(callbacks)
+    result = check(system, claims[0], cpus)
+    assert result.verdict is Verdict.PROVED
+    assert result.stats["states"] == orbits
 
 
 def test_what_never_happens_is_unreachable():

@@ -230,3 +230,9 @@ def test_values_of_formulas_are_zero_and_one():
     chosen = machine.system.variable("chosen")
     assert evaluate(machine, eq(rd(chosen), NOBODY), state) == 1
     assert evaluate(machine, eq(ME, rd(chosen)), state, {ME: 0}) == 0
+
+
+def test_free_values_are_tried_no_further_than_needed():
+    machine = Machine(topology(), 7, 0)
+    leaders = list(initial_states(machine))
+    assert len(leaders) == 6322  # idempotent maps of 7 elements

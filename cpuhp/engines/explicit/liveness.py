@@ -115,6 +115,8 @@ def _answer(graph: Graph, prop: Property, started: float) -> Result:
     if reason is None:
         trace = _violation(graph, _question(graph, prop))
         verdict = Verdict.PROVED if trace is None else Verdict.VIOLATED
+        if not graph.states:
+            reason = "no initial state satisfies the assumptions"
     else:
         reason = f"{reason} after {len(graph.states)} states"
     return Result(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cpuhp.diagnostics import fail
 from cpuhp.engines.explicit.compile import compile_machine
@@ -12,13 +12,17 @@ from cpuhp.model.verdict import State
 from cpuhp.semantics import Machine, initial_states, is_stuck
 
 
-@dataclass(frozen=True, slots=True)
-class RunCount:
+class RunCount(NamedTuple):
     """Complete interleavings: all, those with a bad state, those that end stuck."""
 
     runs: int
-    bad: int
+    bad_runs: int
     deadlocked: int
+
+    @property
+    def completed(self) -> int:
+        """The runs that come to a proper end."""
+        return self.runs - self.deadlocked
 
 
 def count_runs(

@@ -168,6 +168,8 @@ class Search:
             reason = f"{self.stopped} after {len(self.parents)} states"
         else:
             verdict = Verdict.UNREACHABLE if sometimes else Verdict.PROVED
+            if not self.parents:
+                reason = "no initial state satisfies the assumptions"
         stats = {"states": len(self.parents), "transitions": self.transitions}
         stats["depth"] = len(self.layers) - 1
         if claim.trace is not None:
