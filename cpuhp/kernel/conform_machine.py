@@ -36,6 +36,7 @@ class Phase:
     origin: int | None  # where a rollback returns to
     state: int | None
     rolling: bool = False
+    cleaning: bool = False  # boot removes what a rollback to CPUHP_BP_KICK_AP left
     failed: int | None = None  # the step that returned an error
     failed_multi: bool = False
     last: int | None = None
@@ -163,7 +164,20 @@ class Machine:
             return True
         if run.frame is not None or len(run.phases) > 1:
             return False
-        return not self._owed(run.phase)
+        return not self._owed(run.phase) or self._failed_silently(run.phase)
+
+    def _failed_silently(self, phase: Phase) -> bool:
+        # An injected failure leaves no event, nor does a rollback with nothing to undo.
+        return phase.up and self._nothing_to_undo(phase)
+
+    def _nothing_to_undo(self, phase: Phase) -> bool:
+        if phase.rolling or phase.failed is not None:
+            return False
+        if phase.origin is None or phase.state is None:
+            return False
+        if phase.up:
+            return not self.callbacks.owed(False, phase.origin, phase.state)
+        return not self.callbacks.owed(True, phase.state, phase.origin)
 
     def owed(self) -> list[int]:
         return self._owed(self.run.phase) if self.run else []
@@ -177,8 +191,14 @@ class Machine:
         self.counts = run.counts
         phase = run.phases[0]
         open_ = cut and (run.frame is not None or bool(self._owed(run.phase)))
+        open_ = open_ and (run.frame is not None or not self._failed_silently(phase))
         if open_ or (cut and phase.state is None):
             self.state = None
+        elif phase.cleaning:
+            self.state = 0
+        elif self._owed(phase):
+            self.state = phase.origin
+            run.rolled_back = True
         elif phase.rolling or phase.failed is not None:
             at = run.before if phase.origin is None else phase.origin
             self.state = self._rest(at, phase)
@@ -220,6 +240,10 @@ class Machine:
         self._close_stale(call.enter)
         up = self._direction(call)
         before = self.state
+        first = call.enter.step
+        if before is None and up and not self.callbacks.owed(True, 0, first - 1):
+            # The very first step of a bringup: the CPU was offline.
+            before = 0 if self.callbacks.owed(True, 0, first) else None
         run = self._new_run(call.enter, up, before, before)
         if before is None:
             run.partial = True
@@ -320,8 +344,8 @@ class Machine:
                 self._wrong_state(run, exit_, f"target {enter.level}")
         else:
             run.result, run.rolled_back = exit_.ret, True
-            run.failed_step = run.failed_step or inner.failed
-            self._all_done(run, inner, exit_)
+            if not self._nothing_to_undo(inner):
+                self._all_done(run, inner, exit_)
             if exit_.level != enter.step:
                 self._wrong_state(run, exit_, f"state {enter.step}, as before the kick")
             phase.failed = phase.failed or inner.failed or -1
@@ -346,7 +370,8 @@ class Machine:
 
     def _leave_bringup(self, run: Run, call: Call, inner: Phase) -> None:
         rules, exit_, phase = self.rules, call.exit, run.phase
-        self._all_done(run, inner, exit_)
+        if exit_.ret == 0 or not self._nothing_to_undo(inner):
+            self._all_done(run, inner, exit_)
         if exit_.ret == 0:
             wanted = max(call.enter.level, rules.online_idle)
             if exit_.level != wanted:
@@ -357,7 +382,8 @@ class Machine:
             self._wrong_state(
                 run, exit_, f"state {rules.bringup} or {rules.online_idle}"
             )
-        run.failed_step = run.failed_step or inner.failed
+        if run.failed_step is None and not inner.rolling:
+            run.failed_step = call.enter.step
         run.rolled_back = run.rolled_back or inner.rolling
         phase.state = exit_.level
         phase.failed = exit_.level
@@ -463,6 +489,10 @@ class Machine:
         wanted = enter.step if up else enter.step - 1
         if exit_.level == wanted:
             return up
+        if exit_.level == enter.step - 1 and self._cleans(run.phase, enter):
+            # cpuhp_bringup_mask() walks on down to 0 but leaves the target alone.
+            run.phase.cleaning = True
+            return False
         self._deviate(
             exit_,
             Rule.STATE,
@@ -471,6 +501,14 @@ class Machine:
             f"state {wanted}: an up step leaves its own number, a down step one less",
         )
         return None
+
+    def _cleans(self, phase: Phase, enter: Event) -> bool:
+        return (
+            phase.rolling
+            and not phase.up
+            and phase.state is not None
+            and enter.step <= phase.state <= phase.target == enter.level
+        )
 
     def _same_way(self, run: Run, phase: Phase, enter: Event) -> None:
         step, state = enter.step, phase.state
@@ -523,8 +561,6 @@ class Machine:
                 phase.up, phase.target = up, enter.level
             return
         self._check_first_undo(run, phase, enter)
-        if phase.failed is not None:
-            run.failed_step = run.failed_step or phase.failed
         run.rolled_back, phase.rolling = True, True
         phase.up, phase.target, phase.origin = up, enter.level, back
 
@@ -597,7 +633,7 @@ class Machine:
             return self.callbacks.owed(True, phase.failed, origin)
         if phase.up:
             return self.callbacks.owed(True, state, target)
-        return self.callbacks.owed(False, target, state)
+        return self.callbacks.owed(False, 0 if phase.cleaning else target, state)
 
     def _owed_before(
         self, run: Run, phase: Phase, enter: Event, include: bool
@@ -694,9 +730,12 @@ class Machine:
         if enter.level != phase.target and not (
             not phase.up and phase.last is None and enter.level < phase.target
         ):
-            back = phase.origin
-            turned = is_up(enter) != phase.up
-            return turned and not phase.rolling and enter.level == back
+            if is_up(enter) == phase.up:
+                return False
+            if phase.state == phase.target and self.rules.is_control(enter.step):
+                return False
+            back = self._rollback_target(self.run, phase) if self.run else None
+            return not phase.rolling and enter.level == back
         if self._repeats_instance(phase, enter):
             return True
         if phase.up:

@@ -92,10 +92,12 @@ def wrong_context(rules: Rules, event: Event, single: bool) -> str | None:
         if (role == "hotplug" and of == cpu) or (single and role in _EARLY):
             return None
         return f"cpuhp/{cpu} on CPU{cpu}"
+    if single and role in _EARLY and event.on in (cpu, -1):
+        return None
     if event.on not in (cpu, -1) or event.irqs_off is False:
         return f"CPU{cpu} itself with interrupts off"
-    if role == "hotplug" or (single and role in _EARLY):
-        return None if of in (cpu, None) else f"cpuhp/{cpu}"
+    if role == "hotplug":
+        return None if of == cpu else f"cpuhp/{cpu}"
     wanted = "idle" if event.level >= step else "stopper"
     return None if role == wanted else f"the {wanted} task of CPU{cpu}"
 

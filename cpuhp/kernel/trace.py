@@ -15,7 +15,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -135,6 +135,21 @@ def read_trace(path: str | Path) -> Iterator[Item]:
     """
     with open_trace(path) as stream:
         yield from parse_trace(stream, str(path))
+
+
+def quote_lines(path: str | Path, wanted: Iterable[int]) -> dict[int, str]:
+    """The text of some lines of a trace, for showing them."""
+    left = set(wanted)
+    found: dict[int, str] = {}
+    with open_trace(path) as stream:
+        for number, line in enumerate(_lines(stream), 1):
+            if number in left and isinstance(line, str):
+                shown = line.strip()[:160]
+                found[number] = "".join(c if c.isprintable() else " " for c in shown)
+                left.discard(number)
+            if not left:
+                break
+    return found
 
 
 def parse_trace(stream: io.TextIOBase, name: str) -> Iterator[Item]:

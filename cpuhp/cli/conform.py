@@ -1,0 +1,209 @@
+"""`cpuhp conform`: does a trace do what the model of CPU hotplug allows?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cpuhp.kernel.conform import Conformance
+    from cpuhp.kernel.operations import Deviation, Operation
+    from cpuhp.kernel.states_file import KernelTable
+
+SHOWN = 20
+
+
+@click.command(
+    "conform",
+    short_help="Check a trace of a real kernel against the model.",
+    epilog="Exit status: 0 conforms, 1 deviates, 2 the input is not usable.",
+)
+@click.argument("trace", type=click.Path())
+@click.option(
+    "--states",
+    type=click.Path(),
+    help="The kernel's hotplug/states file, or a .table file. Default: the file beside "
+    "TRACE that ends in .states, else the fixed states of the version that the trace "
+    "shows.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.option("--costs", is_flag=True, help="Also print what each step cost.")
+@click.option("--operations", is_flag=True, help="Also print every operation.")
+def command(
+    trace: str, states: str | None, as_json: bool, costs: bool, operations: bool
+) -> None:
+    """Check the cpuhp events of TRACE against the model of CPU hotplug.
+
+    TRACE is text as tracefs, `trace-cmd report` or `perf script` prints it, gzip or
+    not. Each deviation is shown where it happens, with what the model allowed.
+    """
+    from cpuhp.kernel.conform import conform
+    from cpuhp.kernel.trace import read_trace
+
+    known = _table(trace, states)
+    answer = conform(read_trace(trace), known)
+    lines = _quoted(trace, [d.line for d in answer.deviations[:SHOWN]])
+    if as_json:
+        import json
+
+        click.echo(json.dumps(_as_json(trace, answer), indent=2))
+    else:
+        _print(trace, answer, lines)
+        if operations:
+            _print_operations(answer)
+        if costs:
+            _print_costs(answer)
+    raise SystemExit(0 if answer.conforms else 1)
+
+
+def _table(trace: str, states: str | None) -> KernelTable | None:
+    from pathlib import Path
+
+    from cpuhp.kernel.states_file import read_any_table
+
+    if states is not None:
+        return read_any_table(states)
+    stem = trace.removesuffix(".gz")
+    beside = Path(stem).with_suffix(".states")
+    if stem.endswith((".trace", ".txt")) and beside.is_file():
+        return read_any_table(beside)
+    return None
+
+
+def _quoted(trace: str, wanted: list[int]) -> dict[int, str]:
+    from cpuhp.kernel.trace import quote_lines
+
+    return quote_lines(trace, wanted) if wanted else {}
+
+
+def _print(trace: str, answer: Conformance, lines: dict[int, str]) -> None:
+    for deviation in answer.deviations[:SHOWN]:
+        _print_deviation(trace, deviation, lines)
+    hidden = len(answer.deviations) - SHOWN + answer.suppressed
+    if len(answer.deviations) > SHOWN:
+        click.echo(f"... and {hidden} more deviations (--json lists them)")
+    for line, text in answer.notes[:SHOWN]:
+        click.echo(f"{trace}:{line}: note: {text}")
+    for wave in answer.parallel:
+        cpus = ", ".join(str(cpu) for cpu in wave.cpus)
+        click.echo(
+            f"parallel bringup of CPUs {cpus}: up to {wave.most_at_once} between kick "
+            f"and release, {_time(wave.end - wave.start)} "
+            f"(lines {wave.first_line} to {wave.last_line})"
+        )
+    for overlap in answer.overlaps[:SHOWN]:
+        click.echo(
+            f"overlap: {overlap.first} with {overlap.second}: {overlap.times} times, "
+            f"{_time(overlap.total)} together, {_time(overlap.longest)} the longest"
+        )
+    click.echo(_summary(answer))
+
+
+def _print_deviation(trace: str, deviation: Deviation, lines: dict[int, str]) -> None:
+    number = str(deviation.line)
+    click.echo(
+        f"{trace}:{number}: deviation[{deviation.rule.value}]: CPU{deviation.cpu}: "
+        f"{deviation.message}"
+    )
+    if deviation.line in lines:
+        click.echo(f"  {number} | {lines[deviation.line]}")
+    click.echo(f"  allowed: {deviation.allowed}")
+
+
+def _summary(answer: Conformance) -> str:
+    total = len(answer.operations)
+    kinds: dict[str, int] = {}
+    for operation in answer.operations:
+        kinds[operation.kind.value] = kinds.get(operation.kind.value, 0) + 1
+    rolled = sum(operation.rolled_back for operation in answer.operations)
+    share = 100.0 * answer.explained / total if total else 100.0
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    verdict = "CONFORMS" if answer.conforms else "DEVIATES"
+    count = len(answer.deviations) + answer.suppressed
+    # Never rounded up to 100 while something is left.
+    percent = f"{int(share * 10) / 10:.1f}"
+    return (
+        f"{verdict}: {answer.explained} of {total} operations explained ({percent} %), "
+        f"{count} deviations\n"
+        f"  Linux {answer.kernel or 'of unknown version'}, {answer.events} events; "
+        f"{counted or 'no operation'}; {rolled} rolled back"
+        + (f"; {answer.lost} gaps" if answer.lost else "")
+    )
+
+
+def _print_operations(answer: Conformance) -> None:
+    for operation in answer.operations:
+        click.echo(_operation_line(operation, answer.names))
+
+
+def _operation_line(operation: Operation, names: dict[int, str]) -> str:
+    where = f"{operation.first_line}-{operation.last_line}"
+    if operation.step is not None:
+        name = names.get(operation.step, "")
+        what = f"step {operation.step} {name} ({operation.function})"
+        what += f" on {len(operation.cpus)} CPUs"
+    else:
+        before = "?" if operation.before is None else operation.before
+        after = "?" if operation.after is None else operation.after
+        what = f"CPU{operation.cpu} {before} -> {after}"
+    words = [f"{where:>13} {operation.kind.value:<12} {what}"]
+    if operation.rolled_back:
+        at = operation.failed_step
+        words.append(f"rolled back{f' from step {at}' if at is not None else ''}")
+    if operation.result:
+        words.append(f"result {operation.result}")
+    if operation.cut:
+        words.append("cut off")
+    if not operation.explained:
+        words.append("DEVIATES")
+    words.append(_time(operation.end - operation.start))
+    return ", ".join(words)
+
+
+def _print_costs(answer: Conformance) -> None:
+    click.echo("step  way   calls     median        p99  callback")
+    for cost in answer.costs:
+        way = "up" if cost.up else "down"
+        name = answer.names.get(cost.step, "")
+        click.echo(
+            f"{cost.step:4}  {way:<4} {cost.calls:6} {_time(cost.median):>10} "
+            f"{_time(cost.p99):>10}  {cost.function} {name}".rstrip()
+        )
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.3f} s"
+    if seconds >= 0.001:
+        return f"{seconds * 1e3:.3f} ms"
+    return f"{seconds * 1e6:.1f} us"
+
+
+def _as_json(trace: str, answer: Conformance) -> dict[str, object]:
+    from dataclasses import asdict
+
+    def plain(item: object) -> dict[str, object]:
+        data = asdict(item)  # type: ignore[call-overload]
+        return {
+            key: getattr(value, "value", value) for key, value in data.items()
+        }
+
+    return {
+        "trace": trace,
+        "conforms": answer.conforms,
+        "kernel": answer.kernel,
+        "events": answer.events,
+        "explained": answer.explained,
+        "operations": [plain(operation) for operation in answer.operations],
+        "deviations": [plain(deviation) for deviation in answer.deviations],
+        "suppressed": answer.suppressed,
+        "gaps": answer.lost,
+        "notes": [{"line": line, "text": text} for line, text in answer.notes],
+        "parallel": [plain(wave) for wave in answer.parallel],
+        "costs": [plain(cost) for cost in answer.costs],
+        "overlaps": [plain(overlap) for overlap in answer.overlaps],
+        "states_without_a_call": [
+            {"number": n, "name": answer.names[n]} for n in answer.unseen
+        ],
+    }
