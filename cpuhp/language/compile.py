@@ -7,18 +7,17 @@ transition system. Which parts to choose is for `cpuhp.graph` to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
-from cpuhp.language.flow import Edge, Flow, Note, fuse, reachable
-from cpuhp.language.lower import Context, Lowering, default_of
+from cpuhp.language.flow import Edge, Flow, Note
+from cpuhp.language.lower import Context, Lowering
 from cpuhp.language.primitives import irqs_off
-from cpuhp.language.program import HPSTATE, Declared, DeclaredProcess, Program
+from cpuhp.language.program import HPSTATE, DeclaredProcess, Program
 from cpuhp.language.terms import Terms, location_variable
 from cpuhp.model.expr import (
-    FALSE,
     TRUE,
     Boot,
     Const,
@@ -30,19 +29,12 @@ from cpuhp.model.expr import (
     exists,
     not_,
     or_,
-    reads,
-    walk,
 )
-from cpuhp.model.sorts import BOOL, CPU, EnumSort, Sort
+from cpuhp.model.sorts import CPU, EnumSort, Sort
 from cpuhp.model.system import (
-    Action,
-    Assign,
     Expectation,
-    Process,
     Property,
-    Role,
     Runs,
-    TransitionSystem,
     Variable,
 )
 
@@ -137,7 +129,7 @@ def _lower_process(
         start = work.flow.point(f"{node.name}:handler", (node.name,))
         flag = irqs_off(terms, self_cpu)
         guard = TRUE if flag is None else not_(flag)
-        note = Note("interrupt", node.span)
+        note = Note("interrupt", node.span, places=(node.name,))
         work.flow.edges.append(Edge(entry, start, guard, note=note))
         work.flow.waits.add(entry)
         work.flow.resting.add(entry)
@@ -282,218 +274,3 @@ def processes_named(node: object) -> frozenset[str]:
         elif hasattr(top, "__dataclass_fields__") and not isinstance(top, Span):
             stack.extend(getattr(top, f) for f in top.__dataclass_fields__)
     return frozenset(found)
-
-
-# -- the transition system -----------------------------------------------------
-
-
-def build(
-    lowered: Lowered, props: tuple[Property, ...] = (), *, fused: bool = True
-) -> TransitionSystem:
-    """The transition system, with the steps joined that `props` cannot observe.
-
-    With `fused=False` every statement stays a step of its own (replay, data races).
-    """
-    observed: frozenset[str] = frozenset()
-    points: dict[str, set[int]] = {}
-    for prop in props:
-        for formula in (prop.formula, prop.goal):
-            observed |= reads(formula)
-            _observed_points(formula, points)
-        fused = fused and prop.expectation is not Expectation.RACE_FREE
-    private = _private(lowered) if fused else {}
-    written = _written(lowered)
-    actions: list[Action] = []
-    processes: list[Process] = []
-    variables: list[Variable] = []
-    for process in lowered.processes:
-        edges = reachable(process.flow.edges, process.entry)
-        if fused:
-            mine = private[process.name]
-            seen = observed - {location_variable(process.name)}
-
-            def is_local(
-                edge: Edge, mine: frozenset[str] = mine, seen: frozenset[str] = seen
-            ) -> bool:
-                touched = edge.reads() & written
-                return touched <= mine and edge.writes() <= mine - seen
-
-            keep = (
-                process.flow.waits
-                | process.flow.resting
-                | process.assertions
-                | {process.entry, process.end}
-                | points.get(location_variable(process.name), set())
-            )
-            edges = fuse(edges, process.entry, keep, is_local)
-        actions += [_action(process, edge) for edge in edges]
-        processes.append(_process(process))
-        variables += process.locals
-        variables.append(_location(process))
-    used = frozenset[str]().union(observed, *(a.read | a.written for a in actions))
-    declared = [
-        _variable(lowered.terms, d)
-        for name, d in lowered.program.variables.items()
-        if name in used
-    ]
-    assumptions = tuple(
-        formula
-        for item in lowered.program.assumptions
-        if reads(formula := lowered.terms.boolean(item.condition, {})) <= used
-    )
-    return TransitionSystem(
-        name=lowered.program.scenario.name,
-        variables=(*declared, *(v for v in variables if v.name in used)),
-        processes=tuple(processes),
-        actions=tuple(actions),
-        assumptions=assumptions,
-        sizes=tuple(sorted(lowered.program.sizes.items())),
-    )
-
-
-def _observed_points(formula: Expr, points: dict[str, set[int]]) -> None:
-    """Program points that a formula compares with."""
-    for part in walk(formula):
-        sort = getattr(part, "sort", None)
-        if isinstance(part, Const) and isinstance(sort, EnumSort):
-            if sort.name.startswith("at."):
-                points.setdefault(sort.name, set()).add(part.value)
-
-
-def _private(lowered: Lowered) -> dict[str, frozenset[str]]:
-    """Per process: the variables that it alone uses, each CPU's instance its own."""
-    users: dict[str, set[str]] = {}
-    shared: set[str] = set()
-    for process in lowered.processes:
-        for edge in process.flow.edges:
-            for name, indices in _accesses(edge):
-                users.setdefault(name, set()).add(process.name)
-                if process.actor and (not indices or indices[0] != process.actor):
-                    shared.add(name)
-    return {
-        process.name: frozenset(
-            name
-            for name, by in users.items()
-            if by == {process.name} and name not in shared
-        )
-        for process in lowered.processes
-    }
-
-
-def _accesses(edge: Edge) -> Iterator[tuple[str, tuple[Expr, ...]]]:
-    roots = [edge.guard, *(choice.among for choice in edge.choices)]
-    for effect in edge.effects:
-        yield effect.variable, effect.indices
-        roots += [effect.value, *effect.indices]
-    for root in roots:
-        for part in walk(root):
-            if isinstance(part, Read):
-                yield part.variable, part.indices
-
-
-def _written(lowered: Lowered) -> frozenset[str]:
-    found: set[str] = set()
-    for process in lowered.processes:
-        found.add(location_variable(process.name))
-        for edge in process.flow.edges:
-            found |= edge.writes()
-    return frozenset(found)
-
-
-def _process(process: LoweredProcess) -> Process:
-    names = process.sort.values
-    return Process(
-        name=process.name,
-        runs=process.runs,
-        location=location_variable(process.name),
-        initial=names[process.entry],
-        final=frozenset({names[process.end]}),
-        resting=frozenset(names[p] for p in process.flow.resting),
-        environment=process.kind == "environment",
-        spontaneous=process.kind == "interrupt",
-        kind=process.kind,
-        span=process.declared.declaration.span,
-    )
-
-
-def _location(process: LoweredProcess) -> Variable:
-    name = location_variable(process.name)
-    indices = (CPU,) if process.actor else ()
-    params = (Param(f"{name}#", CPU),) if process.actor else ()
-    initial = Const(process.entry, process.sort)
-    return Variable(
-        name, process.sort, indices, initial, params, Role.LOCATION, process.name
-    )
-
-
-def _action(process: LoweredProcess, edge: Edge) -> Action:
-    name = location_variable(process.name)
-    indices: tuple[Expr, ...] = (process.actor,) if process.actor else ()
-    here = Read(name, indices, process.sort)
-    guard = and_(eq(here, Const(edge.source, process.sort)), edge.guard)
-    move = Assign(name, indices, Const(edge.target, process.sort))
-    note = edge.note
-    names = process.sort.values
-    return Action(
-        name=f"{process.name}: {note.text if note else names[edge.target]}",
-        process=process.name,
-        source=names[edge.source],
-        target=names[edge.target],
-        actor=process.actor,
-        choices=edge.choices,
-        guard=guard,
-        effects=(*edge.effects, move),
-        text=note.text if note else "",
-        hotplug_state=note.hotplug_state if note else None,
-        callback=note.callback if note else None,
-        origin=note.origin if note else None,
-        span=note.span if note else None,
-    )
-
-
-def _variable(terms: Terms, declared: Declared) -> Variable:
-    node = declared.declaration
-    sort = terms.sort_of(declared)
-    params = tuple(Param(f"{node.name}#{i}", s) for i, s in enumerate(declared.indices))
-    return Variable(
-        node.name,
-        sort,
-        declared.indices,
-        _initial(terms, declared, sort, params),
-        params,
-        Role.LOCK if declared.lock else Role.DATA,
-        plain=not declared.lock and _is_plain(node),
-        constant=node.constant,
-        doc=node.doc,
-        span=node.span,
-    )
-
-
-def _is_plain(node: t.VariableDeclaration) -> bool:
-    atomic = ("cpumask", "completion", "atomic_t")
-    return not (isinstance(node.type, t.NamedType) and node.type.name in atomic)
-
-
-def _initial(
-    terms: Terms, declared: Declared, sort: Sort, params: tuple[Param, ...]
-) -> Expr | None:
-    node = declared.declaration
-    if node.value is None:
-        return None if node.constant else default_of(sort)
-    scope: Mapping[str, Expr] = {}
-    if params and params[0].sort.name == "cpu":
-        scope = {"cpu": params[0]}
-    elif params:
-        scope = {params[0].sort.name: params[0]}
-    is_mask = isinstance(node.type, t.NamedType) and node.type.name == "cpumask"
-    if is_mask:
-        return terms.mask(node.value, scope).member(params[-1])
-    if node.value == t.Name("any", node.value.span):
-        return None
-    value = terms.value(node.value, scope, sort)
-    if reads(value):
-        raise fail("HP318", "an initial value cannot read variables", node.value.span)
-    return value
-
-
-__all__ = ["Lowered", "build", "claims", "lower", "processes_named"]

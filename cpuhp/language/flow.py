@@ -38,6 +38,7 @@ class Note:
     hotplug_state: str | None = None
     callback: str | None = None
     origin: Origin | None = None
+    places: tuple[str, ...] = ()  # process, callback and functions that it stands in
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class Lowering:
             name = registered.callback.name
             if registered.source:
                 origin = Origin(registered.source, name)
-        note = Note(_headline(node), node.span, state, name, origin)
+        note = Note(_headline(node), node.span, state, name, origin, context.places)
         self.flow.edges.append(Edge(source, target, guard, choices, effects, note))
 
     def local(

@@ -43,6 +43,7 @@ _FRIENDLY = {
     "CLAIM": "'always', 'never', 'sometimes', 'finally'",
     "SYSTEM_CLAIM": "'deadlock_free', 'race_free', 'terminates'",
     "FAILS": "'fails'",
+    "VOID": "'void'",
 }
 
 
@@ -258,12 +259,6 @@ class _Builder(Transformer[Token, Any]):
     def counter_type(self, meta: Any, mask: Token) -> t.CounterType:
         return t.CounterType(str(mask), self._span(meta))
 
-    def value_result(self, meta: Any, type_: t.Type) -> t.Type:
-        return type_
-
-    def no_result(self, meta: Any) -> None:
-        return None
-
     def param(self, meta: Any, type_: t.Type, name: Token) -> t.Parameter:
         return t.Parameter(type_, str(name), self._span(meta))
 
@@ -275,6 +270,7 @@ class _Builder(Transformer[Token, Any]):
     ) -> Any:
         span = self._span(meta)
         doc = self._doc(span)
+        result = None if isinstance(result, Token) else result
         return t.Function(str(name), params or (), result, body, None, doc, span)
 
     def formula(
@@ -282,6 +278,7 @@ class _Builder(Transformer[Token, Any]):
     ) -> Any:
         span = self._span(meta)
         doc = self._doc(span)
+        result = None if isinstance(result, Token) else result
         return t.Function(str(name), params or (), result, None, value, doc, span)
 
     def callback(self, meta: Any, *parts: Any) -> t.Callback:

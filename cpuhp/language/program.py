@@ -25,7 +25,7 @@ from cpuhp.model.table import HotplugState, Section, Table
 
 HPSTATE = "hpstate"
 LOCKS = frozenset({"mutex", "spinlock", "raw_spinlock"})
-_RESERVED = {"true", "false", "none", "boot", "cpus", "aps", "cpu"}
+_RESERVED = {"true", "false", "none", "boot", "cpus", "aps", "nobody", "cpu"}
 
 
 @dataclass(frozen=True)

@@ -287,6 +287,12 @@ class Terms:
                 return found
             case t.Name("cpus", _):
                 return Mask(CPU, lambda c: not_(eq(c, none_of(CPU))))
+            case t.Name("nobody", _):
+                return Mask(CPU, lambda c: FALSE)
+            case t.Ternary(condition, then, otherwise, span):
+                test = self.boolean(condition, scope)
+                a, b = self.mask(then, scope), self.mask(otherwise, scope)
+                return Mask(a.sort, lambda c: ite(test, a.member(c), b.member(c)))
             case t.Name("aps", _):
                 return Mask(CPU, lambda c: and_(_not_none(c), not_(eq(c, Boot()))))
             case t.Name(name, _) if name in self.program.sizes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from cpuhp.model.sorts import BOOL, CPU, NONE, IndexSort, RangeSort, Sort
+from cpuhp.model.sorts import BOOL, CPU, NONE, EnumSort, IndexSort, RangeSort, Sort
 
 
 class Op(Enum):
@@ -167,6 +167,8 @@ def arithmetic(op: Op, a: Expr, b: Expr, sort: Sort) -> Expr:
 def clamp(value: int, sort: Sort) -> int:
     if isinstance(sort, RangeSort):
         return max(sort.low, min(sort.high, value))
+    if isinstance(sort, EnumSort):
+        return max(0, min(len(sort.values) - 1, value))
     return value
 
 

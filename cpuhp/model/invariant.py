@@ -12,7 +12,11 @@ from enum import Enum
 
 
 class Symbol(Enum):
-    """CPUs as a clause can see them. OTHER is any CPU that is not boot, i or j."""
+    """CPUs as a clause can see them.
+
+    OTHER is any CPU but the control CPU and those that the clause quantifies over: in
+    a clause about i alone, `lock == other` is "neither i nor the control CPU holds it".
+    """
 
     NONE = "none"
     BOOT = "boot"
@@ -44,20 +48,22 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """For all distinct CPUs i, j: not all of `cube` hold at once."""
+    """For all distinct CPUs i, j: not all of `cube` hold at once.
+
+    It quantifies over the `symbols` that it names only, so that a clause about i alone
+    also speaks of a machine with one hotplugged CPU.
+    """
 
     cube: tuple[Literal, ...]
 
     @property
     def symbols(self) -> frozenset[Symbol]:
         """The symbolic CPUs (I, J) that the clause quantifies over."""
-        used: set[Symbol] = set()
+        used: set[Argument | Value] = set()
         for literal in self.cube:
-            used.update(a for a in literal.arguments if isinstance(a, Symbol))
-            used.update(v for v in literal.values if isinstance(v, Symbol))
-        if Symbol.OTHER in used:
-            used |= {Symbol.I, Symbol.J}
-        return frozenset(used & {Symbol.I, Symbol.J})
+            used.update(literal.arguments)
+            used.update(literal.values)
+        return frozenset(s for s in (Symbol.I, Symbol.J) if s in used)
 
 
 @dataclass(frozen=True, slots=True)

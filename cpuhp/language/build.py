@@ -1,0 +1,412 @@
+"""From control flow to the transition system that engines work on.
+
+Private variables with few values are unrolled into locations (unroll.py), local steps
+are fused with the steps before them (flow.py), and what is left is written down as
+actions. A property is carried along, since locations change under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from cpuhp.diagnostics import fail
+from cpuhp.language import tree as t
+from cpuhp.language.compile import Lowered, LoweredProcess
+from cpuhp.language.flow import Edge, fuse, reachable
+from cpuhp.language.lower import default_of
+from cpuhp.language.program import Declared
+from cpuhp.language.terms import Terms, location_variable
+from cpuhp.language.unroll import Known, Unrolled, is_trackable, unroll
+from cpuhp.model.expr import (
+    Apply,
+    Const,
+    Expr,
+    Op,
+    Param,
+    Read,
+    and_,
+    eq,
+    or_,
+    reads,
+    rebuild,
+    walk,
+)
+from cpuhp.model.sorts import CPU, BoolSort, EnumSort, Sort
+from cpuhp.model.system import (
+    Action,
+    Assign,
+    Expectation,
+    Process,
+    Property,
+    Role,
+    TransitionSystem,
+    Variable,
+)
+
+
+@dataclass(frozen=True)
+class _Located:
+    """A process whose program points are final: their names, and the old one of each."""
+
+    process: LoweredProcess
+    edges: list[Edge]
+    sort: EnumSort
+    old: tuple[int, ...]
+    locals: tuple[Variable, ...]
+
+    @property
+    def name(self) -> str:
+        return location_variable(self.process.name)
+
+    def new(self, points: set[int]) -> set[int]:
+        return {number for number, old in enumerate(self.old) if old in points}
+
+
+def build(
+    lowered: Lowered, prop: Property | None = None, *, reduced: bool = True
+) -> tuple[TransitionSystem, Property | None]:
+    """The transition system, with the steps joined that `prop` cannot observe.
+
+    With `reduced=False` every statement stays a step of its own and every variable a
+    variable (replay). Data races are always looked for in single steps.
+    """
+    observed: frozenset[str] = frozenset()
+    if prop is not None:
+        observed = reads(prop.formula) | reads(prop.goal)
+    fused = reduced and not (prop and prop.expectation is Expectation.RACE_FREE)
+    private = _private(lowered)
+    if reduced:
+        located = _unrolled(lowered, private, observed)
+    else:
+        located = [_as_it_is(process) for process in lowered.processes]
+    by_name = {item.name: item for item in located}
+    located = [replace(i, edges=[_moved(e, by_name) for e in i.edges]) for i in located]
+    if prop is not None:
+        prop = replace(
+            prop,
+            formula=_relocated(prop.formula, by_name),
+            goal=_relocated(prop.goal, by_name),
+        )
+    if fused:
+        points = _observed_points(prop)
+        written = _written(located)
+        located = [
+            replace(item, edges=_fused(item, private, observed, written, points))
+            for item in located
+        ]
+    return _system(lowered, located, observed), prop
+
+
+def _as_it_is(process: LoweredProcess) -> _Located:
+    edges = reachable(process.flow.edges, process.entry)
+    old = tuple(range(len(process.sort.values)))
+    return _Located(process, edges, process.sort, old, process.locals)
+
+
+def _unrolled(
+    lowered: Lowered, private: Mapping[str, frozenset[str]], observed: frozenset[str]
+) -> list[_Located]:
+    tracked = {
+        process.name: tuple(
+            variable
+            for variable in process.locals
+            if is_trackable(variable, process.actor is not None)
+            and variable.name in private[process.name]
+            and variable.name not in observed
+        )
+        for process in lowered.processes
+    }
+    values: dict[str, set[int]] = {
+        name: _initial_values(lowered.terms, declared)
+        for name, declared in lowered.program.variables.items()
+    }
+
+    def known(name: str) -> frozenset[int]:
+        return frozenset(values.get(name, set()))
+
+    while True:
+        results = [_try(p, tracked[p.name], known) for p in lowered.processes]
+        before = sum(len(found) for found in values.values())
+        for result, _ in results:
+            for name, found in result.written.items():
+                values.setdefault(name, set()).update(found)
+        if sum(len(found) for found in values.values()) == before:
+            break
+    return [
+        _place(process, result, variables)
+        for process, (result, variables) in zip(lowered.processes, results)
+    ]
+
+
+def _try(
+    process: LoweredProcess, tracked: tuple[Variable, ...], known: Known
+) -> tuple[Unrolled, tuple[Variable, ...]]:
+    """Unroll by all tracked variables, or by fewer if that makes too many points."""
+    edges = process.flow.edges
+    while True:
+        result = unroll(edges, process.entry, tracked, known)
+        if result is not None:
+            return result, tracked
+        assert tracked, "without variables the points are those of the text"
+        flags = [v for v in tracked if isinstance(v.sort, BoolSort)]
+        tracked = tuple(v for v in tracked if v is not (flags or [*tracked])[-1])
+
+
+def _place(
+    process: LoweredProcess, result: Unrolled, tracked: tuple[Variable, ...]
+) -> _Located:
+    names: list[str] = []
+    for point, values in result.points:
+        name = process.sort.values[point]
+        told = [
+            value.sort.values[value.value]
+            for value in values
+            if isinstance(value.sort, EnumSort) and value.value
+        ]
+        names.append(f"{name}[{','.join(told)}]" if told else name)
+    seen: dict[str, int] = {}
+    unique: list[str] = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name}~{seen[name]}")
+    return _Located(
+        process,
+        list(result.edges),
+        EnumSort(location_variable(process.name), tuple(unique)),
+        tuple(point for point, _ in result.points),
+        tuple(v for v in process.locals if v not in tracked),
+    )
+
+
+def _initial_values(terms: Terms, declared: Declared) -> set[int]:
+    sort = terms.sort_of(declared)
+    if not isinstance(sort, EnumSort):
+        return set()
+    initial = _variable(terms, declared).initial
+    if initial is None:
+        return set(range(len(sort.values)))
+    return {
+        part.value
+        for part in walk(initial)
+        if isinstance(part, Const) and part.sort == sort
+    }
+
+
+def _moved(edge: Edge, located: Mapping[str, _Located]) -> Edge:
+    guard = _relocated(edge.guard, located)
+    return edge if guard is edge.guard else replace(edge, guard=guard)
+
+
+def _relocated(expr: Expr, located: Mapping[str, _Located]) -> Expr:
+    """Comparisons with old program points, told in new ones."""
+
+    def visit(part: Expr) -> Expr | None:
+        if not (isinstance(part, Apply) and part.op is Op.EQ):
+            return None
+        read, point = part.args
+        if not (isinstance(read, Read) and isinstance(point, Const)):
+            return None
+        item = located.get(read.variable)
+        if item is None:
+            return None
+        here = Read(read.variable, read.indices, item.sort)
+        now = sorted(item.new({point.value}))
+        return or_(*(eq(here, Const(number, item.sort)) for number in now))
+
+    return rebuild(expr, visit)
+
+
+def _fused(
+    item: _Located,
+    private: Mapping[str, frozenset[str]],
+    observed: frozenset[str],
+    written: frozenset[str],
+    points: Mapping[str, set[int]],
+) -> list[Edge]:
+    process = item.process
+    mine = private[process.name]
+    seen = observed - {item.name}
+
+    def is_local(edge: Edge) -> bool:
+        return edge.reads() & written <= mine and edge.writes() <= mine - seen
+
+    flow = process.flow
+    ends = {process.entry, process.end}
+    keep = item.new(flow.waits | flow.resting | process.assertions | ends)
+    keep |= points.get(item.name, set())
+    return fuse(reachable(item.edges, 0), 0, keep, is_local)
+
+
+def _system(
+    lowered: Lowered, located: list[_Located], observed: frozenset[str]
+) -> TransitionSystem:
+    actions = [_action(item, edge) for item in located for edge in item.edges]
+    used = frozenset[str]().union(observed, *(a.read | a.written for a in actions))
+    variables = [
+        _variable(lowered.terms, declared)
+        for name, declared in lowered.program.variables.items()
+        if name in used
+    ]
+    for item in located:
+        variables += [v for v in item.locals if v.name in used]
+        variables.append(_location(item))
+    assumptions = tuple(
+        formula
+        for node in lowered.program.assumptions
+        if reads(formula := lowered.terms.boolean(node.condition, {})) <= used
+    )
+    return TransitionSystem(
+        name=lowered.program.scenario.name,
+        variables=tuple(variables),
+        processes=tuple(_process(item) for item in located),
+        actions=tuple(actions),
+        assumptions=assumptions,
+        sizes=tuple(sorted(lowered.program.sizes.items())),
+    )
+
+
+def _observed_points(prop: Property | None) -> dict[str, set[int]]:
+    """Program points that the property compares with."""
+    points: dict[str, set[int]] = {}
+    roots = (prop.formula, prop.goal) if prop else ()
+    for root in roots:
+        for part in walk(root):
+            if isinstance(part, Const) and isinstance(part.sort, EnumSort):
+                if part.sort.name.startswith("at."):
+                    points.setdefault(part.sort.name, set()).add(part.value)
+    return points
+
+
+def _private(lowered: Lowered) -> dict[str, frozenset[str]]:
+    """Per process: the variables that it alone uses, each CPU's instance its own."""
+    users: dict[str, set[str]] = {}
+    shared: set[str] = set()
+    for process in lowered.processes:
+        for edge in process.flow.edges:
+            for name, indices in _accesses(edge):
+                users.setdefault(name, set()).add(process.name)
+                if process.actor and (not indices or indices[0] != process.actor):
+                    shared.add(name)
+    return {
+        process.name: frozenset(
+            name
+            for name, by in users.items()
+            if by == {process.name} and name not in shared
+        )
+        for process in lowered.processes
+    }
+
+
+def _accesses(edge: Edge) -> Iterator[tuple[str, tuple[Expr, ...]]]:
+    roots = [edge.guard, *(choice.among for choice in edge.choices)]
+    for effect in edge.effects:
+        yield effect.variable, effect.indices
+        roots += [effect.value, *effect.indices]
+    for root in roots:
+        for part in walk(root):
+            if isinstance(part, Read):
+                yield part.variable, part.indices
+
+
+def _written(located: list[_Located]) -> frozenset[str]:
+    found = {item.name for item in located}
+    for item in located:
+        for edge in item.edges:
+            found |= edge.writes()
+    return frozenset(found)
+
+
+def _process(item: _Located) -> Process:
+    process, names = item.process, item.sort.values
+    return Process(
+        name=process.name,
+        runs=process.runs,
+        location=item.name,
+        initial=names[min(item.new({process.entry}))],
+        final=frozenset(names[p] for p in item.new({process.end})),
+        resting=frozenset(names[p] for p in item.new(process.flow.resting)),
+        environment=process.kind == "environment",
+        spontaneous=process.kind == "interrupt",
+        kind=process.kind,
+        span=process.declared.declaration.span,
+    )
+
+
+def _location(item: _Located) -> Variable:
+    indices = (CPU,) if item.process.actor else ()
+    params = (Param(f"{item.name}#", CPU),) if item.process.actor else ()
+    initial = Const(min(item.new({item.process.entry})), item.sort)
+    return Variable(
+        item.name, item.sort, indices, initial, params, Role.LOCATION,
+        item.process.name,
+    )  # fmt: skip
+
+
+def _action(item: _Located, edge: Edge) -> Action:
+    actor = item.process.actor
+    indices: tuple[Expr, ...] = (actor,) if actor else ()
+    here = Read(item.name, indices, item.sort)
+    guard = and_(eq(here, Const(edge.source, item.sort)), edge.guard)
+    move = Assign(item.name, indices, Const(edge.target, item.sort))
+    note, names = edge.note, item.sort.values
+    return Action(
+        name=f"{item.process.name}: {note.text if note else names[edge.target]}",
+        process=item.process.name,
+        source=names[edge.source],
+        target=names[edge.target],
+        actor=actor,
+        choices=edge.choices,
+        guard=guard,
+        effects=(*edge.effects, move),
+        text=note.text if note else "",
+        hotplug_state=note.hotplug_state if note else None,
+        callback=note.callback if note else None,
+        origin=note.origin if note else None,
+        span=note.span if note else None,
+    )
+
+
+def _variable(terms: Terms, declared: Declared) -> Variable:
+    node = declared.declaration
+    sort = terms.sort_of(declared)
+    params = tuple(Param(f"{node.name}#{i}", s) for i, s in enumerate(declared.indices))
+    return Variable(
+        node.name,
+        sort,
+        declared.indices,
+        _initial(terms, declared, sort, params),
+        params,
+        Role.LOCK if declared.lock else Role.DATA,
+        plain=not declared.lock and _is_plain(node),
+        constant=node.constant,
+        doc=node.doc,
+        span=node.span,
+    )
+
+
+def _is_plain(node: t.VariableDeclaration) -> bool:
+    atomic = ("cpumask", "completion", "atomic_t")
+    return not (isinstance(node.type, t.NamedType) and node.type.name in atomic)
+
+
+def _initial(
+    terms: Terms, declared: Declared, sort: Sort, params: tuple[Param, ...]
+) -> Expr | None:
+    node = declared.declaration
+    if node.value is None:
+        return None if node.constant else default_of(sort)
+    scope: Mapping[str, Expr] = {}
+    if params and params[0].sort.name == "cpu":
+        scope = {"cpu": params[0]}
+    elif params:
+        scope = {params[0].sort.name: params[0]}
+    is_mask = isinstance(node.type, t.NamedType) and node.type.name == "cpumask"
+    if is_mask:
+        return terms.mask(node.value, scope).member(params[-1])
+    if node.value == t.Name("any", node.value.span):
+        return None
+    value = terms.value(node.value, scope, sort)
+    if reads(value):
+        raise fail("HP318", "an initial value cannot read variables", node.value.span)
+    return value

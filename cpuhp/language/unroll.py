@@ -1,0 +1,165 @@
+"""Partial evaluation: small private variables of a process become part of its location.
+
+A hotplug thread walks the table with a loop over `hpstate` values. Told apart by those
+values, the program points form no loop any more, guards on the values are decided once
+and for all, and far more steps can be fused (flow.py). NOTE(unrolling): the unrolled
+flow has the same runs; what was a value of a variable is now a program point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from cpuhp.language.flow import Edge
+from cpuhp.model.expr import (
+    FALSE,
+    Const,
+    Expr,
+    Read,
+    and_,
+    eq,
+    rebuild,
+)
+from cpuhp.model.sorts import BoolSort, EnumSort, Sort
+from cpuhp.model.system import Assign, Variable
+
+MAX_POINTS = 4000
+
+Values = tuple[Const, ...]
+Known = Callable[[str], frozenset[int]]
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """The edges between new points, and the old point and values behind each."""
+
+    edges: tuple[Edge, ...]
+    points: tuple[tuple[int, Values], ...]
+    written: Mapping[str, frozenset[int]]  # values assigned to variables of others
+
+
+def is_trackable(variable: Variable, per_cpu: bool) -> bool:
+    """One small value per running process: its CPU's, if it runs per CPU."""
+    own = len(variable.indices) == (1 if per_cpu else 0)
+    return own and isinstance(variable.sort, BoolSort | EnumSort)
+
+
+def unroll(
+    edges: list[Edge], entry: int, tracked: tuple[Variable, ...], known: Known
+) -> Unrolled | None:
+    """Split the points by the values of `tracked`; None if there are too many.
+
+    `known` gives the values that a variable of somebody else can ever have.
+    """
+    names = {variable.name: slot for slot, variable in enumerate(tracked)}
+    leaving: dict[int, list[Edge]] = {}
+    for edge in edges:
+        leaving.setdefault(edge.source, []).append(edge)
+    first = (entry, tuple(_initial(v) for v in tracked))
+    numbers: dict[tuple[int, Values], int] = {first: 0}
+    queue = [first]
+    result: list[Edge] = []
+    written: dict[str, set[int]] = {}
+    while queue:
+        point, values = queue.pop(0)
+        for edge in leaving.get(point, []):
+            for target, split in _split(edge, values, names, known, written):
+                if target not in numbers:
+                    numbers[target] = len(numbers)
+                    queue.append(target)
+                    if len(numbers) > MAX_POINTS:
+                        return None
+                result.append(
+                    replace(
+                        split, source=numbers[point, values], target=numbers[target]
+                    )
+                )
+    return Unrolled(
+        tuple(result),
+        tuple(numbers),
+        {name: frozenset(found) for name, found in written.items()},
+    )
+
+
+def _initial(variable: Variable) -> Const:
+    assert isinstance(variable.initial, Const)
+    return variable.initial
+
+
+def _split(
+    edge: Edge,
+    values: Values,
+    names: Mapping[str, int],
+    known: Known,
+    written: dict[str, set[int]],
+) -> list[tuple[tuple[int, Values], Edge]]:
+    """The edge from a point with these values, once per outcome for the tracked."""
+
+    def told(expr: Expr) -> Expr:
+        return rebuild(
+            expr,
+            lambda e: (
+                values[names[e.variable]]
+                if isinstance(e, Read) and e.variable in names
+                else None
+            ),
+        )
+
+    guard = told(edge.guard)
+    if guard == FALSE:
+        return []
+    choices = tuple(replace(c, among=told(c.among)) for c in edge.choices)
+    if any(choice.among == FALSE for choice in choices):
+        return []
+    rest: list[Assign] = []
+    outcomes: list[tuple[Expr, Values]] = [(guard, values)]
+    for effect in edge.effects:
+        value = told(effect.value)
+        if effect.variable not in names:
+            indices = tuple(told(index) for index in effect.indices)
+            rest.append(replace(effect, indices=indices, value=value))
+            continue
+        slot = names[effect.variable]
+        outcomes = [
+            (and_(given, holds), (*after[:slot], constant, *after[slot + 1 :]))
+            for given, after in outcomes
+            for holds, constant in _outcomes(value, values[slot].sort, known)
+        ]
+    found = []
+    for given, after in outcomes:
+        if given != FALSE:
+            found.append(
+                (
+                    (edge.target, after),
+                    Edge(0, 0, given, choices, tuple(rest), edge.note),
+                )
+            )
+    if found:
+        for effect in rest:
+            possible = _possible(effect.value, known)
+            written.setdefault(effect.variable, set()).update(possible)
+    return found
+
+
+def _outcomes(value: Expr, sort: Sort, known: Known) -> list[tuple[Expr, Const]]:
+    if isinstance(value, Const):
+        return [(eq(value, value), Const(value.value, sort))]
+    possible = sorted(_possible(value, known) & frozenset(_all(sort)))
+    return [(eq(value, Const(v, sort)), Const(v, sort)) for v in possible]
+
+
+def _possible(value: Expr, known: Known) -> frozenset[int]:
+    """Values that an expression can have, as far as is plain to see."""
+    if isinstance(value, Const):
+        return frozenset({value.value})
+    sort = value.sort
+    if not isinstance(sort, BoolSort | EnumSort):
+        return frozenset()
+    if isinstance(value, Read) and isinstance(sort, EnumSort):
+        return known(value.variable)
+    return frozenset(_all(sort))
+
+
+def _all(sort: Sort) -> range:
+    return range(len(sort.values)) if isinstance(sort, EnumSort) else range(2)
