@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpuhp.diagnostics import InputError
-from cpuhp.engines.explicit import Limits, check_many, count_runs
+from cpuhp.engines.explicit import Limits, check_many, count_runs, trace
 from cpuhp.engines.explicit.compile import compile_machine
 from cpuhp.engines.explicit.multiset import MultisetSpace
 from cpuhp.engines.explicit.search import Budget, make_space, search
@@ -245,6 +245,15 @@ def test_no_shortest_run_switches_less(data, system, at):
     if found.trace is not None:
         steps = len(found.trace.steps)
         assert found.stats["switches"] == fewest_switches(machine, formula, steps)
+
+
+def test_a_search_cut_short_still_finds_a_shortest_run(monkeypatch):
+    system, claims = parallel_shutdown(4, stale=True)
+    best = check_many(system, claims[:1], 4)[0]
+    monkeypatch.setattr(trace, "_MOST_NODES", 1)
+    found = check_many(system, claims[:1], 4)[0]
+    assert len(found.trace.steps) == len(best.trace.steps)
+    assert found.stats["switches"] >= best.stats["switches"]
 
 
 @quick

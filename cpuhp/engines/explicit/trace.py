@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,13 +12,17 @@ from cpuhp.engines.explicit.space import Key, Space, instance_of_move
 from cpuhp.model.verdict import State, Step, Trace
 from cpuhp.semantics import Instance, initial_states, instance_of, replay
 
+_MOST_NODES = 20_000  # after which we look for few switches, not for fewest
+_BEAM = 50
+
 
 @dataclass(frozen=True)
 class _Node:
-    """The best way found to a state, given who moved last."""
+    """A run to a state."""
 
     state: State
     last: Instance | None
+    depth: int
     switches: int
     before: _Node | None
     move: Move | None
@@ -33,8 +38,9 @@ def shortest_trace(
     """A run to one of `goals`, all of which lie in the last of the `layers`."""
     relevant = _relevant(space, layers, goals, in_time)
     if relevant is None:
-        relevant = _chain(parents, goals[0])
-    return _cheapest(space, relevant)
+        relevant = _chain(parents, goals[0])  # any shortest run will do
+    best = _cheapest(space, relevant) or _cheap(space, relevant)
+    return to_trace(space, best.state, _moves(best))
 
 
 def _relevant(
@@ -62,33 +68,57 @@ def _chain(parents: dict[Key, Key | None], goal: Key) -> list[set[Key]]:
     return chain[::-1]
 
 
-def _cheapest(space: Space, relevant: list[set[Key]]) -> Trace:
-    machine = space.compiled.machine
-    nodes: dict[Hashable, _Node] = {}
-    for state in initial_states(machine):
-        if space.key(state) in relevant[0]:
-            nodes.setdefault(space.mark(state, None), _Node(state, None, 0, None, None))
-    for wanted in relevant[1:]:
-        nodes = _advance(space, nodes, wanted)
-    best = min(nodes.values(), key=lambda node: node.switches)
-    return to_trace(space, best.state, _moves(best))
+def _cheapest(space: Space, relevant: list[set[Key]]) -> _Node | None:
+    """Runs with no switch first, then those with one, and so on (0-1 search).
+
+    None if there are too many of them.
+    """
+    queue = deque(_starts(space, relevant[0]))
+    settled: set[Hashable] = set()
+    while queue and len(settled) < _MOST_NODES:
+        node = queue.popleft()
+        mark = space.mark(node.state, node.last)
+        if mark in settled:
+            continue
+        if node.depth == len(relevant) - 1:
+            return node
+        settled.add(mark)
+        for ahead in _ahead(space, node, relevant):
+            if ahead.switches == node.switches:
+                queue.appendleft(ahead)
+            else:
+                queue.append(ahead)
+    return None
 
 
-def _advance(
-    space: Space, nodes: dict[Hashable, _Node], wanted: set[Key]
-) -> dict[Hashable, _Node]:
-    ahead: dict[Hashable, _Node] = {}
-    for node in nodes.values():
-        for move in space.compiled.moves(node.state):
-            if space.key(move[2]) not in wanted:
-                continue
+def _cheap(space: Space, relevant: list[set[Key]]) -> _Node:
+    """Layer by layer, going on from the best few only."""
+    nodes = _starts(space, relevant[0])
+    for _ in relevant[1:]:
+        best: dict[Hashable, _Node] = {}
+        for node in nodes:
+            for ahead in _ahead(space, node, relevant):
+                mark = space.mark(ahead.state, ahead.last)
+                if mark not in best or ahead.switches < best[mark].switches:
+                    best[mark] = ahead
+        nodes = sorted(best.values(), key=lambda n: n.switches)[:_BEAM]
+    return nodes[0]
+
+
+def _starts(space: Space, wanted: set[Key]) -> list[_Node]:
+    return [
+        _Node(state, None, 0, 0, None, None)
+        for state in initial_states(space.compiled.machine)
+        if space.key(state) in wanted
+    ]
+
+
+def _ahead(space: Space, node: _Node, relevant: list[set[Key]]) -> Iterator[_Node]:
+    for move in space.compiled.moves(node.state):
+        if space.key(move[2]) in relevant[node.depth + 1]:
             last = instance_of_move(space, move[0], move[1])
             switches = node.switches + (node.last not in (None, last))
-            mark = space.mark(move[2], last)
-            known = ahead.get(mark)
-            if known is None or switches < known.switches:
-                ahead[mark] = _Node(move[2], last, switches, node, move)
-    return ahead
+            yield _Node(move[2], last, node.depth + 1, switches, node, move)
 
 
 def _moves(node: _Node) -> list[tuple[State, Move]]:
