@@ -71,7 +71,7 @@ def extract(
         enumerators=enumerators,
         rows=tuple(_with_instances(rows, instances, removals)),
         instances=tuple(instances),
-        notes=tuple([*missing, *notes, *_parse_notes(rows)]),
+        notes=(*missing, *notes, *_parse_notes(rows)),
         files_scanned=len(listing.files),
     )
 
@@ -185,11 +185,10 @@ def _with_instances(
 def _places(row: Row, uses: Sequence[Instance]) -> Iterable[str]:
     for use in uses:
         state = use.state.lstrip("&*")
-        same_file = use.file == row.file
-        if row.dynamic is None and row.state is not None and state == row.state:
-            yield f"{use.file}:{use.line}"
-        elif same_file and row.slot and _last(state) == _last(row.slot):
-            yield f"{use.file}:{use.line}"
+        fixed = row.dynamic is None and state == row.state
+        kept = row.slot is not None and _last(state) == _last(row.slot)
+        if fixed or (kept and use.file == row.file):
+            yield f"{shown(use.file)}:{use.line}"
 
 
 def _last(expression: str) -> str:

@@ -10,8 +10,13 @@ from dataclasses import dataclass, field, replace
 from cpuhp.kernel.c_text import squeezed
 from cpuhp.kernel.extract_config import Config
 from cpuhp.kernel.extract_file import is_null
-from cpuhp.kernel.extract_find import Caller, FieldValue, Find, Wanted
-from cpuhp.kernel.extract_find import local_definitions
+from cpuhp.kernel.extract_find import (
+    Caller,
+    FieldValue,
+    Find,
+    Wanted,
+    local_definitions,
+)
 from cpuhp.kernel.extract_model import MAYBE, NO, YES, Callback, Definition
 from cpuhp.kernel.extract_names import Files
 from cpuhp.kernel.kbuild import Built, Kbuild

@@ -58,11 +58,9 @@ def read_enum(source: CText) -> tuple[Enumerator, ...]:
 
 def section_of(value: int | None, values: Mapping[str, int]) -> Section | None:
     """The section of a hotplug state by its number; None if it has none."""
-    bringup, teardown = values.get("CPUHP_BRINGUP_CPU"), values.get(
-        "CPUHP_TEARDOWN_CPU"
-    )
+    bringup = values.get("CPUHP_BRINGUP_CPU")
+    teardown = values.get("CPUHP_TEARDOWN_CPU")
     if bringup is None or value is None or value < 0:
-        # While the enum is being read its ends are not known yet.
         return None
     if value <= bringup:
         return Section.PREPARE

@@ -148,9 +148,7 @@ def _foreign_definitions(
         if function.static and path.endswith(".c"):
             continue  # invisible outside its file
         guards = source.guards(function.start)
-        found.append(
-            Definition(function.name, path, function.line, "function", guards)
-        )
+        found.append(Definition(function.name, path, function.line, "function", guards))
     return found + macro_definitions(parsed, path, names)
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 
 from cpuhp.kernel.c_parse import Parsed
 from cpuhp.kernel.c_text import Macro, decoded, squeezed, string_value
-from cpuhp.kernel.extract_model import NO
 from cpuhp.kernel.extract_config import Config
+from cpuhp.kernel.extract_model import NO
 from cpuhp.kernel.tree import Tree
 
 _PIECE = re.compile(r'\s*("(?:\\.|[^"\\])*"|[A-Za-z_]\w*)\s*')
+# An allocation by format; a format that is alone and has no % is the string.
+_PRINTED = re.compile(r"(?:devm_)?kasprintf(?:_const)?\s*\(.*,\s*([^,()]+)\)")
 _MAX_DEPTH = 8
 _MAX_CACHED = 64
 _MAX_HEADERS = 60
@@ -93,7 +95,9 @@ class Files:
         return None
 
 
-def string_of(files: Files, path: str, function: str | None, expression: str) -> Meaning:
+def string_of(
+    files: Files, path: str, function: str | None, expression: str
+) -> Meaning:
     """The string that an expression in a function of a file stands for."""
     return _string(files, path, function, expression, 0)
 
@@ -132,7 +136,7 @@ def _named(
     parsed = files.parsed(path)
     if parsed is None:
         return Meaning(None, f"{name} is not defined in this file")
-    made = _assigned(parsed, function, name)
+    made = _assigned(files, path, parsed, function, name, depth)
     if made is not None:
         return made
     array = re.compile(
@@ -144,7 +148,14 @@ def _named(
     return Meaning(None, f"{name} is not defined in this file or in its headers")
 
 
-def _assigned(parsed: Parsed, function: str | None, name: str) -> Meaning | None:
+def _assigned(
+    files: Files,
+    path: str,
+    parsed: Parsed,
+    function: str | None,
+    name: str,
+    depth: int,
+) -> Meaning | None:
     where = next((f for f in parsed.functions if f.name == function), None)
     if where is None:
         return None
@@ -158,4 +169,9 @@ def _assigned(parsed: Parsed, function: str | None, name: str) -> Meaning | None
     if None not in values and len(set(values)) == 1:
         return Meaning(values[0])
     shown = decoded(squeezed(found[-1]))
+    printed = _PRINTED.fullmatch(squeezed(found[0])) if len(found) == 1 else None
+    if printed and depth <= _MAX_DEPTH:
+        form = _string(files, path, None, printed[1], depth + 1).value
+        if form is not None and "%" not in form:
+            return Meaning(form)
     return Meaning(None, f"{name} is made at run time, by {shown}")

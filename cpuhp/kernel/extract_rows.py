@@ -197,11 +197,10 @@ def _assigned_state(
 ) -> str | None:
     """The one enumerator that a local variable is ever given."""
     parsed = known.files.parsed(context.file)
-    where = next(
-        (f for f in parsed.functions if f.name == context.function) if parsed else (),
-        None,
-    )
-    if parsed is None or where is None or name in where.parameters:
+    if parsed is None:
+        return None
+    where = next((f for f in parsed.functions if f.name == context.function), None)
+    if where is None or name in where.parameters:
         return None
     body = parsed.source.bare[where.start : where.end]
     given = re.findall(rf"(?<![\w.>]){re.escape(name)}\s*=(?!=)\s*([^;,]*)[;,]", body)

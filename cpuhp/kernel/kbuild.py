@@ -8,7 +8,7 @@ incomplete, never wrong. Source: Documentation/kbuild/makefiles.rst.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cpuhp.kernel.tree import Tree
 
@@ -123,7 +123,9 @@ class Kbuild:
             if data is None:
                 continue
             base = prefix if name == "Makefile" and both else ""
-            rules += _parse(data.decode("utf-8", "replace"), base)
+            found = _parse(data.decode("utf-8", "replace"), base)
+            # The top Makefile's other conditions are about the kind of make run.
+            rules += found if folder else [replace(r, complete=True) for r in found]
             if not both:
                 break
         return tuple(rules)
@@ -208,8 +210,6 @@ def _test(word: str, rest: str) -> tuple[str, bool]:
         if not _CONFIG.fullmatch(name):
             return "", False
         return (name if word == "ifdef" else f"!{name}"), True
-    if word == "ifeq" and "$(KBUILD_EXTMOD),)" in rest.replace(" ", ""):
-        return "", True  # the kernel itself, not a module outside the tree
     match = _EQUALS.fullmatch(rest.strip())
     if not match:
         return "", False

@@ -46,7 +46,7 @@ class Tree:
         data = self.read("Makefile")
         if data is None:
             return None
-        values = {}
+        values: dict[str, str] = {}
         for line in data[:4096].decode("utf-8", "replace").splitlines():
             name, equals, value = line.partition("=")
             if equals:
