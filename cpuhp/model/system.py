@@ -161,7 +161,7 @@ class Process:
 class Expectation(Enum):
     ALWAYS = "always"
     SOMETIMES = "sometimes"
-    FINALLY = "finally"  # holds in every state in which nothing can move any more
+    FINALLY = "finally"  # holds whenever nobody who owes progress can move
     DEADLOCK_FREE = "deadlock_free"
     LEADS_TO = "leads_to"
     RACE_FREE = "race_free"
@@ -203,6 +203,13 @@ class TransitionSystem:
 
     def process(self, name: str) -> Process:
         return self._processes[name]
+
+    def owes_progress(self, action: Action) -> bool:
+        """Whether whoever can take the action must not wait for ever instead."""
+        process = self._processes[action.process]
+        if process.environment:
+            return False
+        return not (process.spontaneous and action.source in process.resting)
 
     def __post_init__(self) -> None:
         by_name = {variable.name: variable for variable in self.variables}

@@ -71,6 +71,6 @@ def _able(machine: Machine, state: State) -> set[Instance]:
     return {
         instance_of(action, binding)
         for action in machine.system.actions
-        if not machine.system.process(action.process).environment
+        if machine.system.owes_progress(action)
         for binding in bindings(machine, state, action)
     }

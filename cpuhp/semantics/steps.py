@@ -76,12 +76,8 @@ def apply(machine: Machine, state: State, action: Action, values: Values) -> Sta
 
 
 def is_quiescent(machine: Machine, state: State) -> bool:
-    """Nothing can move any more."""
-    return not any(
-        True
-        for action in machine.system.actions
-        for _ in bindings(machine, state, action)
-    )
+    """Nobody who owes progress can move any more."""
+    return not can_progress(machine, state)
 
 
 def is_stuck(machine: Machine, state: State) -> bool:
@@ -93,11 +89,11 @@ def is_stuck(machine: Machine, state: State) -> bool:
 
 
 def can_progress(machine: Machine, state: State) -> bool:
-    """Can a process that owes progress (not an environment process) move?"""
+    """Can somebody move who owes progress (no environment, no new interrupt)?"""
     return any(
         True
         for action in machine.system.actions
-        if not machine.system.process(action.process).environment
+        if machine.system.owes_progress(action)
         for _ in bindings(machine, state, action)
     )
 

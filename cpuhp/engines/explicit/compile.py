@@ -24,7 +24,7 @@ from cpuhp.model.expr import (
     and_,
     walk,
 )
-from cpuhp.model.sorts import BoolSort, IndexSort, RangeSort, Sort
+from cpuhp.model.sorts import BoolSort, EnumSort, IndexSort, RangeSort, Sort
 from cpuhp.model.system import Action, Assign, Order, Process
 from cpuhp.model.verdict import State
 from cpuhp.semantics import Machine, default_value
@@ -135,10 +135,13 @@ class _Writer:
                 return f"({args[1]} if {args[0]} else {args[2]})"
 
     def clamp(self, code: str, sort: Sort) -> str:
-        if not isinstance(sort, RangeSort):
+        if isinstance(sort, RangeSort):
+            low, high = sort.low, sort.high
+        elif isinstance(sort, EnumSort):
+            low, high = 0, len(sort.values) - 1
+        else:
             return code
         x = self.fresh("x")
-        low, high = sort.low, sort.high
         return (
             f"({low} if ({x} := {code}) < {low} else {high} if {x} > {high} else {x})"
         )

@@ -81,7 +81,10 @@ def build_graph(
         able = 0
         for move in compiled.moves(state):
             bit = graph.bits.get(instance_of_move(space, move[0], move[1]), 0)
-            able |= bit
+            if compiled.machine.system.owes_progress(
+                compiled.machine.system.actions[move[0]]
+            ):
+                able |= bit
             target = ids.setdefault(move[2], len(ids))
             if target == len(graph.states):
                 graph.states.append(move[2])

@@ -12,7 +12,14 @@ from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.liveness import check_liveness
 from cpuhp.engines.explicit.multiset import MultisetSpace
 from cpuhp.engines.explicit.races import RaceFinder
-from cpuhp.engines.explicit.space import Key, PlainSpace, Space, Test, stuck_test
+from cpuhp.engines.explicit.space import (
+    Key,
+    PlainSpace,
+    Space,
+    Test,
+    quiescent_test,
+    stuck_test,
+)
 from cpuhp.engines.explicit.symmetry import SymmetricSpace, is_symmetric
 from cpuhp.engines.explicit.trace import context_switches, shortest_trace
 from cpuhp.model.expr import not_
@@ -278,7 +285,8 @@ def _late_tests(
 
 def _final_test(space: Space, prop: Property) -> Callable[[Key, bool], bool]:
     wrong = space.test(not_(prop.formula))
-    return lambda key, moves: not moves and bool(wrong(key))
+    quiescent = quiescent_test(space)
+    return lambda key, moves: quiescent(key, moves) and bool(wrong(key))
 
 
 def _race_test(space: Space, races: RaceFinder) -> Callable[[Key, bool], bool]:

@@ -111,20 +111,29 @@ def at_rest(system: TransitionSystem) -> Expr:
 
 def stuck_test(space: Space) -> Callable[[Key, bool], bool]:
     """The test for a deadlock, of a key and whether it has successors."""
-    system = space.compiled.machine.system
-    busy = space.test(not_(at_rest(system)))
-    owing = {p.name for p in system.processes if not p.environment}
-    mixed = len(owing) < len(system.processes)
+    busy = space.test(not_(at_rest(space.compiled.machine.system)))
+    quiescent = quiescent_test(space)
 
     def stuck(key: Key, moves: bool) -> bool:
-        if moves and not mixed or not busy(key):
-            return False
-        return not moves or not any(
-            system.actions[number].process in owing
-            for number, _, _ in space.compiled.moves(space.state(key))
-        )
+        return quiescent(key, moves) and bool(busy(key))
 
     return stuck
+
+
+def quiescent_test(space: Space) -> Callable[[Key, bool], bool]:
+    """Whether nobody who owes progress can move, of a key and if it has successors."""
+    system = space.compiled.machine.system
+    owing = [system.owes_progress(action) for action in system.actions]
+    mixed = not all(owing)
+
+    def quiescent(key: Key, moves: bool) -> bool:
+        if not moves or not mixed:
+            return not moves
+        return not any(
+            owing[number] for number, _, _ in space.compiled.moves(space.state(key))
+        )
+
+    return quiescent
 
 
 def instance_of_move(space: Space, number: int, binding: tuple[int, ...]) -> Instance:

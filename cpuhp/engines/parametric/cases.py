@@ -215,8 +215,7 @@ def bad_states(encoder: Encoder, prop: Property) -> list[Bad]:
         formula = at_rest(encoder.system)
     found = list(falsified(encoder, formula, {}, 0))
     if prop.expectation in (Expectation.FINALLY, Expectation.DEADLOCK_FREE):
-        everybody = prop.expectation is Expectation.FINALLY
-        found = [_stuck(encoder, bad, everybody) for bad in found]
+        found = [_stuck(encoder, bad) for bad in found]
     return [bad for bad in found if bad.formula(encoder) is not False]
 
 
@@ -263,7 +262,7 @@ def _all_falsified(
             )
 
 
-def _stuck(encoder: Encoder, bad: Bad, everybody: bool) -> Bad:
+def _stuck(encoder: Encoder, bad: Bad) -> Bad:
     """The bad state, if nobody can move in it."""
     bits, needs = list(bad.bits), list(bad.needs)
     late: list[Need] = []
@@ -274,8 +273,8 @@ def _stuck(encoder: Encoder, bad: Bad, everybody: bool) -> Bad:
             late += [Need(1, negate(bit)) for v, bit in values.items() if v > 1 << 19]
     touched = set(bad.touched)
     for action in encoder.system.actions:
-        owes = not encoder.system.process(action.process).environment
-        if not (everybody or owes) or not _tells_when_disabled(action):
+        owes = encoder.system.owes_progress(action)
+        if not owes or not _tells_when_disabled(action):
             continue
         touched |= action.read
         for taken, seat in _takings(encoder, action):

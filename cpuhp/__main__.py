@@ -1,0 +1,5 @@
+"""`python -m cpuhp`."""
+
+from cpuhp.cli import main
+
+main()

@@ -1,0 +1,221 @@
+"""One claim of a check, from the linked program to the answer.
+
+The ladder: slice; search for a violation with few CPUs; if there is none, prove the
+claim for every number of CPUs. Each answer says what it covers, and each interleaving
+was replayed in the whole program before it gets here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cpuhp.engines.explicit import Limits, check
+from cpuhp.engines.explicit.symmetry import is_symmetric
+from cpuhp.engines.lifting import lift
+from cpuhp.graph.slicing import project, relevant
+from cpuhp.language.build import build
+from cpuhp.language.compile import claims, lower
+from cpuhp.language.program import Program
+from cpuhp.model.expr import not_
+from cpuhp.model.invariant import Invariant
+from cpuhp.model.system import Expectation, Property, TransitionSystem
+from cpuhp.model.verdict import Result, Trace, Verdict
+
+Progress = Callable[[str], None]
+SMALL = (2, 3, 4)  # numbers of CPUs that are always searched first
+PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
+LIFTABLE = (*PROVABLE, Expectation.SOMETIMES)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to cover (`cpus` None: every number), and when to give up."""
+
+    cpus: int | None = None
+    boot: int | None = None  # None: lowest, middle and highest
+    timeout: float = 60.0  # seconds, per claim
+    memory: int | None = None  # bytes, of the whole process
+    max_states: int = 400_000
+
+
+@dataclass(frozen=True)
+class Sliced:
+    """The transition system of one claim, and the claim told in its terms."""
+
+    system: TransitionSystem
+    prop: Property
+    parts: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result, with what is needed to show it and to check it again."""
+
+    result: Result
+    sliced: Sliced
+    invariant: Invariant | None = None
+    replayed: Trace | None = None  # the trace in the whole program
+
+
+class Checker:
+    """Answers the claims of one program; keeps what the claims share."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.whole = lower(program)
+        self._props = {
+            name: claims(self.whole, check) for name, check in program.checks.items()
+        }
+
+    def claims(self) -> list[tuple[str, int, Property]]:
+        """Check name, number of the claim within the check, and the claim."""
+        return [
+            (name, number, prop)
+            for name, props in self._props.items()
+            for number, prop in enumerate(props)
+        ]
+
+    def slice(self, check_name: str, number: int) -> Sliced:
+        """The smallest system that decides the claim."""
+        prop = self._props[check_name][number]
+        kept = relevant(self.whole, (prop,))
+        lowered = lower(self.program, kept.parts)
+        again = claims(lowered, self.program.checks[check_name])[number]
+        projected = project(lowered, relevant(lowered, (again,)))
+        system, told = build(projected, again)
+        assert told is not None
+        return Sliced(system, told, kept.parts)
+
+    def entire(self, check_name: str, number: int) -> tuple[TransitionSystem, Property]:
+        """The whole program, every statement a step, and the claim in its terms."""
+        system, prop = build(self.whole, self._props[check_name][number], reduced=False)
+        assert prop is not None
+        return system, prop
+
+    def answer(
+        self,
+        check_name: str,
+        number: int,
+        settings: Settings,
+        progress: Progress | None = None,
+    ) -> Answer:
+        """The verdict on one claim."""
+        started = time.monotonic()
+        sliced = self.slice(check_name, number)
+        run = _Run(self, check_name, number, sliced, settings, started, progress)
+        answer = run.go()
+        seconds = time.monotonic() - started
+        return replace(answer, result=replace(answer.result, seconds=seconds))
+
+
+@dataclass(frozen=True)
+class _Run:
+    checker: Checker
+    check_name: str
+    number: int
+    sliced: Sliced
+    settings: Settings
+    started: float
+    progress: Progress | None
+
+    def go(self) -> Answer:
+        settings = self.settings
+        counts = SMALL if settings.cpus is None else (settings.cpus,)
+        last: Result | None = None
+        for cpus in counts:
+            for boot in self._boots(cpus):
+                answer = self._at(cpus, boot)
+                if answer is not None and answer.result.verdict in (
+                    Verdict.VIOLATED,
+                    Verdict.WITNESSED,
+                ):
+                    return answer
+                if answer is not None and answer.result.verdict is Verdict.UNKNOWN:
+                    if cpus == counts[0] or settings.cpus is not None:
+                        return answer
+                    return self._beyond(last)
+                last = answer.result if answer else last
+        return self._beyond(last)
+
+    def _boots(self, cpus: int) -> tuple[int, ...]:
+        if self.settings.boot is not None:
+            return (min(self.settings.boot, cpus - 1),)
+        if is_symmetric(self.sliced.system, [self.sliced.prop]):
+            return (0,)
+        return tuple(dict.fromkeys((0, cpus // 2, cpus - 1)))
+
+    def _left(self) -> float:
+        return self.settings.timeout - (time.monotonic() - self.started)
+
+    def _say(self, text: str) -> None:
+        if self.progress:
+            self.progress(text)
+
+    def _at(self, cpus: int, boot: int) -> Answer | None:
+        """The answer at one number of CPUs, its trace replayed in the whole program."""
+        self._say(f"{cpus} CPUs")
+        limits = Limits(
+            self.settings.max_states, max(0.1, self._left()), self.settings.memory
+        )
+        sliced = self.sliced
+        result = check(sliced.system, sliced.prop, cpus, boot, limits)
+        if result.trace is None:
+            return Answer(result, sliced)
+        if result.verdict not in (Verdict.VIOLATED, Verdict.WITNESSED):
+            return Answer(result, sliced)
+        if sliced.prop.expectation not in LIFTABLE:
+            return Answer(result, sliced, replayed=result.trace)
+        whole, prop = self.checker.entire(self.check_name, self.number)
+        replayed = lift(whole, prop, sliced.system, result.trace)
+        if replayed is None:
+            reason = (
+                "the slice has an interleaving that was not found in the whole program"
+            )
+            unknown = replace(
+                result, verdict=Verdict.UNKNOWN, trace=None, reason=reason, cpus=cpus
+            )
+            return Answer(unknown, sliced)
+        return Answer(result, sliced, replayed=replayed)
+
+    def _beyond(self, last: Result | None) -> Answer:
+        """No violation with few CPUs: now every number, if that was asked for."""
+        assert last is not None
+        prop = self.sliced.prop
+        if self.settings.cpus is not None:
+            if prop.expectation is Expectation.SOMETIMES:
+                last = replace(last, verdict=Verdict.UNREACHABLE)
+            return Answer(last, self.sliced)
+        if prop.expectation is Expectation.SOMETIMES:
+            never = replace(
+                prop, expectation=Expectation.ALWAYS, formula=not_(prop.formula)
+            )
+            proof = self._prove(never)
+            verdict = Verdict.UNREACHABLE
+            if proof.result.verdict is Verdict.PROVED:
+                return Answer(
+                    replace(proof.result, prop=prop, verdict=verdict), self.sliced
+                )
+            return Answer(replace(last, verdict=verdict), self.sliced)
+        if prop.expectation not in PROVABLE:
+            return Answer(
+                replace(last, reason="this kind of claim is checked at fixed counts"),
+                self.sliced,
+            )
+        proof = self._prove(prop)
+        if proof.result.verdict is Verdict.PROVED:
+            return Answer(proof.result, self.sliced, proof.invariant)
+        reason = f"no proof for every number of CPUs: {proof.result.reason}"
+        if prop.expectation is Expectation.DEADLOCK_FREE:
+            return Answer(replace(last, reason=reason), self.sliced)
+        held = f"; it holds with up to {last.cpus} CPUs"
+        unknown = replace(proof.result, reason=reason + held)
+        return Answer(unknown, self.sliced)
+
+    def _prove(self, prop: Property):  # type: ignore[no-untyped-def]
+        from cpuhp.engines.parametric import prove
+
+        self._say("every number of CPUs")
+        deadline = time.monotonic() + max(0.1, self._left())
+        return prove(self.sliced.system, prop, deadline=deadline)

@@ -1,0 +1,175 @@
+"""From a trace of a slice to a run of the whole program.
+
+A slice can do more than the program (graph/slicing.py), and its steps are joined, so a
+trace of it is only a hint. Here the whole program is searched, one statement at a time,
+for a run that changes the variables that both have in the same way, and ends as the
+property says. Only such a run is shown to anybody as a violation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from cpuhp.engines.explicit.compile import Compiled, compile_machine
+from cpuhp.engines.explicit.space import PlainSpace, quiescent_test, stuck_test
+from cpuhp.model.expr import not_
+from cpuhp.model.sorts import EnumSort
+from cpuhp.model.system import Expectation, Property, Role, TransitionSystem, Variable
+from cpuhp.model.verdict import State, Step, Trace
+from cpuhp.semantics import Instance, Machine, initial_states, instance_of, replay
+
+MAX_NODES = 60_000
+MAX_INITIAL = 64
+Test = Callable[[State], bool]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the trace does, seen through the common variables."""
+
+    looks: tuple[State, ...]  # projections, each different from the one before
+    movers: tuple[Instance, ...]  # who makes the change from look i to look i + 1
+    last: Instance | None
+
+
+def lift(
+    whole: TransitionSystem,
+    prop: Property,
+    reduced: TransitionSystem,
+    trace: Trace,
+    max_nodes: int = MAX_NODES,
+) -> Trace | None:
+    """A run of `whole` that does what `trace` does and ends as `prop` says.
+
+    `prop` is told in the terms of `whole`. None if none was found within `max_nodes`
+    states; that need not mean that there is none.
+    """
+    machine = Machine(whole, trace.cpus, trace.boot)
+    small = Machine(reduced, trace.cpus, trace.boot)
+    common = _common(machine, small)
+    wanted = _wanted(small, trace, [cell for _, cell in common])
+    cells = [cell for cell, _ in common]
+    compiled = compile_machine(machine)
+    ends = _end(compiled, prop)
+    starts = (
+        state
+        for state in initial_states(machine)
+        if tuple(state[c] for c in cells) == wanted.looks[0]
+    )
+    for start in islice(starts, MAX_INITIAL):
+        found = _search(compiled, start, cells, wanted, ends, max_nodes)
+        if found is not None:
+            replay(machine, found)
+            return found
+    return None
+
+
+def _common(whole: Machine, small: Machine) -> list[tuple[int, int]]:
+    """Cells of both machines that mean the same: shared data, of equal sort."""
+    places = {(v.name, index): cell for cell, (v, index) in enumerate(whole.cells)}
+    return [
+        (places[variable.name, index], cell)
+        for cell, (variable, index) in enumerate(small.cells)
+        if (variable.name, index) in places and _is_shared_data(variable)
+    ]
+
+
+def _is_shared_data(variable: Variable) -> bool:
+    if variable.role is Role.LOCATION or variable.owner is not None:
+        return False
+    # The slice has fewer hotplug states, so that their numbers differ.
+    return not (isinstance(variable.sort, EnumSort) and variable.sort.name == "hpstate")
+
+
+def _wanted(small: Machine, trace: Trace, cells: list[int]) -> _Wanted:
+    look = tuple(trace.initial[c] for c in cells)
+    looks, movers = [look], []
+    last = None
+    for step in trace.steps:
+        after = tuple(step.state[c] for c in cells)
+        last = instance_of(step.action, step.binding)
+        if after != look:
+            looks.append(after)
+            movers.append(last)
+            look = after
+    return _Wanted(tuple(looks), tuple(movers), last)
+
+
+def _end(compiled: Compiled, prop: Property) -> Test:
+    space = PlainSpace(compiled)
+    match prop.expectation:
+        case Expectation.ALWAYS:
+            bad = compiled.predicate(not_(prop.formula))
+            return lambda state: bool(bad(state))
+        case Expectation.SOMETIMES:
+            good = compiled.predicate(prop.formula)
+            return lambda state: bool(good(state))
+        case Expectation.DEADLOCK_FREE:
+            stuck = stuck_test(space)
+            return lambda state: stuck(state, bool(compiled.moves(state)))
+        case Expectation.FINALLY:
+            unmet = compiled.predicate(not_(prop.formula))
+            quiet = quiescent_test(space)
+            return lambda state: (
+                bool(unmet(state)) and quiet(state, bool(compiled.moves(state)))
+            )
+        case _:
+            raise ValueError(f"a trace of {prop.expectation.value} is not lifted")
+
+
+def _search(
+    compiled: Compiled,
+    start: State,
+    cells: list[int],
+    wanted: _Wanted,
+    ends: Test,
+    max_nodes: int,
+) -> Trace | None:
+    """Depth first, the process that the trace moved first, others where it is stuck."""
+    machine = compiled.machine
+    looks = wanted.looks
+    final = len(looks) - 1
+    came: dict[tuple[int, State], tuple[tuple[int, State], Step] | None]
+    came = {(0, start): None}
+    stack = [(0, start)]
+    while stack and len(came) < max_nodes:
+        node = stack.pop()
+        at, state = node
+        if at == final and ends(state):
+            return _trace(machine, start, came, node)
+        hint = wanted.movers[at] if at < final else wanted.last
+        later: list[tuple[int, State]] = []
+        sooner: list[tuple[int, State]] = []
+        for number, binding, after in compiled.moves(state):
+            look = tuple(after[c] for c in cells)
+            if look == looks[at]:
+                reached = (at, after)
+            elif at < final and look == looks[at + 1]:
+                reached = (at + 1, after)
+            else:
+                continue
+            if reached in came:
+                continue
+            action = machine.system.actions[number]
+            came[reached] = (node, Step(action, binding, after))
+            same = instance_of(action, binding) == hint
+            (sooner if same else later).append(reached)
+        stack += list(reversed(later)) + list(reversed(sooner))
+    return None
+
+
+def _trace(
+    machine: Machine,
+    start: State,
+    came: dict[tuple[int, State], tuple[tuple[int, State], Step] | None],
+    node: tuple[int, State],
+) -> Trace:
+    steps: list[Step] = []
+    link = came[node]
+    while link is not None:
+        before, step = link
+        steps.append(step)
+        link = came[before]
+    return Trace(machine.cpus, machine.boot, start, tuple(reversed(steps)))

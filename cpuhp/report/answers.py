@@ -1,0 +1,145 @@
+"""Answers as plain data: what every output format is written from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cpuhp.diagnostics import Span
+from cpuhp.model.system import Action, Expectation, Property, Role, TransitionSystem
+from cpuhp.model.verdict import Trace, Verdict
+from cpuhp.semantics import Machine, cell_name, cell_value
+
+JSON_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ShownStep:
+    """One step of an interleaving, as people and machines read it."""
+
+    cpu: int | None
+    process: str
+    hotplug_state: str | None
+    callback: str | None
+    action: str
+    source: str | None
+    origin: str | None
+    changes: dict[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ShownTrace:
+    cpus: int
+    boot: int
+    initial: dict[str, str]
+    steps: tuple[ShownStep, ...]
+    loop: int | None
+    replayed: int  # steps of the run of the whole program that confirms it
+
+
+@dataclass(frozen=True)
+class ShownAnswer:
+    """The answer to one claim. `cpus` is "all" or a number."""
+
+    scenario: str
+    check: str
+    claim: str
+    kind: str
+    verdict: str
+    cpus: int | str
+    seconds: float
+    modelled: int
+    steps: int
+    trace: ShownTrace | None
+    certificate: str | None
+    reason: str | None
+    expected: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    stats: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_as_expected(self) -> bool:
+        return self.expected is None or self.expected == self.verdict
+
+    @property
+    def is_failure(self) -> bool:
+        return Verdict(self.verdict).is_failure
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.verdict in (Verdict.UNKNOWN.value, Verdict.HOLDS_TO_BOUND.value)
+
+
+def show_trace(
+    system: TransitionSystem, trace: Trace, replayed: int | None = None
+) -> ShownTrace:
+    """A trace with names for all numbers."""
+    machine = Machine(system, trace.cpus, trace.boot)
+    before = trace.initial
+    steps = []
+    for step in trace.steps:
+        changed = {
+            cell_name(machine, cell): (
+                cell_value(machine, cell, before[cell]),
+                cell_value(machine, cell, step.state[cell]),
+            )
+            for cell, (variable, _) in enumerate(machine.cells)
+            if before[cell] != step.state[cell] and variable.role is not Role.LOCATION
+        }
+        steps.append(_step(step.action, step.binding, trace.boot, changed))
+        before = step.state
+    initial = {
+        cell_name(machine, cell): cell_value(machine, cell, trace.initial[cell])
+        for cell, (variable, _) in enumerate(machine.cells)
+        if variable.role is not Role.LOCATION and variable.owner is None
+    }
+    count = len(trace.steps) if replayed is None else replayed
+    return ShownTrace(trace.cpus, trace.boot, initial, tuple(steps), trace.loop, count)
+
+
+def _step(
+    action: Action,
+    binding: tuple[int, ...],
+    boot: int,
+    changed: dict[str, tuple[str, str]],
+) -> ShownStep:
+    return ShownStep(
+        cpu=binding[0] if action.actor else boot,
+        process=action.process,
+        hotplug_state=action.hotplug_state,
+        callback=action.callback,
+        action=action.text,
+        source=place(action.span),
+        origin=str(action.origin) if action.origin else None,
+        changes=changed,
+    )
+
+
+def place(span: Span | None) -> str | None:
+    """`file:line` of a span."""
+    return f"{span.source.name}:{span.line}" if span else None
+
+
+def is_safety(prop: Property) -> bool:
+    return prop.expectation in (Expectation.ALWAYS, Expectation.FINALLY)
+
+
+def as_json(answers: Iterable[ShownAnswer]) -> dict[str, Any]:
+    """The documented JSON form (docs/json.md), version 1."""
+    return {"version": JSON_VERSION, "results": [_result(a) for a in answers]}
+
+
+def _result(answer: ShownAnswer) -> dict[str, Any]:
+    data = asdict(answer)
+    trace = data.pop("trace")
+    data["trace"] = trace and trace["steps"]
+    data["machine"] = trace and {
+        "cpus": trace["cpus"],
+        "boot": trace["boot"],
+        "initial": trace["initial"],
+        "loop": trace["loop"],
+        "replayed_steps": trace["replayed"],
+    }
+    data["seconds"] = round(answer.seconds, 3)
+    return data
