@@ -248,8 +248,11 @@ def _options(
     for unit in units:
         for item in unit.items:
             if isinstance(item, t.OptionDeclaration):
-                names.add(item.name, item.span)
                 sort = resolve(item.type)
+                known = values.get(item.name)
+                # A scenario may give an option of a component another default.
+                if known is None or unit is not units[-1] or known.sort != sort:
+                    names.add(item.name, item.span)
                 text = given.get(item.name)
                 if text is None:
                     text = _literal(item.value)
