@@ -25,10 +25,11 @@ from cpuhp.kernel.operations import (
     is_up,
 )
 from cpuhp.kernel.states_file import KernelTable, shipped_table, shipped_tables
-from cpuhp.kernel.trace import Event, Item, Kind, Lost, Marker
+from cpuhp.kernel.trace import Event, Item, Kind, Lost
 
 MAX_DEVIATIONS = 1000
 _PEEK = 200_000
+_NEVER = 1 << 60  # line of the first event of a task that the trace shows midway
 
 Task = tuple[str, int, int]
 
@@ -138,7 +139,8 @@ class _Checker:
         self.callbacks = Callbacks(rules)
         self.machines: dict[int, Machine] = {}
         self.open: dict[Task, Event] = {}
-        self.tasks: set[Task] = set()
+        self.tasks: dict[Task, int] = {}  # line of each task's first event
+        self.failures: dict[int, tuple[str, int]] = {}  # registrations that failed
         self.current: Machine | None = None
         self.group: _Group | None = None
         self.failed_step: int | None = None
@@ -163,7 +165,7 @@ class _Checker:
             self._exit(event, key)
         else:
             self._enter(event, key)
-        self.tasks.add(key)
+        self.tasks.setdefault(key, event.line)
 
     def _enter(self, event: Event, key: Task) -> None:
         unfinished = self.open.pop(key, None)
@@ -195,6 +197,7 @@ class _Checker:
     def _call(self, machine: Machine, call: Call) -> None:
         enter = call.enter
         up = is_up(enter)
+        machine.intact = self.tasks[_task(enter)] < enter.line
         if machine.run is not None and machine.run.frame is enter:
             self._finished(machine.leave_frame(call))
         elif machine.is_single(call):
@@ -211,6 +214,8 @@ class _Checker:
             self._check_name(enter)
 
     def _step(self, machine: Machine, call: Call) -> None:
+        if call.enter.step in self.failures:
+            self._still_runs(call)
         before = machine.run
         if before is not None and machine.at_rest() and machine.leaves(call):
             self._finished(machine.finish())
@@ -268,6 +273,7 @@ class _Checker:
                 )
                 self._resync(event.cpu)
                 return
+        self.tasks[key] = _NEVER
         self._machine(event.cpu).orphan_exit(event)
 
     def _resync(self, cpu: int) -> None:
@@ -309,6 +315,8 @@ class _Checker:
         if group is not None and not _extends(group, call):
             self._close_group()
             group = None
+        if group is not None and group.calls[-1].exit.ret:
+            self._went_on(group, call)
         if group is None:
             owed = frozenset(
                 m.cpu
@@ -318,14 +326,40 @@ class _Checker:
             follows = self.failed_step == enter.step
             group = self.group = _Group([], owed, follows)
         group.calls.append(call)
-        if machine.state is None:
-            machine.state = call.exit.level
+        machine.single(call)
         if wrong:
             group.clean = False
             label = self.rules.label(enter.step, enter.function)
             on = f" on CPU{enter.on}" if enter.on >= 0 else ""
             message = f"{label} of a registration ran in {enter.comm}{on}"
             self._deviate(enter.line, Rule.CONTEXT, enter.cpu, message, wrong)
+
+    def _went_on(self, group: _Group, call: Call) -> None:
+        enter, failed = call.enter, group.calls[-1]
+        group.clean = False
+        self._deviate(
+            enter.line,
+            Rule.REGISTRATION,
+            enter.cpu,
+            f"registration of {self.rules.label(enter.step, enter.function)} goes on "
+            f"after CPU{failed.enter.cpu} had failed with {failed.exit.ret}",
+            "the teardown on the CPUs before, if there is one",
+        )
+
+    def _still_runs(self, call: Call) -> None:
+        enter = call.enter
+        failed = self.failures.get(enter.step)
+        if failed is None or failed[0] != enter.function or call.is_multi:
+            return
+        del self.failures[enter.step]
+        self._deviate(
+            enter.line,
+            Rule.REGISTRATION,
+            enter.cpu,
+            f"{self.rules.label(enter.step, enter.function)} runs, though its "
+            f"registration failed in line {failed[1]}",
+            "nothing: a failed registration frees the state",
+        )
 
     def _close_group(self, cut: bool = False) -> None:
         group = self.group
@@ -348,6 +382,9 @@ class _Checker:
                 "one call for every CPU that has reached the step",
             )
         self.failed_step = first.step if failed else None
+        self.failures.pop(first.step, None)
+        if failed and not group.calls[0].is_multi:
+            self.failures[first.step] = (first.function, last.line)
         if self.callbacks.function(first.step, False) == first.function:
             self.callbacks.forget(first.step)
         self.operations.append(_registration(group, cpus, failed, cut))
@@ -522,6 +559,8 @@ class _Counts:
         self, operation: Operation, index: int, counts: dict[tuple[int, bool], int]
     ) -> None:
         if operation.rolled_back or operation.result or operation.cut:
+            return
+        if operation.before is None:
             return
         up = operation.kind is OperationKind.BRINGUP
         for key, count in counts.items():

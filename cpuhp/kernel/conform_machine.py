@@ -11,7 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cpuhp.kernel.conform_rules import Callbacks, Rules, wrong_context
+from cpuhp.kernel.conform_rules import (
+    Callbacks,
+    Rules,
+    is_control_task,
+    wrong_context,
+)
 from cpuhp.kernel.operations import (
     KICK_WORK,
     Call,
@@ -23,6 +28,7 @@ from cpuhp.kernel.operations import (
 from cpuhp.kernel.trace import Event
 
 EAGAIN = 11
+MAX_PER_OPERATION = 4  # one deviation tends to bring others after it
 
 Report = Callable[[int, Rule, int, str, str], None]
 
@@ -78,6 +84,8 @@ class Machine:
         self.callbacks = callbacks
         self.state: int | None = None
         self.run: Run | None = None
+        self.target: int | None = None
+        self.intact = False  # the trace has the beginning of what the task does
         self.counts: dict[tuple[int, bool], int] = {}
         self._report = report
 
@@ -86,13 +94,19 @@ class Machine:
     def opens(self, event: Event) -> bool:
         """Whether this enter encloses calls of other tasks: a hand-over."""
         step, rules = event.step, self.rules
-        if event.function == KICK_WORK or step == rules.teardown:
+        if step == rules.teardown or self._is_kick(event):
             return True
         return step == rules.bringup and is_up(event)
 
+    def _is_kick(self, event: Event) -> bool:
+        if event.function:
+            return event.function == KICK_WORK
+        # An address: known by a thread's step, downwards, in the control task.
+        return event.level < event.step > self.rules.teardown and is_control_task(event)
+
     def enter_frame(self, event: Event) -> None:
         run = self.run
-        if event.function == KICK_WORK:
+        if self._is_kick(event):
             run = self._begin_kick(event)
         elif event.step == self.rules.teardown:
             run = self._begin_takedown(event)
@@ -113,7 +127,7 @@ class Machine:
             inner = run.phases.pop()
         else:
             inner = run.phase
-        if call.enter.function == KICK_WORK:
+        if self._is_kick(call.enter):
             return self._leave_kick(run, call, inner)
         if call.enter.step == self.rules.teardown:
             self._leave_takedown(run, call, inner)
@@ -121,12 +135,28 @@ class Machine:
             self._leave_bringup(run, call, inner)
         return None
 
+    def single(self, call: Call) -> None:
+        """A registration's call: it leaves state and target alone."""
+        enter = call.enter
+        if self.state is None:
+            self.state = call.exit.level
+        if self.target is not None and enter.level != self.target:
+            self._deviate(
+                enter,
+                Rule.TARGET,
+                f"{self.rules.label(enter.step, enter.function)} of a registration has "
+                f"target {enter.level}",
+                f"target {self.target}, left by the last operation",
+            )
+        self.target = enter.level
+
     def orphan_exit(self, event: Event) -> None:
         """An exit whose enter came before the trace began."""
         if self.run is not None and not self.run.partial:
             return
         self.run = None
-        self.state = None if event.ret else event.level
+        # Only a registration or a bringup returns above its step; else it goes on.
+        self.state = event.level if event.level > event.step else None
 
     def is_single(self, call: Call) -> bool:
         """Whether this is a registration's call rather than a step of an operation."""
@@ -205,6 +235,7 @@ class Machine:
         else:
             self.state = self._rest(phase.target, phase)
         rolled = run.rolled_back
+        self.target = None if rolled or open_ else phase.target
         result = run.result or (-EAGAIN if rolled else 0)
         return Operation(
             run.kind,
@@ -241,9 +272,11 @@ class Machine:
         up = self._direction(call)
         before = self.state
         first = call.enter.step
-        if before is None and up and not self.callbacks.owed(True, 0, first - 1):
-            # The very first step of a bringup: the CPU was offline.
-            before = 0 if self.callbacks.owed(True, 0, first) else None
+        if before is None and up and first < self.rules.bringup - 1:
+            # The very first step of a bringup, or a task that did not start in the
+            # midst of one: the CPU was offline.
+            lowest = self.callbacks.owed(True, 0, first)[:1] == [first]
+            before = 0 if lowest or self.intact else None
         run = self._new_run(call.enter, up, before, before)
         if before is None:
             run.partial = True
@@ -694,24 +727,35 @@ class Machine:
         enter = call.enter
         step, function = enter.step, enter.function
         run.counts[step, up] = run.counts.get((step, up), 0) + 1
-        if not function or function.startswith("0x"):
+        if not function:
             return
         builtin = self.rules.functions(step, up)
-        other = self.callbacks.function(step, not up)
         before = self.callbacks.learn(step, up, function, call.is_multi)
-        if builtin and function not in builtin and not function.startswith("0x"):
-            wanted = " or ".join(sorted(builtin))
+        if builtin and function not in builtin:
+            self._wrong_function(enter, function, up, " or ".join(sorted(builtin)))
         elif before and not self.rules.is_dynamic(step):
-            wanted = before
-        elif other == function and before and before != function:
-            wanted = before
+            self._wrong_function(enter, function, up, before)
+            self.callbacks.learn(step, up, before, call.is_multi)
+        elif before:
+            self._slot_changed(enter, up, before)
+
+    def _slot_changed(self, enter: Event, up: bool, before: str) -> None:
+        # A dynamic slot may be given to another driver, but not back and forth.
+        key = (enter.step, up)
+        earlier = self.callbacks.replaced.pop(key, None)
+        if earlier is not None and earlier[0] == enter.function:
+            self._wrong_function(earlier[1], before, up, enter.function)
         else:
-            return
+            self.callbacks.replaced[key] = (before, enter)
+
+    def _wrong_function(
+        self, enter: Event, function: str, up: bool, wanted: str
+    ) -> None:
         way = "startup" if up else "teardown"
         self._deviate(
             enter,
             Rule.FUNCTION,
-            f"{function} ran as {way} of {self.rules.label(step)}",
+            f"{function} ran as {way} of {self.rules.label(enter.step)}",
             wanted,
         )
 
@@ -756,6 +800,8 @@ class Machine:
     def _deviate(self, event: Event, rule: Rule, message: str, allowed: str) -> None:
         if self.run is not None:
             self.run.deviations += 1
+            if self.run.deviations > MAX_PER_OPERATION:
+                return
         self._report(event.line, rule, self.cpu, message, allowed)
 
     def _finished(self, operation: Operation | None) -> None:

@@ -79,6 +79,8 @@ def wrong_context(rules: Rules, event: Event, single: bool) -> str | None:
     cpu, step = event.cpu, event.step
     role, of = _role(event)
     if rules.is_control(step):
+        if event.on == cpu and not single:
+            return f"a CPU other than CPU{cpu}, which does not run now"
         if role in ("control", "unknown", "idle" if single else "control"):
             return None
         return f"the control task, not {_who(event)}"
@@ -103,6 +105,11 @@ def wrong_context(rules: Rules, event: Event, single: bool) -> str | None:
 
 
 _EARLY = ("control", "idle")
+
+
+def is_control_task(event: Event) -> bool:
+    """Whether an ordinary task ran the event, not one that belongs to a CPU."""
+    return _role(event)[0] == "control"
 
 
 def _role(event: Event) -> tuple[str, int | None]:
@@ -133,8 +140,12 @@ class Callbacks:
         self._steps: dict[bool, list[int]] = {True: [], False: []}
         self._functions: dict[tuple[int, bool], str] = {}
         self._multi: set[int] = set()
+        self.replaced: dict[tuple[int, bool], tuple[str, Event]] = {}
         table = rules.known
         present = set(rules.names)
+        if not rules.complete:
+            # Not every architecture splits the bringup; the trace will tell.
+            present.discard(rules.bringup - 1)
         for up, known in ((True, table.startups), (False, table.teardowns)):
             for step in known:
                 if step in table.core and step in present:

@@ -85,7 +85,7 @@ _HEAD = re.compile(
     r"\[(?P<on>\d+)\]\s+(?:(?P<flags>[^\s:]{4,8})\s+)?(?P<time>\d+(?:\.\d+)?):\s*"
 )
 _PRINTK_HEAD = re.compile(
-    r"(?:<\d+>)?\s*\[\s*(?P<time>\d+\.\d+)\](?:\[\s*[TC](?P<task>\d+)\])?:?\s*"
+    r"(?:<\d+>)?\s*\[\s*(?P<time>\d+\.\d+)\](?:\[\s*(?:T(?P<task>\d+)|C\d+)\])?:?\s*"
 )
 _LOST = re.compile(
     r"\[LOST \d+ EVENTS\]|EVENTS? (?:DROPPED|LOST)|\bLOST \d+ events|LOST EVENTS"
@@ -96,6 +96,8 @@ _KINDS = {
     "multi_enter": Kind.MULTI_ENTER,
     "exit": Kind.EXIT,
 }
+_ADDRESS = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,16}")
+_LABELS = {f"{kind.value}:": kind for kind in Kind}
 _CONTAINERS = {
     b"\x17\x08\x44tracing": "trace-cmd's trace.dat; give the output of trace-cmd report",
     b"PERFILE2": "perf's perf.data; give the output of perf script",
@@ -155,13 +157,14 @@ def quote_lines(path: str | Path, wanted: Iterable[int]) -> dict[int, str]:
 def parse_trace(stream: io.TextIOBase, name: str) -> Iterator[Item]:
     """The events of a text stream. Raises InputError HP421, HP423."""
     number, events, last_damage = 0, 0, 0
+    tasks: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(_lines(stream), 1):
         item: Item | None = None
         if isinstance(line, Marker):
             yield line._replace(line=number)
             break
         if "cpuhp_" in line:
-            item = _event(number, line)
+            item = _event(number, line, tasks)
             if item is None and _looks_like_event(line):
                 last_damage = number
                 item = Lost(number, line.strip()[:120], damaged=True)
@@ -210,7 +213,56 @@ class _Head(NamedTuple):
     time: float
 
 
-def _event(number: int, line: str) -> Event | None:
+def _usual(number: int, line: str, tasks: dict[str, tuple[str, int]]) -> Event | None:
+    """The common form of tracefs, in a quarter of the time; None if it is not that.
+
+    comm-pid [cpu] flags time: event: cpu: N target: N step: N (function)
+    """
+    words = line.split()
+    kind = _LABELS.get(words[4]) if 12 <= len(words) <= 13 else None
+    if kind is None:
+        return None
+    task = tasks.get(words[0])
+    if task is None:
+        comm, dash, pid = words[0].rpartition("-")
+        if not dash or not comm or not pid.isdecimal():
+            return None
+        task = tasks[words[0]] = comm, int(pid)
+    on, flags, time = words[1], words[2], words[3]
+    last = words[11]
+    try:
+        if kind is Kind.EXIT:
+            if len(words) != 13 or last != "ret:" or words[7] != "state:":
+                return None
+            function, ret = "", int(words[12])
+        elif last[0] == "(" and last[-1] == ")" and words[7] == "target:":
+            function, ret = last[1:-1], 0
+            if len(words) != 12 or not function.isidentifier() or "ffff" in function:
+                return None
+        else:
+            return None
+        return Event(
+            number,
+            kind,
+            task[0],
+            task[1],
+            int(on[1:-1]),
+            flags[0] in "dD",
+            float(time[:-1]),
+            int(words[6]),
+            int(words[8]),
+            int(words[10]),
+            function,
+            ret,
+        )
+    except ValueError:
+        return None
+
+
+def _event(number: int, line: str, tasks: dict[str, tuple[str, int]]) -> Event | None:
+    usual = _usual(number, line, tasks)
+    if usual is not None:
+        return usual
     match = _EVENT.fullmatch(line)
     if match is None:
         return None
@@ -248,7 +300,12 @@ def _head(text: str) -> _Head | None:
 
 
 def _plain(function: str) -> str:
-    """A function name without offset and module: `f.isra.0+0x0 [mod]` is `f`."""
+    """A function name without offset and module: `f.isra.0+0x0 [mod]` is `f`.
+
+    Empty for an address that the tool could not resolve.
+    """
+    if _ADDRESS.fullmatch(function):
+        return ""
     return function.split(" ", 1)[0].split("+0x", 1)[0].split(".", 1)[0]
 
 

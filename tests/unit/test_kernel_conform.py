@@ -1,0 +1,376 @@
+import gzip
+import io
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_kernel_trace_maker import (
+    BRINGUP,
+    KICK,
+    ONLINE,
+    STEPS,
+    TEARDOWN,
+    Kernel,
+    booted,
+    known_table,
+)
+
+from cpuhp.cli.conform import command
+from cpuhp.diagnostics import InputError
+from cpuhp.kernel.conform import conform
+from cpuhp.kernel.conform_costs import quantile
+from cpuhp.kernel.operations import OperationKind, Rule
+from cpuhp.kernel.trace import parse_trace
+
+
+def check(lines, known=None):
+    text = lines if isinstance(lines, str) else "\n".join(lines) + "\n"
+    return conform(parse_trace(io.StringIO(text), "trace"), known or known_table())
+
+
+def down_and_up():
+    kernel = booted()
+    for cpu in (1, 2, 3):
+        kernel.down(cpu)
+    for cpu in (1, 2, 3):
+        kernel.up(cpu)
+    return kernel
+
+
+def at(lines, *texts):
+    """Index of the first line after the boot that has all texts."""
+    half = next(i for i, line in enumerate(lines) if "kick_ap_work" in line)
+    return next(
+        i for i, line in enumerate(lines) if i > half and all(t in line for t in texts)
+    )
+
+
+def rules_of(answer):
+    return {deviation.rule for deviation in answer.deviations}
+
+
+def test_down_and_up_conforms():
+    answer = check(down_and_up().text)
+    assert answer.conforms
+    assert answer.explained == len(answer.operations) == 9
+    kinds = [operation.kind for operation in answer.operations]
+    assert kinds.count(OperationKind.TEAR_DOWN) == 3
+    assert {(o.before, o.after) for o in answer.operations} == {
+        (0, ONLINE),
+        (ONLINE, 0),
+    }
+
+
+INJECTABLE = sorted({*STEPS, BRINGUP, TEARDOWN})
+
+
+@pytest.mark.parametrize("step", INJECTABLE)
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_every_injected_failure_conforms(step, way):
+    kernel = down_and_up()
+    if way == "up":
+        kernel.down(2)
+        kernel.fail[2] = step
+        kernel.up(2)
+    elif step > BRINGUP:
+        kernel.fail[2] = step
+        kernel.down(2)
+    kernel.fail.clear()
+    if kernel.state[2] == 0:
+        kernel.up(2)
+    kernel.down(3)
+    answer = check(kernel.text)
+    assert not answer.deviations
+    assert answer.explained == len(answer.operations)
+
+
+@pytest.mark.parametrize("step", [31, 45, 151, 188, 193, 235])
+def test_real_failure_is_rolled_back(step):
+    kernel = down_and_up()
+    kernel.down(2)
+    kernel.real = True
+    kernel.fail[2] = step
+    kernel.up(2)
+    kernel.up(2)
+    answer = check(kernel.text)
+    assert answer.conforms
+    (failed,) = [o for o in answer.operations if o.rolled_back]
+    assert failed.result < 0
+    assert failed.after == 0
+
+
+def test_parallel_bringup_is_seen():
+    kernel = Kernel()
+    kernel.state[0] = ONLINE
+    for cpu in (1, 2, 3):
+        kernel.up(cpu, target=KICK)
+    for cpu in (1, 2, 3):
+        kernel.up(cpu)
+    known = known_table()
+    row = known.table.find(f"name{KICK}")
+    states = tuple(
+        type(row)(s.number, s.name, "CPUHP_BP_KICK_AP" if s is row else None)
+        for s in known.table.states
+    )
+    table = type(known.table)(
+        "toy",
+        states,
+        BRINGUP,
+        TEARDOWN,
+        known.table.dynamic,
+        known.table.prepare_dynamic,
+    )
+    answer = check(kernel.text, type(known)(table))
+    assert answer.conforms
+    (wave,) = answer.parallel
+    assert wave.cpus == (1, 2, 3)
+    assert wave.most_at_once == 3
+
+
+def test_registration_is_one_operation():
+    kernel = booted()
+    kernel.register(193, (0, 1, 2, 3))
+    answer = check(kernel.text)
+    (registered,) = [o for o in answer.operations if o.step == 193]
+    assert registered.cpus == (0, 1, 2, 3)
+    assert answer.conforms
+
+
+def test_registration_that_leaves_a_cpu_out_deviates():
+    kernel = booted()
+    kernel.register(193, (0, 1, 3))
+    kernel.down(1)
+    assert rules_of(check(kernel.text)) == {Rule.REGISTRATION}
+
+
+def swap(lines):
+    i = at(lines, "step: 193", "enter")
+    lines[i : i + 4] = lines[i + 2 : i + 4] + lines[i : i + 2]
+
+
+def wrong_task(lines):
+    i = at(lines, "step: 193", "enter")
+    for j in (i, i + 1):
+        lines[j] = re.sub(r"cpuhp/\d-\d+ \[\d+\]", "init-1 [000]", lines[j])
+
+
+def wrong_cpu(lines):
+    i = at(lines, "step: 188", "enter", "[001]")
+    for j in (i, i + 1):
+        lines[j] = lines[j].replace("[001]", "[002]")
+
+
+def on_the_dead_cpu(lines):
+    i = at(lines, "step:  31", "enter")
+    cpu = re.search(r"cpu: (\d+)", lines[i])[1]
+    for j in (i, i + 1):
+        lines[j] = lines[j].replace("[000]", f"[{int(cpu):03}]")
+
+
+def no_exit(lines):
+    del lines[at(lines, "step: 188", "exit")]
+
+
+def no_enter(lines):
+    del lines[at(lines, "step: 188", "enter")]
+
+
+def wrong_direction(lines):
+    i = at(lines, "step: 188", "enter")
+    lines[i] = lines[i].replace("target: 145", "target: 236")
+    lines[i + 1] = lines[i + 1].replace("state: 187", "state: 188")
+
+
+def other_target(lines):
+    i = at(lines, "step: 188", "enter")
+    lines[i] = lines[i].replace("target: 145", "target: 150")
+
+
+def twice(lines):
+    i = at(lines, "step: 188", "enter")
+    lines[i + 2 : i + 2] = lines[i : i + 2]
+
+
+def instance_twice(lines):
+    i = at(lines, "step: 152", "enter", "cpu: 0002")
+    lines[i + 2 : i + 2] = lines[i : i + 2]
+
+
+def left_out(lines):
+    i = at(lines, "step: 188", "enter", "cpu: 0002")
+    del lines[i : i + 2]
+
+
+def wrong_state(lines):
+    i = at(lines, "step: 188", "exit")
+    lines[i] = lines[i].replace("state: 187", "state: 188")
+
+
+def failure_ignored(lines):
+    i = at(lines, "step: 188", "exit")
+    lines[i] = lines[i].replace("ret: 0", "ret: -22")
+
+
+def other_function(lines):
+    i = at(lines, "step: 150", "enter", "cpu: 0002")
+    lines[i] = lines[i].replace("(smpboot_park_threads)", "(bogus)")
+
+
+def no_kick(lines):
+    del lines[at(lines, "kick_ap_work")]
+
+
+def overlap(lines):
+    i = at(lines, "step: 188", "enter", "cpu: 0001")
+    j = at(lines, "kick_ap_work", "cpu: 0002")
+    lines[i:i] = [lines[j].replace("kworker/0:1-10", "kworker/0:9-99")]
+    del lines[j + 1]
+
+
+@pytest.mark.parametrize(
+    "mutate, rule",
+    [
+        (swap, Rule.ORDER),
+        (wrong_task, Rule.CONTEXT),
+        (wrong_cpu, Rule.CONTEXT),
+        (on_the_dead_cpu, Rule.CONTEXT),
+        (no_exit, Rule.PAIRING),
+        (no_enter, Rule.PAIRING),
+        (wrong_direction, Rule.DIRECTION),
+        (other_target, Rule.TARGET),
+        (twice, Rule.ORDER),
+        (instance_twice, Rule.ORDER),
+        (left_out, Rule.ORDER),
+        (wrong_state, Rule.STATE),
+        (failure_ignored, Rule.ROLLBACK),
+        (other_function, Rule.FUNCTION),
+        (no_kick, Rule.HAND_OVER),
+        (overlap, Rule.EXCLUSION),
+    ],
+)
+def test_mutated_trace_deviates(mutate, rule):
+    lines = down_and_up().lines
+    mutate(lines)
+    answer = check(lines)
+    assert rule in rules_of(answer)
+    assert answer.explained < len(answer.operations)
+    assert all(d.message and d.allowed for d in answer.deviations)
+
+
+def test_deviation_stands_where_it_happens():
+    lines = down_and_up().lines
+    twice(lines)
+    first = check(lines).deviations[0]
+    assert "step: 188" in lines[first.line - 1]
+    assert first.allowed
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from(INJECTABLE)), max_size=8))
+def test_any_sequence_of_failures_conforms(plan):
+    kernel = down_and_up()
+    for cpu, step in plan:
+        if kernel.state[cpu] == 0:
+            kernel.fail[cpu] = step
+            kernel.up(cpu)
+        elif step > BRINGUP:
+            kernel.fail[cpu] = step
+            kernel.down(cpu)
+        else:
+            kernel.down(cpu)
+        kernel.fail.clear()
+    answer = check(kernel.text)
+    assert not answer.deviations
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_cut_trace_has_no_deviation(data):
+    lines = down_and_up().lines
+    first = data.draw(st.integers(0, len(lines) - 2))
+    last = data.draw(st.integers(first + 1, len(lines)))
+    answer = check(lines[first:last])
+    assert not answer.deviations
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 200), st.integers(1, 40))
+def test_marked_loss_has_no_deviation(start, length):
+    lines = down_and_up().lines
+    lines[start : start + length] = [f"CPU:0 [LOST {length} EVENTS]"]
+    answer = check(lines)
+    assert not answer.deviations
+    assert answer.lost == 1
+
+
+def test_table_is_told_from_the_trace():
+    lines = down_and_up().lines
+    answer = conform(parse_trace(io.StringIO("\n".join(lines)), "trace"))
+    assert answer.kernel == "6.12"
+
+
+def test_costs_count_every_call():
+    answer = check(down_and_up().text)
+    cost = next(c for c in answer.costs if c.step == 56)
+    assert cost.calls == 6 * 3
+    assert cost.median == pytest.approx(0.001)
+    assert [cpu for cpu, *_ in cost.per_cpu] == [1, 2, 3]
+
+
+def test_quantiles_are_values_of_the_sample():
+    assert quantile([1.0, 2.0, 3.0, 4.0], 0.5) == 2.0
+    assert quantile([1.0, 2.0, 3.0, 4.0], 0.99) == 4.0
+    assert quantile([7.0], 0.99) == 7.0
+
+
+def run(path, *options):
+    return CliRunner().invoke(command, [str(path), *options])
+
+
+def test_command_says_that_a_trace_conforms(tmp_path):
+    path = tmp_path / "good.trace.gz"
+    path.write_bytes(gzip.compress(down_and_up().text.encode()))
+    result = run(path, "--operations", "--costs")
+    assert result.exit_code == 0
+    assert "CONFORMS: 9 of 9 operations explained (100.0 %)" in result.output
+    assert "CPU1 236 -> 0" in result.output
+
+
+def test_command_shows_deviations(tmp_path):
+    lines = down_and_up().lines
+    twice(lines)
+    path = tmp_path / "bad.txt"
+    path.write_text("\n".join(lines) + "\n")
+    result = run(path)
+    assert result.exit_code == 1
+    assert "deviation[order]: CPU1: step 188" in result.output
+    assert "allowed: " in result.output
+    number = re.search(r"bad.txt:(\d+):", result.output)[1]
+    assert f"{number} | " in result.output
+
+
+def test_json_has_the_same_answer(tmp_path):
+    path = tmp_path / "good.trace"
+    path.write_text(down_and_up().text)
+    answer = json.loads(run(path, "--json").output)
+    assert answer["conforms"] is True
+    assert answer["explained"] == len(answer["operations"]) == 9
+    assert answer["operations"][0]["kind"] == "bringup"
+
+
+def test_states_file_beside_the_trace_is_used(tmp_path):
+    path = tmp_path / "good.trace"
+    path.write_text(down_and_up().text)
+    (tmp_path / "good.states").write_text("nonsense\n")
+    result = run(path)
+    assert isinstance(result.exception, InputError)
+    assert "good.states:1:1" in result.exception.render()
+
+
+def test_unusable_trace_is_an_input_error(tmp_path):
+    path = tmp_path / "empty"
+    path.write_text("")
+    assert isinstance(run(path).exception, InputError)
