@@ -223,7 +223,20 @@ def _with_landmarks(source: Source, rows: list[HotplugState]) -> KernelTable:
     )
     names = {row.number: row.enumerator for row in table.states}
     named = tuple(replace(row, enumerator=names.get(row.number)) for row in rows)
-    return replace(fixed, table=Table(source.name, named, *limits), arch=None)
+    found_table = Table(source.name, named, *limits, _numbers(table))
+    return replace(fixed, table=found_table, arch=None)
+
+
+def _numbers(fixed: Table) -> tuple[tuple[str, int], ...]:
+    """The kernel's constants, also of states that nothing is registered for."""
+    return tuple((row.enumerator, row.number) for row in fixed.states if row.enumerator)
+
+
+def _numbers_of(version: str | None, name: str) -> tuple[tuple[str, int], ...]:
+    fixed = f"linux-{version}"
+    if name == fixed or fixed not in shipped_tables():
+        return ()
+    return _numbers(shipped_table(fixed).table)
 
 
 def detect(numbers: Mapping[str, int]) -> KernelTable | None:
@@ -281,15 +294,17 @@ def parse_table(source: Source) -> KernelTable:
         raise fail("HP409", message, rows[0].span)
     if ranges["bringup"][0] >= ranges["teardown"][0]:
         raise fail("HP407", "'bringup' must be less than 'teardown'", rows[0].span)
+    version, arch = words.get("kernel"), words.get("arch")
+    name = words.get("table", source.name)
     table = Table(
-        words.get("table", source.name),
+        name,
         tuple(rows),
         ranges["bringup"][0],
         ranges["teardown"][0],
         _inclusive(ranges["dynamic"]),
         _inclusive(ranges["prepare-dynamic"]),
+        _numbers_of(version, name),
     )
-    version, arch = words.get("kernel"), words.get("arch")
     return KernelTable(table, version, arch, startups, teardowns, frozenset(core))
 
 
