@@ -340,7 +340,12 @@ def _declared(item: t.VariableDeclaration, resolve: _Types, component: str) -> D
 def _registered_drivers(units: tuple[t.Unit, ...], table: Table) -> Table:
     for unit in units:
         for item in unit.items:
-            if isinstance(item, t.Register) and table.find(item.name) is None:
+            if not isinstance(item, t.Register):
+                continue
+            found = table.find(item.name)
+            if found is not None and not found.name:
+                table = _registered_at(table, found)
+            elif found is None:
                 extended = table.with_dynamic(item.name)
                 if extended is None:
                     raise fail(
@@ -350,6 +355,14 @@ def _registered_drivers(units: tuple[t.Unit, ...], table: Table) -> Table:
                     )
                 table = extended
     return table
+
+
+def _registered_at(table: Table, state: HotplugState) -> Table:
+    """The table with a driver in a fixed state that the recorded machine left empty."""
+    row = replace(state, name=state.enumerator or "", added=True)
+    rows = [s for s in table.states if s.number != row.number]
+    rows = sorted((*rows, row), key=lambda s: s.number)
+    return replace(table, states=tuple(rows))
 
 
 def _callbacks(
