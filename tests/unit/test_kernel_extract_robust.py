@@ -72,7 +72,7 @@ def test_binary_and_odd_names(tmp_path):
     result = CliRunner().invoke(command, [str(folder), "--rows"])
     assert result.exit_code == 0
     assert "\x1b" not in result.output
-    assert "\\xff\\x1b[2J\\x0a.c:14" in result.output
+    assert "\\xff\\x1b[2J\\x0a.c:13" in result.output
     as_json = CliRunner().invoke(command, [str(folder), "--json"])
     assert as_json.output.isascii()
 

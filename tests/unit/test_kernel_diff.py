@@ -1,0 +1,129 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+from kernel_trees import CALLBACKS, CORE, HEADER, tree
+
+from cpuhp.cli.diff import command
+from cpuhp.diagnostics import InputError
+from cpuhp.kernel.diff import difference
+from cpuhp.kernel.extract import extract
+from cpuhp.kernel.extract_json import to_json
+
+
+def registering(*calls):
+    body = "".join(f"\tcpuhp_setup_state({call});\n" for call in calls)
+    return f"{CALLBACKS}void init(void)\n{{\n{body}}}\n"
+
+
+def compared(tmp_path, before, after):
+    return difference(
+        extract(tree(tmp_path / "a", **before)), extract(tree(tmp_path / "b", **after))
+    )
+
+
+def with_header(*changes):
+    text = HEADER
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return {"paths": {"include/linux/cpuhotplug.h": text}}
+
+
+def test_same_tree_has_no_difference(tmp_path):
+    source = {"drivers__foo_c": registering('CPUHP_A_DEAD, "a", up, down')}
+    assert compared(tmp_path, source, source).empty
+
+
+def test_states_come_and_go(tmp_path):
+    found = compared(
+        tmp_path, {}, with_header(("CPUHP_A_DEAD, CPUHP_B_DEAD", "CPUHP_NEW"))
+    )
+    assert found.added_states == ("CPUHP_NEW",)
+    assert found.removed_states == ("CPUHP_A_DEAD", "CPUHP_B_DEAD")
+    assert found.moved_states == ()
+
+
+def test_rename_is_seen_by_the_registrant(tmp_path):
+    found = compared(
+        tmp_path,
+        {"drivers__foo_c": registering('CPUHP_A_DEAD, "a", up, down')},
+        with_header(("CPUHP_A_DEAD", "CPUHP_Z_DEAD"))
+        | {"drivers__foo_c": registering('CPUHP_Z_DEAD, "a", up, down')},
+    )
+    (renamed,) = found.renamed_states
+    assert (renamed.before, renamed.after) == ("CPUHP_A_DEAD", "CPUHP_Z_DEAD")
+    assert not (found.added_states or found.removed_states or found.changed)
+
+
+def test_move_names_the_edges_that_turned(tmp_path):
+    found = compared(
+        tmp_path,
+        {},
+        with_header(
+            ("CPUHP_A_DEAD, ", ""),
+            ("CPUHP_AP_OFFLINE,", "CPUHP_AP_OFFLINE,\n\tCPUHP_A_DEAD,"),
+        ),
+    )
+    (moved,) = found.moved_states
+    assert moved.state == "CPUHP_A_DEAD"
+    assert (moved.section_before.value, moved.section_after.value) == (
+        "PREPARE",
+        "STARTING",
+    )
+    assert moved.crossed == (
+        "CPUHP_B_DEAD",
+        "CPUHP_BP_PREPARE_DYN",
+        "CPUHP_BRINGUP_CPU",
+        "CPUHP_AP_IDLE_DEAD",
+        "CPUHP_AP_OFFLINE",
+    )
+
+
+def test_changed_callback_and_state(tmp_path):
+    found = compared(
+        tmp_path,
+        {"drivers__foo_c": registering('CPUHP_A_DEAD, "a", up, down',
+                                       'CPUHP_AP_ONLINE_DYN, "b", up, down')},
+        {"drivers__foo_c": registering('CPUHP_A_DEAD, "a", down, NULL',
+                                       'CPUHP_AP_PERF_ONLINE, "b", up, down')},
+    )  # fmt: skip
+    a, b = found.changed
+    assert a.columns == (("startup", "up", "down"), ("teardown", "down", ""))
+    assert b.columns == (("state", "CPUHP_AP_ONLINE_DYN", "CPUHP_AP_PERF_ONLINE"),)
+    assert {"CPUHP_AP_PERF_ONLINE", "up", "a"} <= found.words
+
+
+def test_static_alternatives_pair_up_by_what_they_run(tmp_path):
+    one = CORE.replace("#ifdef CONFIG_SPLIT", "#if 0\n#endif\n#ifdef CONFIG_OTHER")
+    found = compared(tmp_path, {}, {"paths": {"kernel/cpu.c": one}})
+    for change in found.changed:
+        assert [column[0] for column in change.columns] == ["guards"]
+
+
+def test_verb_takes_trees_and_tables(tmp_path):
+    old = tree(tmp_path / "a")
+    new = tree(
+        tmp_path / "b",
+        drivers__foo_c=registering('CPUHP_A_DEAD, "foo:dead", NULL, down'),
+    )
+    table = tmp_path / "b.json"
+    table.write_text(to_json(extract(new)))
+    result = CliRunner().invoke(command, [str(old), str(table)])
+    assert result.exit_code == 1
+    assert "+ CPUHP_A_DEAD foo:dead teardown down" in result.output.replace("'", "")
+    result = CliRunner().invoke(command, [str(old), str(old)])
+    assert (result.exit_code, "no difference" in result.output) == (0, True)
+    data = json.loads(
+        CliRunner().invoke(command, [str(old), str(new), "--json"]).output
+    )
+    assert data["registrations"]["added"][0]["name"] == "foo:dead"
+
+
+@pytest.mark.parametrize("text", [None, "", "{}"])
+def test_what_is_no_table(tmp_path, text):
+    other = tmp_path / "table.json"
+    if text is not None:
+        other.write_text(text)
+    result = CliRunner().invoke(command, [str(tree(tmp_path / "a")), str(other)])
+    assert isinstance(result.exception, InputError)
