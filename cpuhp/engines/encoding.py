@@ -52,6 +52,7 @@ from cpuhp.model.expr import (
     Read,
     children,
     clamp,
+    reads,
 )
 from cpuhp.model.invariant import FAR, NEAR, Clause, Literal, Symbol
 from cpuhp.model.sorts import (
@@ -76,6 +77,7 @@ from cpuhp.semantics import default_value
 
 OTHER = 1 << 20  # a pointer to a CPU without a seat
 MANY = 1 << 21  # at least as many CPUs as are counted without a seat
+UNKNOWN = 1 << 22  # a sum with a number of CPUs that is not kept
 _OUTSIDE_COUNTED = 4  # CPUs without a seat are counted up to this number
 
 Env = Mapping[Param, int]
@@ -312,7 +314,7 @@ class Encoder:
             yes, no = (self.value(a, env, frame) for a in expr.args[1:])
             return select(condition, yes, no)
         if not self.closed and any(_counts(arg) for arg in expr.args):
-            return self.anything(expr.sort)
+            return constant(UNKNOWN)
         sign = 1 if expr.op is Op.ADD else -1
         left, right = (self.value(a, env, frame) for a in expr.args)
         return collect(
@@ -596,10 +598,18 @@ class Encoder:
             if env is None:
                 before = select(hit, self.anything(sort), before)
                 continue
-            value = self.value(effect.value, env, frame)
-            clamped = collect((clamp(v, sort), bit) for v, bit in value.items())
-            before = select(hit, clamped, before)
+            held = self._held(self.value(effect.value, env, frame), sort)
+            before = select(hit, held, before)
         return before
+
+    def _held(self, values: Values, sort: Sort) -> Values:
+        """The values as a variable of this sort takes them."""
+        known = {v: bit for v, bit in values.items() if v not in (MANY, UNKNOWN)}
+        held = collect((clamp(v, sort), bit) for v, bit in known.items())
+        if len(known) == len(values):
+            return held
+        vague = disj(bit for v, bit in values.items() if v not in known)
+        return select(vague, self.anything(sort), held)
 
     def _hits(
         self, effect: Assign, taken: Taken, where: tuple[int, ...]
@@ -712,7 +722,7 @@ class Encoder:
 
     def initial(self, frame: Frame) -> Bit:
         """The state is an initial one."""
-        bits = [self.assumed(frame)]
+        bits = [self.truth(a, {}, frame) for a in self.system.assumptions]
         for variable in self.system.variables:
             initial = self.initial_value(variable)
             if initial is None:
@@ -731,8 +741,7 @@ class Encoder:
         if isinstance(read.sort, CounterSort) and not self.closed:
             equal = Apply(Op.EQ, (read, initial), BoolSort())
             return self._compare_tallies(equal, env, frame)
-        value = self.value(initial, env, frame)
-        held = collect((clamp(v, read.sort), bit) for v, bit in value.items())
+        held = self._held(self.value(initial, env, frame), read.sort)
         return self._compare(Op.EQ, self.value(read, env, frame), held)
 
     def initial_value(self, variable: Variable) -> Expr | None:
@@ -754,8 +763,13 @@ class Encoder:
         ]
 
     def assumed(self, frame: Frame) -> Bit:
-        """The system's assumptions."""
-        return conj(self.truth(a, {}, frame) for a in self.system.assumptions)
+        """The assumptions that hold for ever, as no action writes what they read."""
+        written = {name for a in self.system.actions for name in a.written}
+        return conj(
+            self.truth(a, {}, frame)
+            for a in self.system.assumptions
+            if not reads(a) & written
+        )
 
     def meant(
         self, literal: Literal, i: int, j: int

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import z3
 
-from cpuhp.engines.encoding import OTHER, Encoder
-from cpuhp.engines.formulas import Bit, Values, as_z3, conj, disj
+from cpuhp.engines.encoding import Encoder
+from cpuhp.engines.formulas import Bit, Values, as_z3, disj
 from cpuhp.engines.parametric.cases import (
     BOOT,
     PRE,
@@ -34,13 +34,11 @@ from cpuhp.engines.parametric.verify import Undecided, Verifier
 from cpuhp.engines.parametric.views import (
     View,
     Views,
-    canonical,
+    contradicted,
     generalise,
-    matches,
     pairs_of,
     ranges,
 )
-from cpuhp.model.expr import TRUE
 from cpuhp.model.invariant import Clause, Invariant
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Verdict
@@ -111,10 +109,6 @@ class Learner:
         self.system, self.prop = system, prop
         self.deadline, self.progress = deadline, progress
         self.views = samples.copy() if samples else collect_samples(system)
-        self.index: dict[object, int] = {
-            (part.variable, part.arguments): number
-            for number, part in enumerate(self.views.layout)
-        }
         seats = pool_size(system, prop) + 1
         self.encoder = Encoder(system, seats, closed=False)
         self.cases = cases(self.encoder)
@@ -276,12 +270,9 @@ class Learner:
         self._learn_sample(*state.views(self.views))
 
     def _learn_sample(self, *found: View) -> None:
-        new = [view for view in found if self.views.add(view)]
-        wrong = [
-            clause
-            for clause in self.clauses
-            if any(matches(clause, view, self.index) for view in new)
-        ]
+        for view in found:
+            self.views.add(view)
+        wrong = [c for c in self.clauses if contradicted(self.views, c)]
         if not wrong:
             raise _GiveUp("internal error: a counterexample refutes no clause")
         for clause in wrong:
@@ -329,6 +320,3 @@ class _State:
                 views.look(self.look, BOOT, i, j) for i, j in pairs_of(self.aps)
             )
         )
-
-
-__all__ = ["OTHER", "TRUE", "Proof", "canonical", "conj", "prove"]

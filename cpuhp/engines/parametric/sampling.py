@@ -87,7 +87,9 @@ class _Projector:
         for part in self.views.layout:
             at: list[int] = []
 
-            def look(variable: str, indices: tuple[int, ...], at: list[int] = at) -> int:
+            def look(
+                variable: str, indices: tuple[int, ...], at: list[int] = at
+            ) -> int:
                 at.append(where[variable, indices])
                 return 0
 
@@ -101,9 +103,7 @@ class _Projector:
 
     def add(self, state: State) -> None:
         for plan in self.plans:
-            self.views.add(
-                tuple([_look(state, *item) for item in plan])
-            )
+            self.views.add(tuple([_look(state, *item) for item in plan]))
 
 
 def _look(

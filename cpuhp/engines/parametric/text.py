@@ -10,7 +10,9 @@ from cpuhp.model.system import TransitionSystem
 
 def clause_text(system: TransitionSystem, clause: Clause) -> str:
     """`never: lock == i && at[i] in {IDLE, DONE}`."""
-    return "never: " + " && ".join(_literal(system, part) for part in clause.cube)
+    return "never: " + " && ".join(
+        _literal(system, part, clause.symbols) for part in clause.cube
+    )
 
 
 def view_text(views: Views, view: View) -> str:
@@ -22,10 +24,13 @@ def view_text(views: Views, view: View) -> str:
     )
 
 
-def _literal(system: TransitionSystem, literal: Literal) -> str:
+def _literal(
+    system: TransitionSystem, literal: Literal, symbols: frozenset[Symbol]
+) -> str:
     sort = system.variable(literal.variable).sort
     cell = _cell(literal.variable, literal.arguments)
-    domain = _domain(system, sort)
+    unnamed = {Symbol.I, Symbol.J} - symbols
+    domain = [v for v in _domain(system, sort) if v not in unnamed]
     missing = [v for v in domain if v not in literal.values]
     if len(literal.values) == 1:
         (value,) = literal.values

@@ -163,9 +163,7 @@ def _model_of(solver: z3.Solver, answer: z3.CheckSatResult) -> z3.ModelRef | Non
     return solver.model() if answer == z3.sat else None
 
 
-def verify(
-    system: TransitionSystem, prop: Property, invariant: Invariant
-) -> list[str]:
+def verify(system: TransitionSystem, prop: Property, invariant: Invariant) -> list[str]:
     """The conditions under which the invariant fails; none if it proves `prop`."""
     return Verifier(system, prop).failures(invariant)
 

@@ -7,7 +7,8 @@ in view. Sets of views are bit sets, so that "no sample has all of these" is one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 
 from cpuhp.model.invariant import FAR, NEAR, Argument, Clause, Literal, Symbol, Value
@@ -108,10 +109,17 @@ class Views:
         for column, values in zip(self.bits, zip(*self._fresh)):
             for value in dict.fromkeys(values):
                 if value is not None:
-                    digits = "".join("1" if v is value or v == value else "0"
-                                     for v in reversed(values))
+                    digits = "".join(
+                        "1" if v is value or v == value else "0"
+                        for v in reversed(values)
+                    )
                     column[value] = column.get(value, 0) | int(digits, 2) << start
         self._fresh.clear()
+
+    @cached_property
+    def index(self) -> dict[object, int]:
+        """The number of a component by its variable and arguments."""
+        return {(p.variable, p.arguments): n for n, p in enumerate(self.layout)}
 
     @property
     def all(self) -> int:
@@ -126,9 +134,7 @@ class Views:
         self, part: Component, look: Look, boot: int, i: int | None, j: int | None
     ) -> Value | None:
         seats = {Symbol.BOOT: boot, Symbol.I: i, Symbol.J: j}
-        where = tuple(
-            seats[a] if isinstance(a, Symbol) else a for a in part.arguments
-        )
+        where = tuple(seats[a] if isinstance(a, Symbol) else a for a in part.arguments)
         if None in where:
             return None
         value = look(part.variable, where)  # type: ignore[arg-type]
@@ -161,14 +167,6 @@ def relative(cpu: int, boot: int, i: int | None, j: int | None) -> Symbol:
     return Symbol.J if cpu == j else Symbol.OTHER
 
 
-def matches(clause: Clause, view: View, index: dict[object, int]) -> bool:
-    """Has the view all that the clause forbids?"""
-    return all(
-        view[index[literal.variable, literal.arguments]] in literal.values
-        for literal in clause.cube
-    )
-
-
 def pairs_of(cpus: list[int]) -> list[tuple[int | None, int | None]]:
     """The CPUs to look at as i and j: all ordered pairs, or what there is."""
     if len(cpus) < 2:
@@ -185,7 +183,8 @@ def generalise(views: Views, view: View, relevant: frozenset[str]) -> Clause | N
     for parts in _scopes(views, view, relevant):
         cube = _separate(views, view, parts)
         if cube is not None:
-            return _clause(views, _widen(views, _shorten(views, cube)))
+            clause = _clause(views, _widen(views, _shorten(views, cube)), view)
+            return None if contradicted(views, clause) else clause
     return None
 
 
@@ -242,19 +241,63 @@ def _widen(views: Views, cube: Cube) -> Cube:
     return _shorten(views, cube)
 
 
-def _clause(views: Views, cube: Cube) -> Clause:
-    literals = tuple(
-        Literal(views.layout[n].variable, views.layout[n].arguments, values)
-        for n, values in sorted(cube, key=lambda pair: pair[0])
+def _clause(views: Views, cube: Cube, view: View) -> Clause:
+    literals = tuple(_literal(views.layout[n], v) for n, v in sorted(cube, key=_first))
+    clause = canonical(Clause(literals))
+    if not contradicted(views, clause):
+        return clause
+    anchors = tuple(
+        _literal(part, frozenset(part.domain))
+        for part, value in zip(views.layout, view)
+        if part.arguments in ((Symbol.I,), (Symbol.J,)) and value is not None
     )
-    return canonical(Clause(literals))
+    if {Symbol.J} & {a for lit in anchors for a in lit.arguments}:
+        # True of machines with two hotplugged CPUs only: name both, by literals that
+        # say nothing else.
+        return Clause(literals + anchors)
+    narrow = ((n, v - {Symbol.J, Symbol.OTHER}) for n, v in sorted(cube, key=_first))
+    kept = tuple(_literal(views.layout[n], v) for n, v in narrow if v)
+    return canonical(Clause(kept))
+
+
+def _first(literal: tuple[int, frozenset[Value]]) -> int:
+    return literal[0]
+
+
+def _literal(part: Component, values: frozenset[Value]) -> Literal:
+    return Literal(part.variable, part.arguments, values)
+
+
+def contradicted(views: Views, clause: Clause) -> int:
+    """The samples that have all that the clause forbids."""
+    views.settle()
+    left = views.all
+    unnamed = {Symbol.I, Symbol.J} - clause.symbols
+    for literal in clause.cube:
+        number = views.index[literal.variable, literal.arguments]
+        values = literal.values | (unnamed if Symbol.OTHER in literal.values else set())
+        left &= views.having(number, values)
+    return left
 
 
 def canonical(clause: Clause) -> Clause:
-    """The clause with i as its CPU if it speaks of one only."""
+    """The same clause about as few CPUs as can be, i before j."""
+    for symbol in (Symbol.J, Symbol.I):
+        clause = _without(clause, symbol)
     if Symbol.J in clause.symbols and Symbol.I not in clause.symbols:
         return Clause(tuple(_swapped(literal) for literal in clause.cube))
     return clause
+
+
+def _without(clause: Clause, symbol: Symbol) -> Clause:
+    """Say "other" where the clause does not tell this CPU from the others."""
+    for literal in clause.cube:
+        told_apart = (symbol in literal.values) != (Symbol.OTHER in literal.values)
+        if symbol in literal.arguments or told_apart:
+            return clause
+    return Clause(
+        tuple(replace(lit, values=lit.values - {symbol}) for lit in clause.cube)
+    )
 
 
 _SWAP: dict[object, Symbol] = {Symbol.I: Symbol.J, Symbol.J: Symbol.I}
@@ -273,5 +316,7 @@ def ranges(views: Views) -> list[Clause]:
     for number, part in enumerate(views.layout):
         unseen = {v for v in part.domain if not views.bits[number].get(v, 0)}
         if unseen and not part.speaks_of(Symbol.J):
-            found.append(_clause(views, [(number, frozenset(unseen))]))
+            clause = canonical(Clause((_literal(part, frozenset(unseen)),)))
+            if not contradicted(views, clause):
+                found.append(clause)
     return found
