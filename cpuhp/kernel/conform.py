@@ -16,7 +16,6 @@ from cpuhp.kernel.conform_costs import Costs, Overlap, StepCost
 from cpuhp.kernel.conform_machine import Machine
 from cpuhp.kernel.conform_rules import Callbacks, Rules, rules_of, wrong_context
 from cpuhp.kernel.operations import (
-    KICK_WORK,
     Call,
     Deviation,
     Operation,
@@ -149,7 +148,7 @@ class _Checker:
         self.suppressed = 0
         self.notes: list[tuple[int, str]] = []
         self.losses = 0
-        self.blind = False
+        self.whole_group = False  # the trace has the next registration's beginning
         self.events = 0
         self.costs = Costs()
         self.waves = _Waves(rules)
@@ -209,11 +208,12 @@ class _Checker:
             self._close_group()
             self._step(machine, call)
         self.costs.add(call, up)
-        if enter.function != KICK_WORK:
+        if not machine.is_kick(enter):
             self.steps.add(enter.step)
             self._check_name(enter)
 
     def _step(self, machine: Machine, call: Call) -> None:
+        self.whole_group = True
         if call.enter.step in self.failures:
             self._still_runs(call)
         before = machine.run
@@ -241,8 +241,9 @@ class _Checker:
 
     def _forget_all(self) -> None:
         for machine in self.machines.values():
-            self._finished(machine.finish(cut=True))
-            machine.state = None
+            self._finished(machine.finish(cut=True, lost=True))
+            machine.state = machine.target = None
+        self.whole_group = False
         self.open.clear()
         self.tasks.clear()
         self.current, self.group = None, None
@@ -280,8 +281,8 @@ class _Checker:
         machine = self._machine(cpu)
         if machine.run is not None:
             machine.run.deviations += 1
-        self._finished(machine.finish(cut=True))
-        machine.state = None
+        self._finished(machine.finish(cut=True, lost=True))
+        machine.state = machine.target = None
 
     # Between CPUs
 
@@ -369,7 +370,7 @@ class _Checker:
         first, last = group.calls[0].enter, group.calls[-1].exit
         cpus = tuple(call.enter.cpu for call in group.calls)
         failed = next((c.exit.ret for c in group.calls if c.exit.ret), 0)
-        left_out = sorted(group.owed - set(cpus))
+        left_out = sorted(group.owed - set(cpus)) if self.whole_group else []
         if left_out and not (failed or group.follows_failure or cut):
             group.clean = False
             names = ", ".join(f"CPU{cpu}" for cpu in left_out)
@@ -381,6 +382,7 @@ class _Checker:
                 f"out {names}",
                 "one call for every CPU that has reached the step",
             )
+        self.whole_group = True
         self.failed_step = first.step if failed else None
         self.failures.pop(first.step, None)
         if failed and not group.calls[0].is_multi:
@@ -568,7 +570,7 @@ class _Counts:
                 self._compare(key, count, operation, index)
         if self._whole[up] is None and operation.before is not None:
             low, high = sorted((operation.before, operation.after or 0))
-            if low == 0 and high > self._checker.rules.teardown:
+            if low == 0 and high == max(self._checker.rules.names):
                 self._whole[up] = (index, operation.first_line)
 
     def _compare(

@@ -94,11 +94,12 @@ class Machine:
     def opens(self, event: Event) -> bool:
         """Whether this enter encloses calls of other tasks: a hand-over."""
         step, rules = event.step, self.rules
-        if step == rules.teardown or self._is_kick(event):
+        if step == rules.teardown or self.is_kick(event):
             return True
         return step == rules.bringup and is_up(event)
 
-    def _is_kick(self, event: Event) -> bool:
+    def is_kick(self, event: Event) -> bool:
+        """Whether this is the control task that waits for the hotplug thread."""
         if event.function:
             return event.function == KICK_WORK
         # An address: known by a thread's step, downwards, in the control task.
@@ -106,7 +107,7 @@ class Machine:
 
     def enter_frame(self, event: Event) -> None:
         run = self.run
-        if self._is_kick(event):
+        if self.is_kick(event):
             run = self._begin_kick(event)
         elif event.step == self.rules.teardown:
             run = self._begin_takedown(event)
@@ -127,7 +128,7 @@ class Machine:
             inner = run.phases.pop()
         else:
             inner = run.phase
-        if self._is_kick(call.enter):
+        if self.is_kick(call.enter):
             return self._leave_kick(run, call, inner)
         if call.enter.step == self.rules.teardown:
             self._leave_takedown(run, call, inner)
@@ -156,7 +157,8 @@ class Machine:
             return
         self.run = None
         # Only a registration or a bringup returns above its step; else it goes on.
-        self.state = event.level if event.level > event.step else None
+        over = event.level > event.step and not event.ret
+        self.state = event.level if over else None
 
     def is_single(self, call: Call) -> bool:
         """Whether this is a registration's call rather than a step of an operation."""
@@ -212,8 +214,8 @@ class Machine:
     def owed(self) -> list[int]:
         return self._owed(self.run.phase) if self.run else []
 
-    def finish(self, cut: bool = False) -> Operation | None:
-        """Close the operation under way."""
+    def finish(self, cut: bool = False, lost: bool = False) -> Operation | None:
+        """Close the operation under way: `cut` at the end, `lost` before a gap."""
         run = self.run
         if run is None:
             return None
@@ -222,6 +224,7 @@ class Machine:
         phase = run.phases[0]
         open_ = cut and (run.frame is not None or bool(self._owed(run.phase)))
         open_ = open_ and (run.frame is not None or not self._failed_silently(phase))
+        open_ = open_ or (lost and phase.state != phase.target)
         if open_ or (cut and phase.state is None):
             self.state = None
         elif phase.cleaning:
@@ -278,6 +281,8 @@ class Machine:
             lowest = self.callbacks.owed(True, 0, first)[:1] == [first]
             before = 0 if lowest or self.intact else None
         run = self._new_run(call.enter, up, before, before)
+        if before is None and not up and is_up(call.enter):
+            run.phase.rolling = run.phase.cleaning = run.rolled_back = True
         if before is None:
             run.partial = True
             if not self.rules.is_control(call.enter.step):
@@ -522,7 +527,7 @@ class Machine:
         wanted = enter.step if up else enter.step - 1
         if exit_.level == wanted:
             return up
-        if exit_.level == enter.step - 1 and self._cleans(run.phase, enter):
+        if exit_.level == enter.step - 1 and self._cleans(run, enter):
             # cpuhp_bringup_mask() walks on down to 0 but leaves the target alone.
             run.phase.cleaning = True
             return False
@@ -535,7 +540,12 @@ class Machine:
         )
         return None
 
-    def _cleans(self, phase: Phase, enter: Event) -> bool:
+    def _cleans(self, run: Run, enter: Event) -> bool:
+        phase = run.phase
+        if phase.cleaning and phase.state is None:
+            return True
+        if run.partial and not phase.up and enter.level == phase.target:
+            return True
         return (
             phase.rolling
             and not phase.up
@@ -779,6 +789,8 @@ class Machine:
             if phase.state == phase.target and self.rules.is_control(enter.step):
                 return False
             back = self._rollback_target(self.run, phase) if self.run else None
+            if back is None:
+                return not phase.rolling and (phase.up or enter.step > phase.state)
             return not phase.rolling and enter.level == back
         if self._repeats_instance(phase, enter):
             return True
