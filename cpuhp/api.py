@@ -1,0 +1,203 @@
+"""The public Python interface: what the command line does, as a few calls.
+
+scenario = cpuhp.load("shutdown-three-phase", order="arm64.states")
+for answer in scenario.check():
+    print(answer.check, answer.verdict)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+from cpuhp.diagnostics import fail, suggestion
+from cpuhp.engines.checking import Answer, Checker, Progress, Settings
+from cpuhp.kernel.order import read_order, shipped_order
+from cpuhp.language import tree as t
+from cpuhp.language.library import Library, read_unit, shipped
+from cpuhp.language.program import Program, link
+from cpuhp.language.terms import Terms
+from cpuhp.model.sorts import EnumSort, format_value
+from cpuhp.model.system import Property
+from cpuhp.model.table import HotplugState, Table
+from cpuhp.report.answers import ShownAnswer, show_trace
+
+DEFAULT_TABLE = "arm64-6.12"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scenario, linked with a hotplug table and option values."""
+
+    program: Program
+    given: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The scenario's name as the command line spells it."""
+        return shown_name(self.program.scenario.name)
+
+    @cached_property
+    def checker(self) -> Checker:
+        return Checker(self.program)
+
+    @cached_property
+    def modelled(self) -> tuple[HotplugState, ...]:
+        """Rows of the table that have a callback model or belong to the core."""
+        rows = {c.state.number for c in self.program.callbacks}
+        rows |= {state.number for state in self.program.landmarks}
+        return tuple(s for s in self.program.table.states if s.number in rows)
+
+    @property
+    def passed_through(self) -> tuple[HotplugState, ...]:
+        """Rows of the table without a model."""
+        modelled = {state.number for state in self.modelled}
+        return tuple(s for s in self.program.table.states if s.number not in modelled)
+
+    def claims(self, pattern: str = "*") -> list[tuple[str, int, Property]]:
+        """The claims of all checks whose name matches. Raises InputError HP501."""
+        found = [c for c in self.checker.claims() if fnmatchcase(c[0], pattern)]
+        if not found:
+            names = sorted({name for name, _, _ in self.checker.claims()})
+            raise fail(
+                "HP501",
+                f"scenario '{self.name}' has no check '{pattern}'",
+                help=suggestion(pattern, names) or f"its checks: {', '.join(names)}",
+            )
+        return found
+
+    def answer(
+        self,
+        check: str,
+        number: int,
+        settings: Settings = Settings(),
+        progress: Progress | None = None,
+    ) -> ShownAnswer:
+        """The answer to one claim, as plain data."""
+        return self.show(self.checker.answer(check, number, settings, progress))
+
+    def check(
+        self, pattern: str = "*", cpus: int | None = None, timeout: float = 60.0
+    ) -> list[ShownAnswer]:
+        """The answers to all claims that match, one after the other."""
+        settings = Settings(cpus=cpus, timeout=timeout)
+        return [
+            self.answer(name, number, settings)
+            for name, number, _ in self.claims(pattern)
+        ]
+
+    def show(self, answer: Answer) -> ShownAnswer:
+        result = answer.result
+        trace = None
+        if result.trace is not None:
+            replayed = answer.replayed and len(answer.replayed.steps)
+            trace = show_trace(answer.sliced.system, result.trace, replayed)
+        prop = result.prop
+        return ShownAnswer(
+            scenario=self.name,
+            check=prop.check,
+            claim=prop.text,
+            kind=prop.expectation.value,
+            verdict=result.verdict.value,
+            cpus="all" if result.cpus is None else result.cpus,
+            seconds=result.seconds,
+            modelled=len(self.modelled),
+            steps=len(self.program.table.states),
+            trace=trace,
+            certificate=None,
+            reason=result.reason,
+            expected=self.expected(prop),
+            options=dict(self.given),
+            stats=dict(result.stats),
+        )
+
+    def expected(self, prop: Property) -> str | None:
+        """The verdict that the scenario's header expects, the last that applies."""
+        if prop.expectation.value == "sometimes":
+            return "WITNESSED"
+        found = None
+        terms = Terms(self.program, EnumSort("hpstate", ()))
+        for item in self.program.expectations:
+            if item.check != prop.check:
+                continue
+            if item.condition is not None:
+                holds = terms.boolean(item.condition, {})
+                if not getattr(holds, "value", 0):
+                    continue
+            found = item.verdict
+        return found
+
+    def options(self) -> Iterator[tuple[str, str, str, str]]:
+        """Name, type, value and documentation of each option."""
+        for option in self.program.options.values():
+            value = format_value(option.sort, option.value)
+            yield (
+                option.declaration.name,
+                str(option.sort),
+                value,
+                (option.declaration.doc),
+            )
+
+
+def load(
+    name: str,
+    *,
+    order: str | Path | None = None,
+    table: Table | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Scenario:
+    """Load a shipped scenario by name, or a spec file by path (it ends in `.hp`).
+
+    `order` is a file in the format of /sys/devices/system/cpu/hotplug/states or of
+    specs/tables. Raises InputError for anything that is wrong with the input.
+    """
+    library = shipped()
+    if name.endswith(".hp") or "/" in name:
+        library, unit = _from_file(Path(name), library)
+    else:
+        unit = library.find(name.replace("-", "_"))
+    if unit.kind != "scenario":
+        raise fail(
+            "HP502",
+            f"'{name}' is a {unit.kind or 'file of checks'}, not a scenario",
+            help="a file that can be checked begins with 'scenario NAME;'",
+        )
+    if table is None:
+        table = read_order(Path(order)) if order else _default_table(unit)
+    given = dict(options or {})
+    return Scenario(link(unit, library, table, given), given)
+
+
+def scenarios() -> list[str]:
+    """Names of the shipped scenarios that run without arguments."""
+    return sorted(
+        shown_name(unit.name)
+        for unit in shipped().units.values()
+        if unit.kind == "scenario"
+        and unit.span.source.name.startswith("specs/scenarios/")
+    )
+
+
+def shown_name(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _from_file(path: Path, library: Library) -> tuple[Library, t.Unit]:
+    unit = read_unit(path)
+    known = library.units.get(unit.name)
+    if known is not None and known == unit:
+        return library, known
+    return library.with_units([unit]), unit
+
+
+def _default_table(unit: t.Unit) -> Table:
+    names = [item for item in unit.items if isinstance(item, t.TableName)]
+    if not names:
+        return shipped_order(DEFAULT_TABLE)
+    return shipped_order(names[-1].name, names[-1].span)
+
+
+__all__ = ["Scenario", "Settings", "load", "scenarios"]

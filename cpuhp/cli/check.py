@@ -1,0 +1,190 @@
+"""`cpuhp check`: verdicts, and the interleaving of each violation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cpuhp.cli._work import Plan
+    from cpuhp.report.answers import ShownAnswer
+
+GROUP = "verify"
+
+
+def _options(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"'{value}' is not of the form option=value")
+        found[name.replace("-", "_")] = text
+    return found
+
+
+def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value == "all":
+        return None
+    if value.isdigit() and 1 <= int(value) <= 64:
+        return int(value)
+    raise click.BadParameter(f"'{value}' is neither 'all' nor a number from 1 to 64")
+
+
+@click.command()
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO|FILE.hp]...")
+@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
+@click.option(
+    "--cpus",
+    default="all",
+    callback=_cpus,
+    metavar="N|all",
+    help="Cover exactly N CPUs, the control CPU among them; default all.",
+)
+@click.option(
+    "--check", "checks", default="*", metavar="GLOB", help="Only these checks."
+)
+@click.option(
+    "-D",
+    "options",
+    multiple=True,
+    callback=_options,
+    metavar="OPTION=VALUE",
+    help="Set an option of the scenario.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), help="Processes; default all cores."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(0.1), default=60.0, help="Seconds per claim."
+)
+@click.option(
+    "--memory", type=click.IntRange(64), metavar="MIB", help="Limit per process."
+)
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    help="Write results and certificates here.",
+)
+@click.option(
+    "--expect", is_flag=True, help="Compare with the verdicts in the headers."
+)
+@click.option("--steps", is_flag=True, help="Name the steps that have no model.")
+@click.option("--quiet", is_flag=True, help="Verdicts only, no interleavings.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    scenarios: tuple[str, ...],
+    order: str | None,
+    cpus: int | None,
+    checks: str,
+    options: dict[str, str],
+    jobs: int | None,
+    timeout: float,
+    memory: int | None,
+    style: str,
+    out: str | None,
+    expect: bool,
+    steps: bool,
+    quiet: bool,
+) -> None:
+    """Check scenarios: every claim gets a verdict, every violation an interleaving.
+
+    Without arguments, all shipped scenarios. A scenario is a name that `cpuhp list`
+    shows, or a spec file.
+    """
+    from cpuhp.cli._work import Plan, plan
+
+    todo: Plan = plan(
+        scenarios, order, checks, options, cpus, timeout, memory and memory << 20
+    )
+    answers = list(_answers(todo, jobs, style, quiet))
+    if style == "json":
+        import json
+
+        from cpuhp.report.answers import as_json
+
+        click.echo(json.dumps(as_json(answers), indent=1))
+    else:
+        _tail(todo, answers, steps, expect)
+    if out is not None:
+        from cpuhp.cli._work import save
+
+        save(out, answers)
+    ctx.exit(_status(answers, expect))
+
+
+def _answers(
+    todo: Plan, jobs: int | None, style: str, quiet: bool
+) -> Iterator[ShownAnswer]:
+    from cpuhp.cli._progress import Progress
+    from cpuhp.cli._work import run
+    from cpuhp.report.terminal import heading, row, violation
+
+    text = style == "text"
+    look = _style()
+    shown: str | None = None
+    violations: list[ShownAnswer] = []
+    with Progress(len(todo.jobs)) as progress:
+        for answer in run(todo, jobs, progress.tell):
+            if text:
+                if answer.scenario != shown:
+                    shown = answer.scenario
+                    for line in heading(answer):
+                        progress.print(line)
+                progress.print(row(answer, look))
+                if answer.is_failure or answer.is_unknown:
+                    violations.append(answer)
+            yield answer
+    if text and not quiet:
+        for answer in violations:
+            for line in violation(answer, look):
+                click.echo(line)
+
+
+def _style():  # type: ignore[no-untyped-def]
+    import os
+    import shutil
+    import sys
+
+    from cpuhp.report.terminal import Style
+
+    if not sys.stdout.isatty():
+        return Style()
+    width = min(shutil.get_terminal_size().columns, 120)
+    return Style(width, "NO_COLOR" not in os.environ)
+
+
+def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> None:
+    from cpuhp.report.terminal import clean, summary
+
+    click.echo()
+    if steps:
+        for scenario in todo.scenarios:
+            click.echo(f"{scenario.name}: steps of the table without a model:")
+            for state in scenario.passed_through:
+                click.echo(f"  {state.number:3} {clean(state.name)}")
+    for scenario in todo.scenarios:
+        added = [s for s in scenario.program.table.states if s.added]
+        for state in added:
+            click.echo(
+                f"added to the table by {scenario.name}: {state.number} {state.name}"
+            )
+    if expect:
+        wrong = [a for a in answers if not a.is_as_expected]
+        told = sum(a.expected is not None for a in answers)
+        click.echo(f"expectations: {told - len(wrong)} of {told} met")
+    click.echo(summary(answers))
+
+
+def _status(answers: list[ShownAnswer], expect: bool) -> int:
+    if expect:
+        return 0 if all(a.is_as_expected for a in answers) else 1
+    if any(a.is_failure for a in answers):
+        return 1
+    return 3 if any(a.is_unknown for a in answers) else 0
