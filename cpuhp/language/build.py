@@ -19,6 +19,7 @@ from cpuhp.language.program import Declared
 from cpuhp.language.terms import Terms, location_variable
 from cpuhp.language.unroll import Known, Unrolled, is_trackable, unroll
 from cpuhp.model.expr import (
+    TRUE,
     Apply,
     Const,
     Expr,
@@ -54,6 +55,7 @@ class _Located:
     sort: EnumSort
     old: tuple[int, ...]
     locals: tuple[Variable, ...]
+    start: int
 
     @property
     def name(self) -> str:
@@ -92,7 +94,10 @@ def build(
         points = _observed_points(prop)
         written = _written(located)
         located = [
-            replace(item, edges=_fused(item, private, observed, written, points))
+            _begun(
+                replace(item, edges=_fused(item, private, observed, written, points)),
+                points,
+            )
             for item in located
         ]
     return _system(lowered, located, observed), prop
@@ -101,7 +106,7 @@ def build(
 def _as_it_is(process: LoweredProcess) -> _Located:
     edges = reachable(process.flow.edges, process.entry)
     old = tuple(range(len(process.sort.values)))
-    return _Located(process, edges, process.sort, old, process.locals)
+    return _Located(process, edges, process.sort, old, process.locals, process.entry)
 
 
 def _unrolled(
@@ -176,6 +181,7 @@ def _place(
         EnumSort(location_variable(process.name), tuple(unique)),
         tuple(point for point, _ in result.points),
         tuple(v for v in process.locals if v not in tracked),
+        0,
     )
 
 
@@ -236,6 +242,20 @@ def _fused(
     keep = item.new(flow.waits | flow.resting | process.assertions | ends)
     keep |= points.get(item.name, set())
     return fuse(reachable(item.edges, 0), 0, keep, is_local)
+
+
+def _begun(item: _Located, points: Mapping[str, set[int]]) -> _Located:
+    """Begin where the process first does anything."""
+    first = [edge for edge in item.edges if edge.source == item.start]
+    if len(first) != 1 or item.start in points.get(item.name, set()):
+        return item
+    (edge,) = first
+    nothing = edge.guard == TRUE and not edge.effects and not edge.choices
+    entered = any(other.target == item.start for other in item.edges)
+    if not nothing or entered or item.old[edge.target] == item.process.end:
+        return item
+    edges = [other for other in item.edges if other is not edge]
+    return _begun(replace(item, edges=edges, start=edge.target), points)
 
 
 def _system(
@@ -323,7 +343,7 @@ def _process(item: _Located) -> Process:
         name=process.name,
         runs=process.runs,
         location=item.name,
-        initial=names[min(item.new({process.entry}))],
+        initial=names[item.start],
         final=frozenset(names[p] for p in item.new({process.end})),
         resting=frozenset(names[p] for p in item.new(process.flow.resting)),
         environment=process.kind == "environment",
@@ -336,7 +356,7 @@ def _process(item: _Located) -> Process:
 def _location(item: _Located) -> Variable:
     indices = (CPU,) if item.process.actor else ()
     params = (Param(f"{item.name}#", CPU),) if item.process.actor else ()
-    initial = Const(min(item.new({item.process.entry})), item.sort)
+    initial = Const(item.start, item.sort)
     return Variable(
         item.name, item.sort, indices, initial, params, Role.LOCATION,
         item.process.name,

@@ -117,9 +117,9 @@ def compose(first: Edge, second: Edge) -> Edge | None:
 
 
 def _joined(first: Edge, second: Edge) -> Note | None:
-    # The step is told by its part that others can see; the first part that changes
-    # anything beyond the process itself is the one that people look for.
-    if first.note is None or (not first.effects and second.effects):
+    # Only the first part of a fused step is visible to others, unless it does nothing.
+    idle = first.guard == TRUE and not first.effects and not first.choices
+    if first.note is None or idle:
         return second.note or first.note
     return first.note
 

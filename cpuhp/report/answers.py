@@ -7,7 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cpuhp.diagnostics import Span
-from cpuhp.model.system import Action, Expectation, Property, Role, TransitionSystem
+from cpuhp.model.system import (
+    Action,
+    Expectation,
+    Property,
+    Role,
+    TransitionSystem,
+    Variable,
+)
 from cpuhp.model.verdict import Trace, Verdict
 from cpuhp.semantics import Machine, cell_name, cell_value
 
@@ -80,12 +87,12 @@ def show_trace(
     steps = []
     for step in trace.steps:
         changed = {
-            cell_name(machine, cell): (
+            _shown_name(machine, cell): (
                 cell_value(machine, cell, before[cell]),
                 cell_value(machine, cell, step.state[cell]),
             )
             for cell, (variable, _) in enumerate(machine.cells)
-            if before[cell] != step.state[cell] and variable.role is not Role.LOCATION
+            if before[cell] != step.state[cell] and _is_shown(variable)
         }
         steps.append(_step(step.action, step.binding, trace.boot, changed))
         before = step.state
@@ -96,6 +103,19 @@ def show_trace(
     }
     count = len(trace.steps) if replayed is None else replayed
     return ShownTrace(trace.cpus, trace.boot, initial, tuple(steps), trace.loop, count)
+
+
+def _is_shown(variable: Variable) -> bool:
+    # What a loop over CPUs keeps to itself explains nothing.
+    helper = variable.owner is not None and "." in variable.name.split(".", 2)[-1]
+    return variable.role is not Role.LOCATION and not helper
+
+
+def _shown_name(machine: Machine, cell: int) -> str:
+    """The name of a cell; a local variable goes without its process and function."""
+    variable, _ = machine.cells[cell]
+    name = cell_name(machine, cell)
+    return name if variable.owner is None else name.split(".", 2)[-1]
 
 
 def _step(
