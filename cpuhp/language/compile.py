@@ -99,6 +99,9 @@ def _lower_process(
     if node.on is not None and node.on not in (*_RUNS, "boot"):
         raise fail("HP316", f"a process runs on cpus, aps or boot, not '{node.on}'",
                    node.span)  # fmt: skip
+    if node.when is not None and node.kind != "interrupt":
+        raise fail("HP316", "only an interrupt comes 'when' something holds",
+                   node.when.span, help="wait for it: wait (...);")  # fmt: skip
     runs = _RUNS[node.on or "cpus"] if node.param else Runs.ONCE
     if node.on in _RUNS and not node.param:
         raise fail("HP316", "a process that runs per CPU names its CPU", node.span,
@@ -129,12 +132,15 @@ def _lower_process(
         start = work.flow.point(f"{node.name}:handler", (node.name,))
         flag = irqs_off(terms, self_cpu)
         guard = TRUE if flag is None else not_(flag)
+        if node.when is not None:
+            guard = and_(guard, terms.boolean(node.when, scope))
         note = Note("interrupt", node.span, places=(node.name,))
         work.flow.edges.append(Edge(entry, start, guard, note=note))
         work.flow.waits.add(entry)
         work.flow.resting.add(entry)
         leave = entry
     work.block(node.body, start, leave, replace(context, leave=leave))
+    entry = _first_point(work.flow, entry)
     return LoweredProcess(
         declared,
         runs,
@@ -147,6 +153,20 @@ def _lower_process(
         frozenset(work.invoked),
         EnumSort(location_variable(node.name), _unique(work.flow.names)),
     )
+
+
+def _first_point(flow: Flow, entry: int) -> int:
+    """Where a process really starts: entering its outermost loop is no step."""
+    while entry not in flow.waits | flow.resting:
+        leaving = [edge for edge in flow.edges if edge.source == entry]
+        silent = len(leaving) == 1 and leaving[0].guard == TRUE
+        if not silent or leaving[0].effects or leaving[0].choices:
+            break
+        if leaving[0].target == entry:
+            break
+        flow.edges.remove(leaving[0])
+        entry = leaving[0].target
+    return entry
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:
