@@ -6,6 +6,7 @@ variables of the process, reset when the function returns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,7 @@ from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
 from cpuhp.language.flow import Edge, Flow, Note, atomic
 from cpuhp.language.primitives import PRIMITIVES, VALUE_PRIMITIVES, Step
-from cpuhp.language.program import Registered
+from cpuhp.language.program import Registered, names_in
 from cpuhp.language.terms import PICKS, Mask, Scope, Terms
 from cpuhp.model.expr import (
     FALSE,
@@ -43,6 +44,7 @@ from cpuhp.model.sorts import (
 from cpuhp.model.system import Assign, Choice, Order, Origin, Variable
 
 MAX_INLINE = 20
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _PICK_BUILTINS = {
     "cpumask_any_but": Order.ANY,
     "cpumask_any_and_but": Order.ANY,
@@ -178,15 +180,32 @@ class Lowering:
 
     def block(self, node: t.Block, entry: int, leave: int, context: Context) -> None:
         at = entry
-        for index, statement in enumerate(node.statements):
-            last = index == len(node.statements) - 1
-            then = (
-                leave if last else self._point(node.statements[index + 1].span, context)
-            )
+        statements = [s for s in map(self._chosen, node.statements) if s is not None]
+        for index, statement in enumerate(statements):
+            last = index == len(statements) - 1
+            then = leave if last else self._point(statements[index + 1].span, context)
             context = self.statement(statement, at, then, context)
             at = then
-        if not node.statements:
+        if not statements:
             self._edge(entry, leave, node, context)
+
+    def _chosen(self, node: t.Statement) -> t.Statement | None:
+        """What options leave of a statement: an `if` that they decide takes no step."""
+        while isinstance(node, t.If) and self._is_fixed(node.condition):
+            holds = self.terms.boolean(node.condition, {}) == TRUE
+            branch = node.then if holds else node.otherwise
+            if branch is None or branch == t.Block((), branch.span):
+                return None
+            node = branch
+        return node
+
+    def _is_fixed(self, condition: t.Term) -> bool:
+        names = {name for name, _ in names_in(condition)}
+        program = self.terms.program
+        values = {v for sort in program.enums.values() for v in sort.values}
+        return bool(names & program.options.keys()) and not (
+            names - program.options.keys() - values - {"true", "false"}
+        )
 
     def _declare(
         self, node: t.Declare, entry: int, leave: int, context: Context
@@ -286,13 +305,15 @@ class Lowering:
         inner = replace(context, outermost=False)
         then = self._point(node.then.span, inner)
         self._edge(entry, then, node, context, guard=condition)
-        self.statement(node.then, then, leave, inner)
+        empty = t.Block((), node.span)
+        self.statement(self._chosen(node.then) or empty, then, leave, inner)
         if node.otherwise is None:
             self._edge(entry, leave, node, context, guard=not_(condition))
         else:
             other = self._point(node.otherwise.span, inner)
             self._edge(entry, other, node, context, guard=not_(condition))
-            self.statement(node.otherwise, other, leave, inner)
+            otherwise = self._chosen(node.otherwise) or empty
+            self.statement(otherwise, other, leave, inner)
 
     def _while(self, node: t.While, entry: int, leave: int, context: Context) -> None:
         body = self._point(node.body.span, context)
@@ -759,18 +780,20 @@ def _returns(node: t.Statement) -> bool:
 
 
 def _headline(node: object) -> str:
-    """The first line of the statement's text, for people."""
+    """The statement in one line, without the bodies of loops and branches."""
     span: Span = node.span  # type: ignore[attr-defined]
-    text = span.text
-    if isinstance(node, t.If | t.While | t.ForEach | t.Atomic | t.Callback):
-        text = text.split("{")[0]
-        if isinstance(node, t.If):
-            depth, stop = 0, len(text)
-            for offset, char in enumerate(text):
-                depth += (char == "(") - (char == ")")
-                if char == ")" and depth == 0:
-                    stop = offset + 1
-                    break
-            text = text[:stop]
+    text = _COMMENT.sub("", span.text)
+    if isinstance(node, t.If | t.While | t.ForEach | t.Callback):
+        text = _head(text) if not isinstance(node, t.Callback) else text.split("{")[0]
     text = " ".join(text.split()).rstrip(";")
-    return text if len(text) <= 72 else text[:69] + "..."
+    return text if len(text) <= 90 else text[:87] + "..."
+
+
+def _head(text: str) -> str:
+    """`if (condition)` of `if (condition) { ... }`."""
+    depth = 0
+    for offset, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if char == ")" and depth == 0:
+            return text[: offset + 1]
+    return text

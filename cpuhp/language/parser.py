@@ -291,10 +291,10 @@ class _Builder(Transformer[Token, Any]):
         )  # fmt: skip
 
     def process(self, meta: Any, kind: Token, name: Token, *rest: Any) -> Any:
-        param, on, body = rest
+        param, on, when, body = rest
         span = self._span(meta)
         return t.ProcessDeclaration(
-            str(kind), str(name), param and str(param), on and str(on), body,
+            str(kind), str(name), param and str(param), on and str(on), when, body,
             self._doc(span), span,
         )  # fmt: skip
 

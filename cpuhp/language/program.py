@@ -427,7 +427,7 @@ def _belongs_to_a_unit(library: Library, check: str) -> bool:
 def _landmarks(units: tuple[t.Unit, ...], table: Table) -> tuple[HotplugState, ...]:
     found: dict[str, HotplugState] = {}
     for unit in units:
-        for name, span in _names_in(unit):
+        for name, span in names_in(unit):
             if name.startswith("CPUHP_") and name not in found:
                 state = table.find(name)
                 if state is None:
@@ -443,8 +443,8 @@ def _landmarks(units: tuple[t.Unit, ...], table: Table) -> tuple[HotplugState, .
     return tuple(sorted(found.values(), key=lambda state: state.number))
 
 
-def _names_in(node: object) -> Iterator[tuple[str, Span]]:
-    """All names in terms below a node."""
+def names_in(node: object) -> Iterator[tuple[str, Span]]:
+    """All names in terms below a node, with their places."""
     stack = [node]
     while stack:
         top = stack.pop()

@@ -312,10 +312,13 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class ProcessDeclaration:
+    """`when`: the condition under which an interrupt comes."""
+
     kind: str
     name: str
     param: str | None
     on: str | None
+    when: Term | None
     body: Block
     doc: str = field(compare=False)
     span: Span = field(compare=False)
