@@ -402,7 +402,7 @@ class Encoder:
 
     def _tally(self, expr: Expr, env: Env, frame: Frame) -> _Tally:
         """A number of CPUs, where possible relative to the mask it counts."""
-        unknown = _Tally(None, constant(FAR))
+        unknown = _Tally(None, constant(UNKNOWN))
         match expr:
             case Read(_, _, CounterSort(mask)):
                 return _Tally(mask, self.value(expr, env, frame))
@@ -507,7 +507,9 @@ class Encoder:
         if tallies[0].mask == tallies[1].mask is not None:
             return
         fixed = [t.values for t, arg in zip(tallies, args) if not _counts(arg)]
-        limit = max((v for vs in fixed for v in vs if v not in (FAR, MANY)), default=0)
+        limit = max(
+            (v for vs in fixed for v in vs if v not in (FAR, MANY, UNKNOWN)), default=0
+        )
         wanted = min(max(limit, 0) + 1, len(self.seats) - 1)
         for tally, arg in zip(tallies, args):
             counted = self._population_expr(tally.mask) if tally.mask else arg
@@ -666,7 +668,7 @@ class Encoder:
             for env in self._hits(effect, taken, where):
                 hit = self._hit(effect, env, frame, where)
                 if env is None:
-                    after = select(hit, constant(FAR), after)
+                    after = select(hit, self.anything(CounterSort(mask)), after)
                 elif hit is not False:
                     tally = self._tally(effect.value, env, frame)
                     new = self._relative(tally, mask, frame, cleared, growth)
@@ -680,10 +682,19 @@ class Encoder:
         if cleared or tally.mask != mask:
             values = self._absolute(tally, frame)
             if cleared:
-                return _near(values)
+                return self._settled(values, mask)
             after = _shift(self._population(mask, frame), growth, 1)
-            return _near(_shift(values, after, -1))
-        return _near(_shift(tally.values, growth, -1))
+            return self._settled(_shift(values, after, -1), mask)
+        return self._settled(_shift(tally.values, growth, -1), mask)
+
+    def _settled(self, values: Values, mask: str) -> Values:
+        """Differences as a cell holds them; what is not known may be any."""
+        known = collect(
+            (v if v in NEAR else FAR, bit) for v, bit in values.items() if v != UNKNOWN
+        )
+        if UNKNOWN not in values:
+            return known
+        return select(values[UNKNOWN], self.anything(CounterSort(mask)), known)
 
     def _growth(self, taken: Taken, frame: Frame, mask: str) -> tuple[bool, Values]:
         """Is the mask empty afterwards; else by how many CPUs it grows."""
@@ -693,7 +704,7 @@ class Encoder:
             empty = effect.value == Const(0, BoolSort()) and effect.indices == (
                 effect.bound
             )
-            return empty, constant(FAR)
+            return empty, constant(UNKNOWN)
         total = constant(0)
         if not effects:
             return False, total
@@ -716,7 +727,7 @@ class Encoder:
         old = self.anything(BoolSort())
         new = self.value(effect.value, taken.binding, frame)
         several = sum(e.variable == effect.variable for e in taken.action.effects) > 1
-        return constant(FAR) if several else _shift(total, _difference(old, new), 1)
+        return constant(UNKNOWN) if several else _shift(total, _difference(old, new), 1)
 
     # Initial states and clauses
 
@@ -857,19 +868,17 @@ def _shift(a: Values, b: Values, sign: int) -> Values:
     """`a + b` or `a - b`, unknown where a part is."""
 
     def joined(x: int, y: int) -> int:
-        if FAR in (x, y) or y == MANY:
-            return FAR
+        if UNKNOWN in (x, y) or y in (MANY, FAR):
+            return UNKNOWN
+        if x == FAR:
+            return UNKNOWN if y else FAR
         if x == MANY:
-            return MANY if sign * y >= 0 else FAR
+            return MANY if sign * y >= 0 else UNKNOWN
         return x + sign * y
 
     return collect(
         (joined(x, y), conj((p, q))) for (x, p), (y, q) in product(a.items(), b.items())
     )
-
-
-def _near(values: Values) -> Values:
-    return collect((v if v in NEAR else FAR, bit) for v, bit in values.items())
 
 
 def _difference(old: Values, new: Values) -> Values:
@@ -878,7 +887,9 @@ def _difference(old: Values, new: Values) -> Values:
 
 def _order(op: Op, x: int, y: int) -> bool | None:
     """The comparison of two numbers of CPUs; None where it is open."""
-    if FAR in (x, y) or (max(x, y) == MANY and min(x, y) >= _OUTSIDE_COUNTED):
+    if FAR in (x, y) and op is Op.EQ and (x in NEAR or y in NEAR):
+        return False
+    if {FAR, UNKNOWN} & {x, y} or (max(x, y) == MANY and min(x, y) >= _OUTSIDE_COUNTED):
         return None
     if op is Op.EQ:
         return x == y

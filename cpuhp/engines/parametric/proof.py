@@ -140,8 +140,6 @@ class Learner:
                 self.solver.add(as_z3(bit))
 
     def _add(self, clause: Clause) -> None:
-        if clause in self.clauses:
-            raise _GiveUp("internal error: a clause did not exclude what it forbids")
         self.clauses[clause] = None
         self._assume(clause)
         for waiting in self.pending:
@@ -251,7 +249,7 @@ class Learner:
         for view in state.views(self.views):
             if view not in self.views.known:
                 clause = generalise(self.views, view, touched)
-                if clause is not None:
+                if clause is not None and clause not in self.clauses:
                     found.append(clause)
         if not found:
             return False
@@ -274,7 +272,7 @@ class Learner:
             self.views.add(view)
         wrong = [c for c in self.clauses if contradicted(self.views, c)]
         if not wrong:
-            raise _GiveUp("internal error: a counterexample refutes no clause")
+            raise _GiveUp("abstraction too coarse: two CPUs do not tell enough")
         for clause in wrong:
             del self.clauses[clause]
         self.views.settle()
