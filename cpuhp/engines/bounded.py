@@ -301,4 +301,4 @@ def decided(machine: Machine, trace: Trace, prop: Property) -> bool:
 
 
 def _true(model: z3.ModelRef, bit: Bit) -> bool:
-    return z3.is_true(model.eval(as_z3(bit), model_completion=True))
+    return bool(z3.is_true(model.eval(as_z3(bit), model_completion=True)))

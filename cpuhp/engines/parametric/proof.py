@@ -291,7 +291,7 @@ class _State:
     def _holds(self, bit: Bit) -> bool:
         if isinstance(bit, bool):
             return bit
-        return z3.is_true(self.model.eval(bit, model_completion=True))
+        return bool(z3.is_true(self.model.eval(bit, model_completion=True)))
 
     def look(self, variable: str, where: tuple[int, ...]) -> int:
         """The value of a cell."""

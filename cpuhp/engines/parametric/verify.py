@@ -53,7 +53,7 @@ class Verifier:
         if self.initiation(clauses) is not None:
             found.append("an initial state violates the invariant")
         known = self._hypotheses(clauses)
-        steps = {}
+        steps: dict[str, list[Bit]] = {}
         for case in cases(encoder):
             steps.setdefault(case.action.name, []).append(self._breaks(case, clauses))
         if not self._refuted(known, disj(b for bits in steps.values() for b in bits)):
