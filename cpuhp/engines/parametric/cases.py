@@ -15,7 +15,17 @@ from itertools import product
 from cpuhp.engines.encoding import Encoder, Env, Need, Taken
 from cpuhp.engines.explicit.space import at_rest
 from cpuhp.engines.formulas import Bit, conj, negate
-from cpuhp.model.expr import Apply, Expr, Op, Param, Quantified, Quantifier, not_, reads, walk
+from cpuhp.model.expr import (
+    Apply,
+    Expr,
+    Op,
+    Param,
+    Quantified,
+    Quantifier,
+    not_,
+    reads,
+    walk,
+)
 from cpuhp.model.invariant import Clause, Symbol
 from cpuhp.model.sorts import CounterSort, IndexSort
 from cpuhp.model.system import (
