@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
-from cpuhp.language.flow import Edge, Flow, Note
+from cpuhp.language.flow import Edge, Flow, Note, reachable
 from cpuhp.language.lower import Context, Lowering
 from cpuhp.language.primitives import irqs_off
 from cpuhp.language.program import HPSTATE, DeclaredProcess, Program
@@ -116,7 +116,9 @@ def _lower_process(
         callbacks,
         node.kind != "process",  # type: ignore[arg-type]
     )
-    scope = {node.param: actor} if node.param and actor else {}
+    scope = {"this_cpu": self_cpu}
+    if node.param and actor:
+        scope[node.param] = actor
     context = Context(
         scope=scope,
         function=node.name,
@@ -141,6 +143,8 @@ def _lower_process(
         leave = entry
     work.block(node.body, start, leave, replace(context, leave=leave))
     entry = _first_point(work.flow, entry)
+    # What options rule out is not part of the program.
+    work.flow.edges = reachable(work.flow.edges, entry)
     return LoweredProcess(
         declared,
         runs,
@@ -207,11 +211,18 @@ def _at_entry(process: LoweredProcess, cpu: Expr) -> Expr:
 # -- claims ------------------------------------------------------------------
 
 
-def claims(lowered: Lowered, check: t.CheckDeclaration) -> tuple[Property, ...]:
-    """The properties that a check claims, over the lowered program."""
+def claims(
+    lowered: Lowered, check: t.CheckDeclaration, only: int | None = None
+) -> tuple[Property, ...]:
+    """The properties that a check claims, or `only` one of them.
+
+    A program that was sliced for one claim need not have what another looks at.
+    """
     terms = replace(lowered.terms, locate=_locator(lowered))
     found = []
-    for claim in check.claims:
+    for number, claim in enumerate(check.claims):
+        if only not in (None, number):
+            continue
         text = " ".join(claim.span.text.split()).rstrip(";")
         formula, goal = TRUE, TRUE
         if claim.formula is not None:

@@ -15,6 +15,7 @@ from cpuhp.language import tree as t
 from cpuhp.language.flow import Edge, Flow, Note, atomic
 from cpuhp.language.primitives import PRIMITIVES, VALUE_PRIMITIVES, Step
 from cpuhp.language.program import Registered, names_in
+from cpuhp.language.reader_locks import READER_PRIMITIVES, Caller
 from cpuhp.language.terms import PICKS, Mask, Scope, Terms
 from cpuhp.model.expr import (
     FALSE,
@@ -65,6 +66,7 @@ class Context:
     leave: int  # where `return` goes
     result: Read | None = None  # what `return e` sets
     result_sort: Sort | None = None
+    own_result: tuple[str, ...] = ()  # the callback whose result is 0 until it is set
     loop: tuple[int, int] | None = None  # where `break` and `continue` go
     callback: Registered | None = None
     depth: int = 0
@@ -353,7 +355,10 @@ class Lowering:
             inner = replace(context, outermost=False)
             if context.result_sort == BOOL and node.value == t.Number(0, node.span):
                 effect = Assign(context.result.variable, context.result.indices, FALSE)
-                self._edge(entry, context.leave, node, context, effects=(effect,))
+                # Whoever invokes a callback has set its result to 0 already; so one
+                # that cannot fail writes nothing, and slicing can leave it out.
+                effects = () if context.places[-1:] == context.own_result else (effect,)
+                self._edge(entry, context.leave, node, context, effects=effects)
             else:
                 self._set(context.result, node.value, entry, context.leave, node, inner)
         elif context.callback is not None:
@@ -472,7 +477,7 @@ class Lowering:
         self.block(node.body, start, leave, replace(context, atomic=True))
         edges = self.flow.edges[before:]
         del self.flow.edges[before:]
-        inner = set(range(first, len(self.flow.names)))
+        inner = set(range(first, len(self.flow.names))) - self.assertions
         blocking = bool(inner & self.flow.waits)
         self.flow.waits -= inner
         if inner & self.flow.resting or blocking:
@@ -499,6 +504,10 @@ class Lowering:
         elif name in PRIMITIVES:
             step = PRIMITIVES[name](self.terms, self.self_cpu, call, context.scope)
             self._primitive(step, None, entry, leave, node, context)
+        elif name in READER_PRIMITIVES:
+            caller = Caller(self.process, self.actor, self.self_cpu)
+            step = READER_PRIMITIVES[name](self.terms, caller, call, context.scope)
+            self._primitive(step, None, entry, leave, node, context)
         elif name in VALUE_PRIMITIVES:
             step = VALUE_PRIMITIVES[name](
                 self.terms, self.self_cpu, call, context.scope
@@ -506,6 +515,7 @@ class Lowering:
             self._primitive(step, into, entry, leave, node, context)
         else:
             known = [*self.terms.program.functions, *PRIMITIVES, *VALUE_PRIMITIVES]
+            known += READER_PRIMITIVES
             raise fail(
                 "HP301",
                 f"there is no function '{name}'",
@@ -523,6 +533,10 @@ class Lowering:
             self._edge(entry, failed, node, context, guard=not_(step.asserts))
             self._edge(entry, leave, node, context, guard=step.asserts)
             return
+        if step.first:
+            then = self._point(node.span, context)
+            self._edge(entry, then, node, context, effects=step.first)
+            entry = then
         effects = step.effects
         if into is not None:
             if step.value is None:
@@ -592,7 +606,7 @@ class Lowering:
         if context.depth >= MAX_INLINE:
             raise fail("HP315", "calls are nested too deeply", call.span)
         inner = Context(
-            scope={},
+            scope={"this_cpu": self.self_cpu},
             function=call.name,
             component=context.component,
             places=(*context.places, call.name),
@@ -601,7 +615,7 @@ class Lowering:
             depth=context.depth + 1,
             atomic=context.atomic,
         )
-        scope: dict[str, Expr | Mask] = {}
+        scope: dict[str, Expr | Mask] = {"this_cpu": self.self_cpu}
         for param, arg in zip(function.params, call.args):
             if isinstance(param.type, t.NamedType) and param.type.name == "cpumask":
                 scope[param.name] = self.terms.mask(arg, context.scope)
@@ -697,19 +711,21 @@ class Lowering:
             here = eq(state, self.terms.value(t.Name(name, call.span), {}, state.sort))
             others = and_(others, not_(here))
             inside = Context(
-                scope={callback.param: cpu},
+                scope={"this_cpu": self.self_cpu, callback.param: cpu},
                 function=callback.name,
                 component=registered.component,
                 places=(*context.places, callback.name),
                 leave=leave,
                 result=result,
                 result_sort=BOOL,
+                own_result=(callback.name,),
                 callback=registered,
                 depth=context.depth + 1,
             )
             start = self._point(callback.body.span, inside)
             ok = Assign(result.variable, result.indices, FALSE)
-            self._edge(entry, start, callback, inside, guard=here, effects=(ok,))
+            outside = replace(inside, places=context.places)
+            self._edge(entry, start, callback, outside, guard=here, effects=(ok,))
             end = self.flow.point(f"{callback.name}:end", context.places)
             self.block(callback.body, start, end, replace(inside, leave=end))
             self._reset_locals(end, leave, callback.name, node, inside)

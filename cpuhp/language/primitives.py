@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
+from cpuhp.language.program import READS, WRITES
 from cpuhp.language.terms import Scope, Terms
 from cpuhp.model.expr import (
     FALSE,
@@ -33,7 +34,10 @@ IRQS_OFF = "irqs_off"
 
 @dataclass(frozen=True)
 class Step:
+    """One atomic step; with `first`, after a step of its own that does that."""
+
     guard: Expr = TRUE
+    first: tuple[Assign, ...] = ()
     effects: tuple[Assign, ...] = ()
     value: Expr | None = None
     asserts: Expr | None = None
@@ -49,7 +53,7 @@ def _args(call: t.Call, arity: int) -> tuple[t.Term, ...]:
     return call.args
 
 
-def _place(terms: Terms, node: t.Term, scope: Scope) -> Read:
+def place_of(terms: Terms, node: t.Term, scope: Scope) -> Read:
     found = terms.value(node, scope)
     if not isinstance(found, Read):
         raise fail("HP312", "a variable is needed here", node.span)
@@ -60,15 +64,33 @@ def _set(place: Read, value: Expr) -> Assign:
     return Assign(place.variable, place.indices, value)
 
 
+def one_lock(terms: Terms, call: t.Call, scope: Scope) -> Read:
+    """The lock that is the one argument of a call."""
+    return _any_lock(terms, _args(call, 1)[0], scope)
+
+
 def _lock(terms: Terms, node: t.Term, scope: Scope) -> Read:
-    place = _place(terms, node, scope)
+    place = _any_lock(terms, node, scope)
+    kind = terms.program.variables[place.variable].declaration.type
+    if isinstance(kind, t.NamedType) and kind.name in READS:
+        raise fail(
+            "HP302",
+            f"'{place.variable}' is a {kind.name}, not a mutex or spinlock",
+            node.span,
+            help=f"{READS[kind.name]}(...) or {WRITES[kind.name]}(...)",
+        )
+    return place
+
+
+def _any_lock(terms: Terms, node: t.Term, scope: Scope) -> Read:
+    place = place_of(terms, node, scope)
     declared = terms.program.variables.get(place.variable)
     if declared is None or not declared.lock:
         raise fail(
             "HP302",
             "this is not a lock",
             node.span,
-            help="locks are declared as mutex, spinlock or raw_spinlock",
+            help="locks are declared as mutex, spinlock, raw_spinlock, rwsem, ...",
         )
     return place
 
@@ -87,7 +109,7 @@ def _acquire(masks: bool) -> Primitive:
         flag = irqs_off(terms, self_cpu)
         if masks and flag is not None:
             effects = (*effects, _set(flag, TRUE))
-        return Step(eq(lock, none_of(CPU)), effects)
+        return Step(eq(lock, none_of(CPU)), effects=effects)
 
     return step
 
@@ -99,7 +121,7 @@ def _release(unmasks: bool) -> Primitive:
         flag = irqs_off(terms, self_cpu)
         if unmasks and flag is not None:
             effects = (*effects, _set(flag, FALSE))
-        return Step(TRUE, effects)
+        return Step(effects=effects)
 
     return step
 
@@ -110,27 +132,27 @@ def _trylock(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
     lock = _lock(terms, _args(call, 1)[0], scope)
     free = eq(lock, none_of(CPU))
     held = ite(free, self_cpu, lock)
-    return Step(TRUE, (_set(lock, held),), value=free)
+    return Step(TRUE, effects=(_set(lock, held),), value=free)
 
 
 def _completion(terms: Terms, node: t.Term, scope: Scope) -> Read:
-    place = _place(terms, node, scope)
+    place = place_of(terms, node, scope)
     if place.sort != BOOL:
         raise fail("HP302", "this is not a completion", node.span)
     return place
 
 
 def _complete(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
-    return Step(TRUE, (_set(_completion(terms, _args(call, 1)[0], scope), TRUE),))
+    return Step(TRUE, effects=(_set(_completion(terms, _args(call, 1)[0], scope), TRUE),))
 
 
 def _wait_for(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
     place = _completion(terms, _args(call, 1)[0], scope)
-    return Step(place, (_set(place, FALSE),))
+    return Step(place, effects=(_set(place, FALSE),))
 
 
 def _reinit(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
-    return Step(TRUE, (_set(_completion(terms, _args(call, 1)[0], scope), FALSE),))
+    return Step(TRUE, effects=(_set(_completion(terms, _args(call, 1)[0], scope), FALSE),))
 
 
 def _irqs(value: Expr) -> Primitive:
@@ -144,7 +166,7 @@ def _irqs(value: Expr) -> Primitive:
                 call.span,
                 help=f"declare `percpu bool {IRQS_OFF};` or use the component that does",
             )
-        return Step(TRUE, (_set(flag, value),))
+        return Step(TRUE, effects=(_set(flag, value),))
 
     return step
 
@@ -162,20 +184,20 @@ def _bit(terms: Terms, call: t.Call, scope: Scope) -> Read:
 def _set_bit(value: Expr, tested: bool) -> Primitive:
     def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
         place = _bit(terms, call, scope)
-        return Step(TRUE, (_set(place, value),), value=place if tested else None)
+        return Step(TRUE, effects=(_set(place, value),), value=place if tested else None)
 
     return step
 
 
 def _atomic_add(op: Op, tested: bool = False) -> Primitive:
     def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
-        place = _place(terms, _args(call, 1)[0], scope)
+        place = place_of(terms, _args(call, 1)[0], scope)
         if not isinstance(place.sort, RangeSort | CounterSort):
             raise fail("HP302", "this is not a number", call.args[0].span)
         one = Const(1, RangeSort(0, 1))
         after = arithmetic(op, place, one, place.sort)
         value = eq(after, Const(0, place.sort)) if tested else None
-        return Step(TRUE, (_set(place, after),), value=value)
+        return Step(TRUE, effects=(_set(place, after),), value=value)
 
     return step
 

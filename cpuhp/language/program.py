@@ -24,8 +24,17 @@ from cpuhp.model.sorts import (
 from cpuhp.model.table import HotplugState, Section, Table
 
 HPSTATE = "hpstate"
-LOCKS = frozenset({"mutex", "spinlock", "raw_spinlock"})
+LOCKS = frozenset(
+    {"mutex", "spinlock", "raw_spinlock", "rwsem", "rwlock", "srcu_struct"}
+)
+READS = {"rwsem": "down_read", "rwlock": "read_lock", "srcu_struct": "srcu_read_lock"}
+WRITES = {
+    "rwsem": "down_write",
+    "rwlock": "write_lock",
+    "srcu_struct": "synchronize_srcu",
+}
 _RESERVED = {"true", "false", "none", "boot", "cpus", "aps", "nobody", "cpu"}
+_RESERVED |= {"this_cpu"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,8 @@ def link(
             if isinstance(item, t.ProcessDeclaration):
                 names.add(item.name, item.span)
                 processes.append(DeclaredProcess(item, unit.name, unit.source))
+    bodies = [c.callback for c in callbacks]
+    variables |= dict(_reader_flags(variables, functions, bodies, processes))
     return Program(
         scenario=scenario,
         units=units,
@@ -337,6 +348,69 @@ def _declared(item: t.VariableDeclaration, resolve: _Types, component: str) -> D
     return Declared(item, resolve(item.type), indices, False, component)
 
 
+def _reader_flags(
+    variables: Mapping[str, Declared],
+    functions: Mapping[str, t.Function],
+    callbacks: list[t.Callback],
+    processes: list[DeclaredProcess],
+) -> Iterator[tuple[str, Declared]]:
+    """The flags behind reader-writer locks and SRCU: see reader_locks.py."""
+    calls = {
+        process.declaration.name: _calls_from(process, functions, callbacks)
+        for process in processes
+    }
+
+    def users(lock: str, primitive: str) -> list[t.ProcessDeclaration]:
+        return [
+            process.declaration
+            for process in processes
+            if (primitive, lock) in calls[process.declaration.name]
+        ]
+
+    for lock, declared in list(variables.items()):
+        node = declared.declaration
+        kind = node.type.name if isinstance(node.type, t.NamedType) else ""
+        if kind not in READS:
+            continue
+        reading, writing = users(lock, READS[kind]), users(lock, WRITES[kind])
+        flags = {f"{lock}.reader.{p.name}": (p,) for p in reading}
+        if kind == "rwsem":
+            flags |= {f"{lock}.writer.{p.name}": (p,) for p in writing}
+        if kind == "srcu_struct":
+            for waiter in writing:
+                flags |= {f"{lock}.gp.{waiter.name}.{p.name}": (waiter, p) for p in reading}
+        for name, owners in flags.items():
+            indices = declared.indices + (CPU,) * sum(p.param is not None for p in owners)
+            word = t.NamedType("atomic_t", False, node.span)
+            flag = replace(node, type=word, name=name, value=None)
+            yield name, Declared(flag, BOOL, indices, False, declared.component)
+
+
+def _calls_from(
+    process: DeclaredProcess,
+    functions: Mapping[str, t.Function],
+    callbacks: list[t.Callback],
+) -> set[tuple[str, str]]:
+    """Function and first argument of every call that a process can come to."""
+    found: set[tuple[str, str]] = set()
+    seen: set[str] = set()
+    stack: list[object] = [process.declaration.body]
+    while stack:
+        for call in _calls_in(stack.pop()):
+            base = call.args[0] if call.args else None
+            while isinstance(base, t.Index):
+                base = base.base
+            found.add((call.name, base.name if isinstance(base, t.Name) else ""))
+            if call.name in seen:
+                continue
+            seen.add(call.name)
+            if call.name in functions:
+                stack.append(functions[call.name].body)
+            elif call.name in ("invoke_startup", "invoke_teardown"):
+                stack += [callback.body for callback in callbacks]
+    return found
+
+
 def _registered_drivers(units: tuple[t.Unit, ...], table: Table) -> Table:
     for unit in units:
         for item in unit.items:
@@ -445,12 +519,24 @@ def _landmarks(units: tuple[t.Unit, ...], table: Table) -> tuple[HotplugState, .
 
 def names_in(node: object) -> Iterator[tuple[str, Span]]:
     """All names in terms below a node, with their places."""
+    for part in _below(node):
+        if isinstance(part, t.Name):
+            yield part.name, part.span
+
+
+def _calls_in(node: object) -> Iterator[t.Call]:
+    for part in _below(node):
+        if isinstance(part, t.Call):
+            yield part
+
+
+def _below(node: object) -> Iterator[object]:
+    """A node and all nodes below it."""
     stack = [node]
     while stack:
         top = stack.pop()
-        if isinstance(top, t.Name):
-            yield top.name, top.span
-        elif isinstance(top, tuple):
+        yield top
+        if isinstance(top, tuple):
             stack.extend(reversed(top))
         elif hasattr(top, "__dataclass_fields__") and not isinstance(top, Span):
             parts = [getattr(top, f) for f in top.__dataclass_fields__ if f != "span"]
