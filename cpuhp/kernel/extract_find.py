@@ -20,7 +20,7 @@ from cpuhp.kernel.tree import Tree, read_plain, shown
 
 # What may be defined: the first name before "(" in a line that starts in the first
 # column, and the name of a macro.
-_HEADS = re.compile(
+HEADS = re.compile(
     rb"^(?:#[ \t]*define[ \t]+(\w+)|(?:[A-Za-z_][\w \t*]*?[ \t*])?(\w+)[ \t]*\()",
     re.MULTILINE,
 )
@@ -110,7 +110,7 @@ def search(tree: Tree, files: Sequence[str], wanted: Wanted) -> list[Find]:
             continue
         heads: frozenset[str] = frozenset()
         if names:
-            seen = {a or b for a, b in _HEADS.findall(data)}
+            seen = {a or b for a, b in HEADS.findall(data)}
             heads = frozenset(name.decode() for name in names & seen)
         if heads or any(word in data for word in words):
             found += search_file(path, data, wanted, heads)

@@ -1,0 +1,259 @@
+"""`cpuhp lint`: callbacks that are unsafe when CPUs go down as a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from cpuhp.kernel.lint import Lint
+    from cpuhp.kernel.lint_rules import Finding
+
+FORMS = ("text", "json", "sarif", "mail")
+WRAP = 72
+
+
+@click.command(
+    "lint",
+    short_help="Find callbacks that are unsafe when CPUs go down as a batch.",
+    epilog="Exit status: 0 no error found, 1 at least one, 2 the input is not usable.",
+)
+@click.argument("tree", type=click.Path())
+@click.option("--arch", help="Architecture; others are left aside.")
+@click.option("--config", type=click.Path(), help="Kernel configuration.")
+@click.option("--depth", type=click.IntRange(0, 20), default=5, show_default=True,
+              help="Calls to follow from a callback.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(FORMS), default="text")
+@click.option("--all", "everything", is_flag=True, help="Also show notes.")
+@click.option("--rule", "rules", multiple=True, help="Only this rule; repeatable.")
+@click.option(
+    "--explain",
+    metavar="FILE",
+    help="Show what was followed from the callbacks of a file, and what was decided.",
+)
+def command(
+    tree: str,
+    arch: str | None,
+    config: str | None,
+    depth: int,
+    form: str,
+    everything: bool,
+    rules: tuple[str, ...],
+    explain: str | None,
+) -> None:
+    """Follow every hotplug callback registered in TREE and report hazards.
+
+    A finding says what it is, where, how the callback gets there and why that is
+    unsafe once callbacks of several CPUs run at the same time.
+    """
+    from cpuhp.cli.extract import progress
+    from cpuhp.diagnostics import fail, suggestion
+    from cpuhp.kernel.lint import lint
+    from cpuhp.kernel.lint_rules import BY_ID
+
+    for rule in rules:
+        if rule not in BY_ID:
+            known = ", ".join(BY_ID)
+            hint = suggestion(rule, BY_ID) or f"there are {known}"
+            raise fail("HP630", f"there is no rule '{rule}'", help=hint)
+    found = lint(tree, arch=arch, config=config, depth=depth, progress=progress())
+    if explain is not None:
+        _explain(found, explain)
+        return
+    shown = [
+        f
+        for f in found.findings
+        if (everything or f.level != "note") and (not rules or f.rule in rules)
+    ]
+    {"text": _text, "json": _json, "sarif": _sarif, "mail": _mail}[form](found, shown)
+    raise SystemExit(any(f.level == "error" for f in shown))
+
+
+def _text(found: Lint, shown: list[Finding]) -> None:
+    for finding in shown:
+        click.echo(
+            f"{_at(finding)}: {finding.level}: {finding.message} [{finding.rule}]"
+        )
+        click.echo(f"  {finding.role} of {finding.state} {finding.name!r}")
+        for place in finding.chain:
+            click.echo(f"    {place.function} {_path(place.file)}:{place.line}")
+    _why(shown)
+    levels = {"error": 0, "warning": 0, "note": 0}
+    for finding in found.findings:
+        levels[finding.level] += 1
+    click.echo(
+        f"{found.callbacks} callbacks, {found.functions} functions followed to depth "
+        f"{found.depth}: {levels['error']} errors, {levels['warning']} warnings, "
+        f"{levels['note']} notes"
+    )
+
+
+def _why(shown: list[Finding]) -> None:
+    from cpuhp.kernel.lint_rules import RULES
+
+    seen = {finding.rule for finding in shown}
+    for rule in RULES:
+        if rule.id in seen:
+            click.echo(f"{rule.id}: {rule.title}. {rule.why}")
+
+
+def _mail(found: Lint, shown: list[Finding]) -> None:
+    """Plain text of 72 columns, as kernel lists want it."""
+    from textwrap import fill
+
+    from cpuhp.kernel.lint_rules import RULES
+
+    click.echo(
+        f"Linux {found.extraction.version}, {found.callbacks} hotplug callbacks:"
+    )
+    for rule in RULES:
+        own = [finding for finding in shown if finding.rule == rule.id]
+        if not own:
+            continue
+        click.echo(f"\n{fill(rule.title, WRAP)}\n")
+        click.echo(fill(rule.why, WRAP))
+        for finding in own:
+            click.echo(f"\n  {_at(finding)}")
+            indent = "    "
+            text = f"{finding.message}, in the {finding.role} of {finding.state}"
+            click.echo(
+                fill(text, WRAP, initial_indent=indent, subsequent_indent=indent)
+            )
+            if len(finding.chain) > 1:
+                ways = " -> ".join(f"{p.function}()" for p in finding.chain)
+                click.echo(
+                    fill(ways, WRAP, initial_indent=indent, subsequent_indent=indent)
+                )
+
+
+def _json(found: Lint, shown: list[Finding]) -> None:
+    import json
+
+    from cpuhp.kernel.lint_rules import RULES
+
+    data = {
+        "format": "cpuhp-lint",
+        "version": 1,
+        "kernel": found.extraction.version,
+        "callbacks": found.callbacks,
+        "functions": found.functions,
+        "depth": found.depth,
+        "rules": {rule.id: {"title": rule.title, "why": rule.why} for rule in RULES},
+        "findings": [_finding_json(finding) for finding in shown],
+    }
+    click.echo(json.dumps(data, indent=1))
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "level": finding.level,
+        "message": finding.message,
+        "file": _path(finding.file),
+        "line": finding.line,
+        "class": finding.mask,
+        "state": finding.state,
+        "name": finding.name,
+        "role": finding.role,
+        "callback_file": _path(finding.chain[0].file),
+        "chain": [
+            {"function": p.function, "file": _path(p.file), "line": p.line}
+            for p in finding.chain
+        ],
+    }
+
+
+def _sarif(found: Lint, shown: list[Finding]) -> None:
+    import json
+
+    from cpuhp import __version__
+    from cpuhp.kernel.lint_rules import RULES
+
+    rules = [
+        {
+            "id": rule.id,
+            "shortDescription": {"text": rule.title},
+            "fullDescription": {"text": rule.why},
+        }
+        for rule in RULES
+    ]
+    driver = {"name": "cpuhp", "semanticVersion": __version__, "rules": rules}
+    order = {rule.id: at for at, rule in enumerate(RULES)}
+    data = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": driver},
+                "columnKind": "unicodeCodePoints",
+                "results": [_result(f, order[f.rule]) for f in shown],
+            }
+        ],
+    }
+    click.echo(json.dumps(data, indent=1))
+
+
+def _result(finding: Finding, index: int) -> dict[str, Any]:
+    chain = [{"location": _location(p.file, p.line, p.function)} for p in finding.chain]
+    return {
+        "ruleId": finding.rule,
+        "ruleIndex": index,
+        "level": finding.level,
+        "message": {"text": f"{finding.message} ({finding.role} of {finding.state})"},
+        "locations": [_location(finding.file, finding.line)],
+        "codeFlows": [{"threadFlows": [{"locations": chain}]}],
+        "partialFingerprints": {
+            "callback/v1": f"{finding.rule}:{finding.chain[0].function}:{finding.state}"
+        },
+    }
+
+
+def _location(file: str, line: int, text: str | None = None) -> dict[str, Any]:
+    from urllib.parse import quote
+
+    place: dict[str, Any] = {
+        "physicalLocation": {
+            "artifactLocation": {"uri": quote(_path(file)), "uriBaseId": "SRCROOT"},
+            "region": {"startLine": max(1, line)},
+        }
+    }
+    if text:
+        place["message"] = {"text": text}
+    return place
+
+
+def _explain(found: Lint, file: str) -> None:
+    from cpuhp.diagnostics import fail, suggestion
+    from cpuhp.kernel.lint import explain
+
+    answer = explain(found, file)
+    if not answer:
+        known = sorted({row.file for row in found.extraction.rows})
+        raise fail(
+            "HP631",
+            f"'{_path(file)}' registers and defines no hotplug callback",
+            help=suggestion(file, known),
+        )
+    for part in answer:
+        click.echo(f"{part.role} {part.callback} of {part.state} {part.name!r}")
+        click.echo("  followed:")
+        for line in part.reached:
+            click.echo(f"    {line}")
+        click.echo("  choices of a CPU:" if part.choices else "  chooses no CPU")
+        for line in part.choices:
+            click.echo(f"    {line}")
+        for finding in part.findings:
+            click.echo(f"  {finding.level}: {finding.message} [{finding.rule}]")
+        if not part.findings:
+            click.echo("  nothing to report")
+
+
+def _at(finding: Finding) -> str:
+    return f"{_path(finding.file)}:{finding.line}"
+
+
+def _path(file: str) -> str:
+    from cpuhp.kernel.tree import shown
+
+    return shown(file)

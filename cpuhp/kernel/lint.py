@@ -1,0 +1,161 @@
+"""Hazards in the registered callbacks of a source tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpuhp.kernel.extract import extract
+from cpuhp.kernel.extract_model import NO, Callback, Definition, Extraction, Row
+from cpuhp.kernel.lint_masks import picks
+from cpuhp.kernel.lint_rules import Finding, Subject, findings
+from cpuhp.kernel.lint_walk import DEPTH, Reached, Sources, walk
+from cpuhp.kernel.tree import Tree
+from cpuhp.kernel.tree_scan import Progress, quiet
+
+_LEVELS = {"error": 0, "warning": 1, "note": 2}
+
+
+@dataclass(frozen=True)
+class Lint:
+    """The findings of a tree, in the order of level, file and line."""
+
+    extraction: Extraction
+    findings: tuple[Finding, ...]
+    callbacks: int
+    functions: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What was looked at for one file: callback, functions reached, choices of CPUs."""
+
+    state: str
+    name: str
+    role: str
+    callback: str
+    reached: tuple[str, ...]
+    choices: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def lint(
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    config: str | Path | None = None,
+    depth: int = DEPTH,
+    progress: Progress = quiet,
+) -> Lint:
+    """All findings in the callbacks that the tree at `path` registers."""
+    extraction = extract(path, arch=arch, config=config, progress=progress)
+    subjects = list(_subjects(extraction, depth, progress))
+    found = [finding for subject in subjects for finding in findings(subject)]
+    functions = {
+        (where.file, where.function.name) for s in subjects for where in s.reached
+    }
+    return Lint(
+        extraction,
+        tuple(sorted(_distinct(found), key=_order)),
+        len(subjects),
+        len(functions),
+        depth,
+    )
+
+
+def explain(found: Lint, file: str) -> list[Explanation]:
+    """Why the callbacks registered or defined in a file were reported or not."""
+    answer = []
+    for subject in _subjects(found.extraction, found.depth, quiet):
+        row, callback = subject.row, subject.reached[0]
+        if file not in (row.file, callback.file):
+            continue
+        own = tuple(findings(subject))
+        answer.append(
+            Explanation(
+                row.state or "?",
+                row.name or row.name_expression,
+                subject.role,
+                f"{callback.function.name} ({callback.file}:{callback.function.line})",
+                tuple(
+                    f"{'  ' * (len(w.chain) - 1)}{w.function.name} ({w.file}:"
+                    f"{w.function.line})"
+                    for w in subject.reached
+                ),
+                tuple(
+                    f"{p.where.file}:{p.where.line(p.offset)}: {p.call}() from "
+                    f"{', '.join(p.masks)}: class {p.mask.value}"
+                    + ("" if p.is_target else ", nothing is handed over")
+                    for p in picks(subject.reached)
+                ),
+                own,
+            )
+        )
+    return answer
+
+
+def _subjects(
+    extraction: Extraction, depth: int, progress: Progress
+) -> Iterable[Subject]:
+    sources = Sources(Tree(Path(extraction.tree)))
+    seen: dict[tuple[str, str], tuple[Reached, ...]] = {}
+
+    def reached(definition: Definition) -> tuple[Reached, ...]:
+        key = (definition.file, definition.name)
+        if key not in seen:
+            seen[key] = tuple(walk(sources, definition, depth))
+        return seen[key]
+
+    for at, row in enumerate(extraction.rows):
+        progress("following callbacks", at + 1, len(extraction.rows))
+        if row.present == NO:
+            continue
+        for startup, teardown in _pairs(row):
+            up = [r for d in _functions(startup) for r in reached(d)]
+            down = [r for d in _functions(teardown) for r in reached(d)]
+            for role, callback, other in (
+                ("startup", startup, down),
+                ("teardown", teardown, up),
+            ):
+                for definition in _functions(callback):
+                    own = reached(definition)
+                    if own:
+                        yield Subject(row, role, own, tuple(other))
+
+
+def _pairs(row: Row) -> list[tuple[Callback, Callback]]:
+    if row.variants:
+        return [(v.startup, v.teardown) for v in row.variants]
+    return [(row.startup, row.teardown)]
+
+
+def _functions(callback: Callback) -> list[Definition]:
+    """The functions that a callback may be: not the stubs of other branches."""
+    if callback.definition is None:
+        return []
+    found = [callback.definition, *callback.alternatives]
+    functions = [d for d in found if d.kind == "function" and d.present != NO]
+    if callback.kind == "function":
+        return functions[:1]
+    return functions
+
+
+def _distinct(found: Iterable[Finding]) -> list[Finding]:
+    """One finding a place and rule, however many registrations lead there."""
+    chosen: dict[tuple[str, str, int, str], Finding] = {}
+    for finding in found:
+        key = (finding.rule, finding.file, finding.line, finding.role)
+        other = chosen.get(key)
+        if other is None or _weight(finding) < _weight(other):
+            chosen[key] = finding
+    return list(chosen.values())
+
+
+def _weight(finding: Finding) -> tuple[int, int]:
+    return (_LEVELS[finding.level], len(finding.chain))
+
+
+def _order(finding: Finding) -> tuple[int, str, int, str]:
+    return (_LEVELS[finding.level], finding.file, finding.line, finding.rule)

@@ -1,0 +1,326 @@
+"""Which CPU mask does a callback choose a CPU from, and is that mask stale?
+
+Classes, as seen while CPUs go down as a batch: ONLINE and TOPOLOGY masks (and masks
+that the driver never clears) still hold CPUs that are on their way down; a PRIVATE mask
+whose own bit every CPU clears first hands over in a chain; ACTIVE is cleared first of
+all, so it is right behind a barrier.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from cpuhp.kernel.c_text import squeezed
+from cpuhp.kernel.lint_walk import Reached
+
+
+class Mask(Enum):
+    """What a mask is to a CPU that chooses from it."""
+
+    ONLINE = "A"
+    TOPOLOGY = "B"
+    PRIVATE = "C"
+    ACTIVE = "D"
+    SAFE = "N"  # dying CPUs are taken out
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A choice of a CPU: the expression, the mask's class, and the masks in it."""
+
+    where: Reached
+    offset: int
+    call: str
+    masks: tuple[str, ...]
+    mask: Mask
+    result: str | None
+    is_loop: bool
+    is_target: bool  # something is handed to the chosen CPU
+
+
+# How many leading arguments of each picker are masks, and where they begin.
+_PICKERS = {
+    "cpumask_any_but": (0, 1),
+    "cpumask_any_and_but": (0, 2),
+    "cpumask_any_andnot_but": (0, 1),
+    "cpumask_any": (0, 1),
+    "cpumask_any_and": (0, 2),
+    "cpumask_any_distribute": (0, 1),
+    "cpumask_any_and_distribute": (0, 2),
+    "cpumask_first": (0, 1),
+    "cpumask_first_and": (0, 2),
+    "cpumask_last": (0, 1),
+    "cpumask_next": (1, 1),
+    "cpumask_next_and": (1, 2),
+    "cpumask_next_wrap": (1, 1),
+    "cpumask_nth": (1, 1),
+}
+_PICK = re.compile(rf"\b({'|'.join(_PICKERS)})\s*\(")
+_LOOP = re.compile(r"\b(for_each_online_cpu|for_each_cpu(?:_and|_wrap)?)\s*\(")
+_LEFT = re.compile(r"([A-Za-z_][\w.\[\]]*(?:->[\w.\[\]]+)*)\s*=\s*$")
+_ONLINE = re.compile(r"\bcpu_online_mask\b|\bcpu_online_map\b|\bcpus_read_online\b")
+_ACTIVE = re.compile(r"\bcpu_active_mask\b")
+_TOPOLOGY = re.compile(
+    r"\bcpumask_of_node\b|\bcpumask_of_pcibus\b|\btopology_\w*cpumask\b|\bcpu_\w*_mask\b"
+    r"|\bcpu_\w*_map\b|\bcpu_\w*_mask_var\b|\bcpu_possible_mask\b|\bcpu_present_mask\b"
+    r"|\bget_hisi_\w*\b|\bcpu_coregroup_mask\b|\bcpu_\w*shared_map\b"
+)
+_WRITE = r"\bcpumask_(and|andnot|copy|or|xor)\s*\(\s*&?\s*{name}\s*,([^;]*?)\)\s*(?:;|\)|[&|<>=])"
+_MAX_DEPTH = 6
+
+
+def picks(reached: Sequence[Reached]) -> list[Pick]:
+    """All choices of a CPU in the functions that a callback reaches."""
+    cleared = _cleared(reached)
+    found: list[Pick] = []
+    for where in reached:
+        body = where.body
+        for match in _PICK.finditer(body):
+            if _in_loop_head(body, match.start()):
+                continue
+            start, count = _PICKERS[match[1]]
+            given = _arguments(where, match.end() - 1)[start : start + count]
+            if not given:
+                continue
+            found.append(_pick(where, match, given, cleared, False))
+        for match in _LOOP.finditer(body):
+            if not _leaves_early(body, match.end() - 1):
+                continue
+            given = _arguments(where, match.end() - 1)
+            masks = given[1:] if "online" not in match[1] else ["cpu_online_mask"]
+            if masks and given:
+                found.append(_pick(where, match, masks, cleared, True, given[0]))
+    return found
+
+
+def _pick(
+    where: Reached,
+    match: re.Match[str],
+    masks: list[str],
+    cleared: frozenset[str],
+    is_loop: bool,
+    variable: str | None = None,
+) -> Pick:
+    body, start = where.body, match.start()
+    kinds = [classify(where, mask, start, cleared, 0) for mask in masks]
+    left = _LEFT.search(body, max(0, start - 160), start)
+    result = variable or (left[1] if left else None)
+    if is_loop and result and _TESTS_ONLINE.search(body, start):
+        kinds.append(Mask.ONLINE)
+    returned = bool(re.search(r"\breturn\s*$", body[:start]))
+    mask = together(kinds)
+    # The first CPU of a group is its name; a successor would not be the CPU itself.
+    names_group = match[1] == "cpumask_first" and mask is Mask.TOPOLOGY
+    decides = is_loop and _ANSWER.search(body[start : start + _block(body[start:])])
+    handed = returned or (result is not None and _handed(where, result, start))
+    return Pick(
+        where,
+        start,
+        match[1],
+        tuple(masks),
+        mask,
+        result,
+        is_loop,
+        handed and not names_group and not decides,
+    )
+
+
+def _handed(where: Reached, result: str, offset: int) -> bool:
+    """True if a chosen CPU is stored, returned or passed to something that acts."""
+    body = where.body
+    local = re.search(rf"\b(?:int|long|unsigned|u32|u16)\s[^;(]*\b{result}\b", body)
+    if re.search(r"->|\.|\[", result) or not (
+        local or result in where.function.parameters
+    ):
+        return True
+    name = rf"(?<![\w.>]){re.escape(result)}\b"
+    rest = body[offset:]
+    if re.search(rf"(?:->|\.|\]|\*)[\w.\[\]>-]*\s*=(?!=)\s*[^;]*{name}", rest):
+        return True
+    if re.search(rf"\breturn\s+{name}\s*;", rest):
+        return True
+    for call in re.finditer(rf"\b(\w+)\s*\((?=[^;{{}}]*?{name})", rest):
+        at = call.end() - 1
+        depth = 0
+        for end in range(at, len(rest)):
+            depth += (rest[end] == "(") - (rest[end] == ")")
+            if depth == 0:
+                break
+        inside = rest[at:end]
+        if call[1] not in _LOOKS and re.search(name, inside):
+            return True
+    return False
+
+
+# Calls and keywords that look at a CPU number without handing anything over.
+_LOOKS = frozenset(
+    [
+        "if",
+        "while",
+        "for",
+        "switch",
+        "return",
+        "likely",
+        "unlikely",
+        "sizeof",
+        "cpu_online",
+        "cpu_active",
+        "cpu_possible",
+        "cpu_present",
+        "cpumask_test_cpu",
+        "cpu_to_node",
+        "per_cpu",
+        "per_cpu_ptr",
+        "cpu_rq",
+        "cpu_data",
+        "cpumask_of",
+        "WARN_ON",
+        "WARN_ON_ONCE",
+        "BUG_ON",
+        "WARN",
+        "pr_debug",
+        "pr_info",
+        "pr_err",
+        "pr_warn",
+        "dev_dbg",
+        "dev_info",
+        "dev_err",
+        "min",
+        "max",
+        "topology_physical_package_id",
+        "cpu_is_offline",
+        "cpumask_next",
+        "cpumask_next_and",
+        "cpumask_next_wrap",
+        "for_each_cpu",
+        "for_each_online_cpu",
+        "for_each_cpu_and",
+        "for_each_cpu_wrap",
+        "cpumask_any_but",
+        "rcu_dereference",
+        "raw_cpu_ptr",
+        "get_cpu_cacheinfo",
+        "get_cpu_device",
+        "arch_scale_cpu_capacity",
+        "cpu_cpu_mask",
+        "rcu_dereference_protected",
+        "READ_ONCE",
+        "defined",
+        "irqd_get",
+        "idle_cpu",
+    ]
+)
+_ANSWER = re.compile(r"\breturn\s+(?:true|false|[01])\s*;")
+_TESTS_ONLINE = re.compile(r"\bcpu_online\s*\(")
+
+
+def together(kinds: Iterable[Mask]) -> Mask:
+    """The class of the intersection of masks."""
+    found = set(kinds)
+    for kind in (Mask.SAFE, Mask.ACTIVE, Mask.ONLINE, Mask.PRIVATE):
+        if kind in found:
+            return kind
+    return Mask.TOPOLOGY
+
+
+def classify(
+    where: Reached, expression: str, offset: int, cleared: frozenset[str], depth: int
+) -> Mask:
+    """The class of one mask expression at an offset of a function."""
+    text = expression.strip().lstrip("&( ").rstrip(") ") if depth < _MAX_DEPTH else ""
+    if "dying" in text and "mask" in text:
+        return Mask.SAFE
+    if _ACTIVE.search(text):
+        return Mask.ACTIVE
+    if _ONLINE.search(text):
+        return Mask.ONLINE
+    if _TOPOLOGY.search(text):
+        return Mask.TOPOLOGY
+    name = re.match(r"[A-Za-z_]\w*", text)
+    if name is None:
+        return Mask.TOPOLOGY
+    written = _written(where, text, offset, cleared, depth)
+    if written is not None:
+        return written
+    if text in where.arguments:
+        passed, caller = where.arguments[text]
+        return classify(caller, passed, len(caller.body), cleared, depth + 1)
+    return Mask.PRIVATE if last_name(text) in cleared else Mask.TOPOLOGY
+
+
+def _written(
+    where: Reached, text: str, offset: int, cleared: frozenset[str], depth: int
+) -> Mask | None:
+    """The class of what was last written to a mask before an offset."""
+    body = where.body[:offset]
+    name = re.escape(text)
+    found: list[tuple[int, Mask]] = []
+    for match in re.finditer(_WRITE.format(name=name), body):
+        parts = [p for p in match[2].split(",") if p.strip()]
+        kinds = [classify(where, p, match.start(), cleared, depth + 1) for p in parts]
+        if match[1] == "andnot":
+            safe = len(parts) > 1 and "dying" in parts[1]
+            kind = Mask.SAFE if safe else kinds[0]
+        else:
+            kind = together(kinds) if kinds else Mask.TOPOLOGY
+        found.append((match.start(), kind))
+    for match in re.finditer(rf"(?<![\w.>]){name}\s*=(?!=)\s*([^;]+);", body):
+        value = squeezed(match[1])
+        if text not in value:
+            kind = classify(where, value, match.start(), cleared, depth + 1)
+            found.append((match.start(), kind))
+    return together(kind for _, kind in found) if found else None
+
+
+def _cleared(reached: Sequence[Reached]) -> frozenset[str]:
+    """Masks from which a callback takes its own CPU, by their last name."""
+    pattern = re.compile(r"\bcpumask_(?:test_and_)?clear_cpu\s*\(")
+    names = set()
+    for where in reached:
+        for match in pattern.finditer(where.body):
+            given = _arguments(where, match.end() - 1)
+            if len(given) == 2:
+                names.add(last_name(given[1]))
+    return frozenset(names)
+
+
+def last_name(expression: str) -> str:
+    """`cpu_mask` of `&d->hdr.cpu_mask`."""
+    names = re.findall(r"[A-Za-z_]\w*", expression)
+    return names[-1] if names else ""
+
+
+def _arguments(where: Reached, opening: int) -> list[str]:
+    split = where.source.arguments(where.function.start + opening)
+    return [where.source.piece(span) for span in split[0]] if split else []
+
+
+def _in_loop_head(body: str, offset: int) -> bool:
+    line = body[body.rfind("\n", 0, offset) + 1 : offset]
+    return bool(re.search(r"\bfor\s*\(|\bfor_each_\w+\s*\(", line))
+
+
+def _leaves_early(body: str, opening: int) -> bool:
+    """True if a loop's body leaves it: it looks for one CPU, it does not visit all."""
+    depth = 0
+    for at in range(opening, len(body)):
+        depth += (body[at] == "(") - (body[at] == ")")
+        if depth == 0:
+            break
+    rest = body[at + 1 :]
+    text = rest[: _block(rest)] if rest.lstrip().startswith("{") else (
+        rest[: rest.find(";") + 1]
+    )  # fmt: skip
+    return bool(re.search(r"\bbreak\s*;|\bgoto\b|\breturn\b", text))
+
+
+def _block(text: str) -> int:
+    depth = 0
+    for at, char in enumerate(text):
+        depth += (char == "{") - (char == "}")
+        if depth == 0 and char == "}":
+            return at + 1
+    return len(text)

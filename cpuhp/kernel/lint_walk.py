@@ -1,0 +1,181 @@
+"""From a registered callback to every function that it reaches, with the way there."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cpuhp.kernel.c_parse import Function, text_functions
+from cpuhp.kernel.c_text import CText
+from cpuhp.kernel.extract_find import HEADS
+from cpuhp.kernel.extract_model import Definition
+from cpuhp.kernel.tree import Tree
+
+DEPTH = 5  # calls from the callback
+MAX_REACHED = 400  # functions from one callback
+_CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+_SELF = frozenset({"if", "for", "while", "switch", "return", "sizeof", "do"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a file, and the function that it is in or that it calls."""
+
+    function: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A function's text, the calls that lead to it, and what its parameters are.
+
+    `chain` starts with the callback itself; each further place is a call.
+    `arguments` maps a parameter to the expression and the function that passed it.
+    """
+
+    function: Function
+    file: str
+    source: CText
+    chain: tuple[Place, ...]
+    arguments: dict[str, tuple[str, Reached]] = field(compare=False, hash=False)
+
+    @property
+    def body(self) -> str:
+        """The function's code, comments and the insides of strings blanked."""
+        return self.source.bare[self.function.start : self.function.end]
+
+    @property
+    def code(self) -> str:
+        """The function's code with its strings, comments blanked."""
+        return self.source.code[self.function.start : self.function.end]
+
+    @property
+    def text(self) -> str:
+        """The function as written, comments and all."""
+        return self.source.text[self.function.start : self.function.end]
+
+    def line(self, offset: int) -> int:
+        """The line of an offset in the body."""
+        return self.source.line(self.function.start + offset)
+
+
+@dataclass
+class Sources:
+    """The C files of a tree as far as callbacks reach them, read once."""
+
+    tree: Tree
+    _texts: dict[str, CText | None] = field(default_factory=dict)
+    _functions: dict[str, dict[str, Function]] = field(default_factory=dict)
+    _folders: dict[str, dict[str, str]] = field(default_factory=dict)
+    _included: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def text(self, file: str) -> CText | None:
+        if file not in self._texts:
+            data = self.tree.read(file)
+            self._texts[file] = None if data is None else CText.of(data)
+        return self._texts[file]
+
+    def functions(self, file: str) -> dict[str, Function]:
+        """Functions of a file by name; of alternatives, the longest."""
+        if file not in self._functions:
+            source = self.text(file)
+            found: dict[str, Function] = {}
+            for function in text_functions(source) if source else ():
+                other = found.get(function.name)
+                if other is None or (
+                    function.end - function.start > other.end - other.start
+                ):
+                    found[function.name] = function
+            self._functions[file] = found
+        return self._functions[file]
+
+    def find(self, name: str, file: str) -> tuple[str, Function] | None:
+        """Where the function is that a call in a file means, near that file."""
+        own = self.functions(file).get(name)
+        if own is not None:
+            return file, own
+        folder = posixpath.dirname(file)
+        for header in self._headers(file):
+            inline = self.functions(header).get(name)
+            if inline is not None:
+                return header, inline
+        other = self._folder(folder).get(name)
+        if other is None or other == file:
+            return None
+        function = self.functions(other).get(name)
+        return None if function is None or function.static else (other, function)
+
+    def _headers(self, file: str) -> tuple[str, ...]:
+        if file not in self._included:
+            self._included[file] = tuple(self._quoted(file))
+        return self._included[file]
+
+    def _quoted(self, file: str) -> Iterator[str]:
+        source = self.text(file)
+        for style, name in source.includes if source else ():
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(file), name))
+            if style == '"' and not path.startswith("..") and self.tree.has(path):
+                yield path
+
+    def _folder(self, folder: str) -> dict[str, str]:
+        """Which C file of a directory seems to define a name."""
+        if folder not in self._folders:
+            found: dict[str, str] = {}
+            for file in self._c_files(folder):
+                data = self.tree.read(file)
+                for _, head in HEADS.findall(data or b""):
+                    if head:
+                        found.setdefault(head.decode(), file)
+            self._folders[folder] = found
+        return self._folders[folder]
+
+    def _c_files(self, folder: str) -> list[str]:
+        try:
+            entries = sorted(p.name for p in (self.tree.root / folder).iterdir())
+        except OSError:
+            return []
+        return [f"{folder}/{name}" for name in entries if name.endswith(".c")]
+
+
+def walk(sources: Sources, definition: Definition, depth: int = DEPTH) -> list[Reached]:
+    """Every function that a callback reaches, nearest first, each once."""
+    source = sources.text(definition.file)
+    function = sources.functions(definition.file).get(definition.name)
+    if source is None or function is None:
+        return []
+    start = Place(function.name, definition.file, function.line)
+    first = Reached(function, definition.file, source, (start,), {})
+    reached, seen = [first], {(definition.file, function.name)}
+    for step in reached:
+        if len(step.chain) > depth or len(reached) >= MAX_REACHED:
+            break
+        for call in _CALL.finditer(step.body, len(function.name)):
+            name = call[1]
+            if name in _SELF or name == step.function.name:
+                continue
+            found = sources.find(name, step.file)
+            if found is None or (found[0], name) in seen:
+                continue
+            seen.add((found[0], name))
+            target = sources.text(found[0])
+            if target is not None:
+                reached.append(_stepped(step, call, found, target))
+    return reached
+
+
+def _stepped(
+    step: Reached, call: re.Match[str], found: tuple[str, Function], source: CText
+) -> Reached:
+    file, function = found
+    split = step.source.arguments(step.function.start + call.end() - 1)
+    given = [step.source.piece(span) for span in split[0]] if split else []
+    passed = {
+        name: (expression, step)
+        for name, expression in zip(function.parameters, given, strict=False)
+        if name
+    }
+    place = Place(function.name, step.file, step.line(call.start()))
+    return Reached(function, file, source, (*step.chain, place), passed)

@@ -1,0 +1,248 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+from kernel_trees import real_tree, tree
+
+from cpuhp.cli.lint import command
+from cpuhp.diagnostics import InputError
+from cpuhp.kernel.lint import explain, lint
+
+# Files of the series that replaced a pick from the online mask, as of 6.1.
+SERIES = [
+    "arch/arm/mach-imx/mmdc.c",
+    "arch/arm/mm/cache-l2x0-pmu.c",
+    "drivers/dma/idxd/perfmon.c",
+    "drivers/fpga/dfl-fme-perf.c",
+    "drivers/gpu/drm/i915/i915_pmu.c",
+    "drivers/perf/arm-cci.c",
+    "drivers/perf/arm-ccn.c",
+    "drivers/perf/arm-cmn.c",
+    "drivers/perf/arm_dmc620_pmu.c",
+    "drivers/perf/arm_dsu_pmu.c",
+    "drivers/perf/arm_smmuv3_pmu.c",
+    "drivers/perf/fsl_imx8_ddr_perf.c",
+    "drivers/perf/hisilicon/hisi_uncore_pmu.c",
+    "drivers/perf/marvell_cn10k_tad_pmu.c",
+    "drivers/perf/qcom_l2_pmu.c",
+    "drivers/perf/qcom_l3_pmu.c",
+    "drivers/perf/xgene_pmu.c",
+    "drivers/soc/fsl/qbman/bman_portal.c",
+    "drivers/soc/fsl/qbman/qman_portal.c",
+]
+
+
+def source(body, before="", state="CPUHP_AP_PERF_ONLINE"):
+    return (
+        f"{before}\nstatic int up(unsigned int cpu)\n{{\n\treturn 0;\n}}\n"
+        f"static int down(unsigned int cpu)\n{{\n{body}\n}}\n"
+        f"static int init(void)\n{{\n"
+        f'\treturn cpuhp_setup_state({state}, "foo", up, down);\n}}\n'
+    )
+
+
+def found(folder, body, before="", state="CPUHP_AP_PERF_ONLINE", **files):
+    return lint(
+        tree(folder, drivers__foo_c=source(body, before, state), **files)
+    ).findings
+
+
+def pick(expression, lead=""):
+    return (
+        f"\tunsigned int target;\n{lead}\n\ttarget = {expression};\n"
+        "\tif (target >= nr_cpu_ids)\n\t\treturn 0;\n"
+        "\tperf_pmu_migrate_context(&pmu, cpu, target);\n\treturn 0;"
+    )
+
+
+@pytest.mark.parametrize(
+    "expression, lead, rule",
+    [
+        ("cpumask_any_but(cpu_online_mask, cpu)", "", "target-from-online-mask"),
+        ("cpumask_first(cpu_online_mask)", "", "target-from-online-mask"),
+        ("cpumask_any_but(&tmp, cpu)", "cpumask_copy(&tmp, cpu_online_mask);",
+         "target-from-online-mask"),
+        ("cpumask_any_and(m, cpu_online_mask)", "m = cpumask_of_node(n);",
+         "target-from-online-mask"),
+        ("cpumask_any_but(topology_die_cpumask(cpu), cpu)", "",
+         "target-from-stale-mask"),
+        ("cpumask_any_but(m, cpu)", "m = cpumask_of_node(n);", "target-from-stale-mask"),
+        ("cpumask_any_but(&pmu->cpus, cpu)", "", "target-from-stale-mask"),
+        ("cpumask_any_but(&pmu->cpus, cpu)", "cpumask_clear_cpu(cpu, &pmu->cpus);",
+         "target-from-private-mask"),
+        ("cpumask_last(cpu_active_mask)", "", "target-from-active-mask"),
+    ],
+)  # fmt: skip
+def test_target_by_the_class_of_its_mask(tmp_path, expression, lead, rule):
+    assert [f.rule for f in found(tmp_path, pick(expression, lead))] == [rule]
+
+
+@pytest.mark.parametrize(
+    "lead", ["cpumask_andnot(&tmp, cpu_online_mask, cpu_dying_mask);"]
+)
+def test_dying_aware_pick_is_silent(tmp_path, lead):
+    assert found(tmp_path, pick("cpumask_any_but(&tmp, cpu)", lead)) == ()
+
+
+def test_pick_in_a_helper_of_a_header(tmp_path):
+    (finding,) = found(
+        tmp_path,
+        "\tmove(cpu, next_cpu(cpu));\n\treturn 0;",
+        '#include "foo.h"',
+        drivers__foo_h="static inline int next_cpu(int cpu)\n{\n"
+        "\treturn cpumask_any_but(cpu_online_mask, cpu);\n}\n",
+    )
+    assert finding.file == "drivers/foo.h"
+    assert [place.function for place in finding.chain] == ["down", "next_cpu"]
+
+
+def test_pick_in_another_file_of_the_directory(tmp_path):
+    (finding,) = found(
+        tmp_path,
+        "\tfar_move(cpu);\n\treturn 0;",
+        drivers__bar_c="void far_move(unsigned int cpu)\n{\n"
+        "\tint t = cpumask_any_but(cpu_online_mask, cpu);\n\tsend(t);\n}\n",
+    )
+    assert (finding.file, finding.line) == ("drivers/bar.c", 3)
+
+
+def test_mask_passed_as_a_parameter(tmp_path):
+    (finding,) = found(
+        tmp_path,
+        "\tmove(cpu, cpu_online_mask);\n\treturn 0;",
+        "static void move(int cpu, const struct cpumask *mask)\n{\n"
+        "\tint to = cpumask_any_but(mask, cpu);\n\tsend(to);\n}",
+    )
+    assert finding.mask == "A"
+
+
+def test_loop_that_takes_the_first_it_likes(tmp_path):
+    (finding,) = found(
+        tmp_path,
+        "\tint j;\n\tfor_each_online_cpu(j) {\n\t\tif (j == cpu)\n\t\t\tcontinue;\n"
+        "\t\tmigrate(cpu, j);\n\t\tbreak;\n\t}\n\treturn 0;",
+    )
+    assert finding.rule == "target-from-online-mask"
+
+
+def test_loop_over_all_is_no_choice(tmp_path):
+    body = "\tint j;\n\tfor_each_online_cpu(j)\n\t\tkick(j);\n\treturn 0;"
+    assert found(tmp_path, body) == ()
+
+
+def test_startup_may_choose(tmp_path):
+    text = source("\treturn 0;").replace(
+        "up(unsigned int cpu)\n{", "up(unsigned int cpu)\n{\n" + pick("cpumask_any(m)")
+    )
+    assert lint(tree(tmp_path, drivers__foo_c=text)).findings == ()
+
+
+def test_control_cpu_sees_the_dead_gone(tmp_path):
+    text = pick("cpumask_any(cpu_online_mask)")
+    (finding,) = found(tmp_path, text, state="CPUHP_A_DEAD")
+    assert finding.level == "note"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "\tif (num_online_cpus() == 1)\n\t\tstop_all();\n\treturn 0;",
+        "\tif (cpumask_weight(cpu_smt_mask(cpu)) == 2)\n\t\tdec();\n\treturn 0;",
+        "\tif (cpumask_any_but(cpu_online_mask, cpu) > n)\n\t\tstop();\n\treturn 0;",
+    ],
+)
+def test_last_one_out(tmp_path, body):
+    assert "last-one-out" in [f.rule for f in found(tmp_path, body)]
+
+
+def test_plain_change_of_a_shared_variable(tmp_path):
+    before = "static int users;\nstatic DEFINE_SPINLOCK(lock);"
+    body = "\tusers--;\n\treturn 0;"
+    assert [f.rule for f in found(tmp_path, body, before)] == ["plain-rmw"]
+    body = "\tspin_lock(&lock);\n\tusers--;\n\tspin_unlock(&lock);\n\treturn 0;"
+    assert found(tmp_path, body, before) == ()
+    assert found(tmp_path, "\tint users = 1;\n\tusers--;\n\treturn 0;", before) == ()
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "\tASSERT_EXCLUSIVE_WRITER(n);",
+        "\t/* The caller is globally serialized */",
+        "\t// CPU hotplug is serial here: serialized by cpu hotplug",
+        "\t/* there is no concurrency */",
+    ],
+)
+def test_serial_claim(tmp_path, claim):
+    assert "serial-claim" in [f.rule for f in found(tmp_path, f"{claim}\n\treturn 0;")]
+
+
+def test_failure_is_reported_where_it_is_not_allowed(tmp_path):
+    body = "\tif (busy)\n\t\treturn -EBUSY;\n\treturn 0;"
+    (finding,) = found(tmp_path, body, state="CPUHP_AP_TIMER_STARTING")
+    assert finding.rule == "teardown-can-fail"
+    assert found(tmp_path, body) == ()
+
+
+def test_wait_under_a_lock(tmp_path):
+    body = "\tmutex_lock(&m);\n\tsynchronize_rcu();\n\tmutex_unlock(&m);\n\treturn 0;"
+    assert [f.rule for f in found(tmp_path, body)] == ["wait-under-lock"]
+    body = "\tmutex_lock(&m);\n\tmutex_unlock(&m);\n\tsynchronize_rcu();\n\treturn 0;"
+    assert found(tmp_path, body) == ()
+
+
+def test_explanation_covers_what_was_not_reported(tmp_path):
+    folder = tree(tmp_path, drivers__foo_c=source(pick("cpumask_any(cpu_active_mask)")))
+    parts = explain(lint(folder), "drivers/foo.c")
+    assert [part.role for part in parts] == ["startup", "teardown"]
+    assert "class D" in parts[1].choices[0]
+
+
+def test_recursion_ends(tmp_path):
+    before = "static void b(int c);\nstatic void a(int c)\n{\n\tb(c);\n}\n"
+    before += "static void b(int c)\n{\n\ta(c);\n\tdown(c);\n}"
+    assert found(tmp_path, "\ta(cpu);\n\treturn 0;", before) == ()
+
+
+def run(folder, *options):
+    return CliRunner().invoke(command, [str(folder), *options])
+
+
+def test_forms(tmp_path):
+    text = pick("cpumask_any_but(cpu_online_mask, cpu)")
+    folder = tree(tmp_path, drivers__foo_c=source(text))
+    plain = run(folder)
+    assert plain.exit_code == 1
+    assert "drivers/foo.c:10: error: down() takes its target" in plain.output
+    assert json.loads(run(folder, "--format", "json").output)["findings"][0]["chain"]
+    sarif = json.loads(run(folder, "--format", "sarif").output)
+    (result,) = sarif["runs"][0]["results"]
+    rules = sarif["runs"][0]["tool"]["driver"]["rules"]
+    assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+    mail = run(folder, "--format", "mail").output
+    assert all(len(line) <= 80 for line in mail.splitlines())
+    assert run(folder, "--rule", "last-one-out").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "options, code",
+    [(["--rule", "nope"], "HP630"), (["--explain", "drivers/x.c"], "HP631")],
+)
+def test_wrong_options(tmp_path, options, code):
+    result = run(tree(tmp_path), *options)
+    assert isinstance(result.exception, InputError)
+    assert code in str(result.exception)
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_series_files_are_found(tmp_path_factory):
+    folder = real_tree("6.1", tmp_path_factory.mktemp("tree"))
+    if folder is None:
+        pytest.skip("linux-source-6.1 is not installed")
+    errors = [f for f in lint(folder).findings if f.level == "error"]
+    online = {f.chain[0].file for f in errors if f.mask == "A"}
+    stale = {f.chain[0].file for f in errors if f.mask == "B"}
+    assert set(SERIES) - online == {"drivers/gpu/drm/i915/i915_pmu.c"}
+    assert "drivers/gpu/drm/i915/i915_pmu.c" in stale
+    assert len(online) <= 30
