@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     type=click.Choice(["x86_64", "arm64"]),
     help="Architecture of the image. Default: what the image says.",
 )
-@click.option("--cpus", type=int, default=4, show_default=True, help="CPUs of the guest.")
+@click.option(
+    "--cpus", type=int, default=4, show_default=True, help="CPUs of the guest."
+)
 @click.option("--smt", is_flag=True, help="Two threads a core.")
 @click.option(
     "--script",

@@ -14,6 +14,7 @@ from itertools import chain, islice
 
 from cpuhp.kernel.conform_costs import Costs, Overlap, StepCost
 from cpuhp.kernel.conform_machine import Machine
+from cpuhp.kernel.conform_parallel import ParallelBringup, Waves
 from cpuhp.kernel.conform_rules import Callbacks, Rules, rules_of, wrong_context
 from cpuhp.kernel.operations import (
     Call,
@@ -31,18 +32,6 @@ _PEEK = 200_000
 _NEVER = 1 << 60  # line of the first event of a task that the trace shows midway
 
 Task = tuple[str, int, int]
-
-
-@dataclass(frozen=True)
-class ParallelBringup:
-    """CPUs kicked alive and not yet brought online: the window of parallel bringup."""
-
-    cpus: tuple[int, ...]
-    first_line: int
-    last_line: int
-    start: float
-    end: float
-    most_at_once: int
 
 
 @dataclass(frozen=True)
@@ -151,7 +140,7 @@ class _Checker:
         self.whole_group = False  # the trace has the next registration's beginning
         self.events = 0
         self.costs = Costs()
-        self.waves = _Waves(rules)
+        self.waves = Waves(rules)
         self.counts = _Counts(self)
         self.steps: set[int] = set()
 
@@ -496,52 +485,6 @@ def _registration(
         first.step,
         first.function,
     )
-
-
-class _Waves:
-    """Follows CPUs from CPUHP_BP_KICK_AP to the start of their second pass."""
-
-    def __init__(self, rules: Rules):
-        row = rules.known.table.find("CPUHP_BP_KICK_AP")
-        self._kick = row.number if row else -1
-        self._flying: dict[int, Operation] = {}
-        self._wave: list[Operation] = []
-        self._most = 0
-        self._last: Event | None = None
-        self._done: list[ParallelBringup] = []
-
-    def ended(self, operation: Operation) -> None:
-        if operation.after != self._kick or operation.target != self._kick:
-            return
-        self._flying[operation.cpu] = operation
-        self._wave.append(operation)
-        self._most = max(self._most, len(self._flying))
-
-    def leave(self, event: Event) -> None:
-        if self._flying.pop(event.cpu, None) is None:
-            return
-        self._last = event
-        if not self._flying:
-            self._close(event)
-
-    def _close(self, event: Event) -> None:
-        wave, self._wave = self._wave, []
-        most, self._most = self._most, 0
-        self._done.append(
-            ParallelBringup(
-                tuple(operation.cpu for operation in wave),
-                wave[0].first_line,
-                event.line,
-                wave[0].end,
-                event.time,
-                most,
-            )
-        )
-
-    def waves(self) -> tuple[ParallelBringup, ...]:
-        if self._wave and self._last is not None:
-            self._close(self._last)
-        return tuple(self._done)
 
 
 class _Counts:

@@ -36,7 +36,7 @@ class Overlap:
 
 
 def quantile(values: Sequence[float], fraction: float) -> float:
-    """The smallest value that at least `fraction` of the sorted values do not exceed."""
+    """The smallest of the sorted values that is not below a `fraction` of them."""
     at = -(-len(values) * fraction // 1)
     return values[max(0, int(at) - 1)]
 

@@ -89,8 +89,19 @@ def _instance(here: Here, tracing: str) -> Iterator[str]:
             here.write(f"{name}/{file}", value)
         yield name
     finally:
-        here.write(f"{name}/events/cpuhp/enable", "0")
-        here.remove(name)
+        try:
+            here.write(f"{name}/events/cpuhp/enable", "0")
+        finally:
+            _surely(here.remove, name)
+
+
+def _surely(action: Callable[..., object], *arguments: object) -> None:
+    """Restore a setting even if a second interrupt comes amid it."""
+    try:
+        action(*arguments)
+    except KeyboardInterrupt:
+        action(*arguments)
+        raise
 
 
 def _run(script: Script, here: Here, undo: ExitStack, notes: list[str]) -> None:
@@ -110,9 +121,10 @@ def online_cpus(here: Here) -> list[int]:
     for path in sorted((here.root / _CPUS).glob("cpu[0-9]*")):
         number = path.name[3:]
         online = f"{_CPUS}/{path.name}/online"
-        if number.isdecimal() and int(number) and here.exists(online):
-            if here.read(online).strip() == "1":
-                found.append(int(number))
+        if not number.isdecimal() or int(number) == 0 or not here.exists(online):
+            continue
+        if here.read(online).strip() == "1":
+            found.append(int(number))
     return sorted(found)
 
 
@@ -135,7 +147,7 @@ def _down_up(here: Here, undo: ExitStack, notes: list[str]) -> None:
     for value in ("0", "1"):
         for cpu in cpus:
             if value == "0":
-                undo.callback(_put, here, cpu, "1")
+                undo.callback(_surely, _put, here, cpu, "1")
             refused = _put(here, cpu, value)
             if refused:
                 notes.append(f"online {value} cpu {cpu}: {refused}")
@@ -147,14 +159,15 @@ def _smt(here: Here, undo: ExitStack, notes: list[str]) -> None:
     if before != "on":
         notes.append(f"smt/control is {before}: left alone")
         return
-    undo.callback(here.write, control, before)
+    undo.callback(_surely, here.write, control, before)
     here.write(control, "off")
     here.write(control, "on")
 
 
 def _numbers(state: str, here: Here) -> list[int]:
-    rows = [line.split(":", 1) for line in here.read(f"{_CPUS}/hotplug/states").split("\n")]
-    known = {row[1].strip(): int(row[0]) for row in rows if len(row) == 2}
+    lines = here.read(f"{_CPUS}/hotplug/states").splitlines()
+    rows = [line.split(":", 1) for line in lines if ":" in line]
+    known = {name.strip(): int(number) for number, name in rows}
     if state == "all":
         return sorted(known.values())
     if state.isdecimal():
@@ -167,8 +180,8 @@ def _numbers(state: str, here: Here) -> list[int]:
 def _fail(state: str, here: Here, undo: ExitStack, notes: list[str]) -> None:
     cpus = online_cpus(here)
     for cpu in cpus:
-        undo.callback(_put, here, cpu, "1")
-        undo.callback(here.write, f"{_CPUS}/cpu{cpu}/hotplug/fail", "-1")
+        undo.callback(_surely, _put, here, cpu, "1")
+        undo.callback(_surely, here.write, f"{_CPUS}/cpu{cpu}/hotplug/fail", "-1")
     for at, number in enumerate(_numbers(state, here)):
         chosen = cpus if state != "all" else cpus[at % len(cpus) :][:1] if cpus else []
         for cpu in chosen:
@@ -198,9 +211,9 @@ def _fail_once(
 def _target(state: str, here: Here, undo: ExitStack, notes: list[str]) -> None:
     for number in _numbers(state, here):
         for cpu in online_cpus(here):
-            undo.callback(_put, here, cpu, "1")
+            undo.callback(_surely, _put, here, cpu, "1")
             name = f"{_CPUS}/cpu{cpu}/hotplug/target"
-            undo.callback(_restore_target, here, name, here.read(name).strip())
+            undo.callback(_surely, _restore_target, here, name, here.read(name).strip())
             try:
                 here.write(name, str(number))
             except PermissionError:

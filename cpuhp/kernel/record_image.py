@@ -98,7 +98,7 @@ def check_busybox(data: bytes, arch: Arch, name: str) -> None:
     if found != arch.value:
         raise fail(
             "HP442",
-            f"{name} is a program for {found or f'machine {machine}'}, not {arch.value}",
+            f"{name} is a program for {found or machine}, not {arch.value}",
             help="unpack busybox-static of that architecture and give it by --busybox",
         )
     if _PT_INTERP in _segments(data):

@@ -89,7 +89,8 @@ def shipped_table(name: str) -> KernelTable:
 def shipped_tables() -> dict[str, Path]:
     """Names and files of all shipped tables."""
     here = Path(__file__).resolve().parent.parent
-    for folder in (here / "data" / "specs" / "tables", here.parent / "specs" / "tables"):
+    for base in (here / "data", here.parent):
+        folder = base / "specs" / "tables"
         if folder.is_dir():
             return {path.stem: path for path in sorted(folder.glob("*.table"))}
     return {}

@@ -3,8 +3,8 @@
 A trace is read line by line and never held in memory. Lines that are no event of the
 trace system `cpuhp` are passed over; marks of lost events become `Lost`.
 
-    init-1       [000] .....     0.704036: cpuhp_enter: cpu: 0001 target:  85 step:   1 (f)
-    cpuhp/1-24   [001] d....     2.174414: cpuhp_exit:  cpu: 0001  state: 150 step: 150 ret: 0
+    init-1     [000] ..... 0.7: cpuhp_enter: cpu: 0001 target:  85 step:   1 (f)
+    cpuhp/1-24 [001] d.... 2.1: cpuhp_exit:  cpu: 0001  state: 150 step: 150 ret: 0
 
 Source of the formats: include/trace/events/cpuhp.h, kernel/trace/trace_output.c.
 """
@@ -99,8 +99,8 @@ _KINDS = {
 _ADDRESS = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,16}")
 _LABELS = {f"{kind.value}:": kind for kind in Kind}
 _CONTAINERS = {
-    b"\x17\x08\x44tracing": "trace-cmd's trace.dat; give the output of trace-cmd report",
-    b"PERFILE2": "perf's perf.data; give the output of perf script",
+    b"\x17\x08\x44tracing": "trace.dat of trace-cmd; give what trace-cmd report prints",
+    b"PERFILE2": "perf.data of perf; give what perf script prints",
     b"\xfd7zXZ": "xz-compressed; unpack it first",
     b"\x28\xb5\x2f\xfd": "zstd-compressed; unpack it first",
     b"BZh": "bzip2-compressed; unpack it first",

@@ -158,13 +158,12 @@ def test_lines_can_be_quoted(tmp_path):
     assert quote_lines(path, [2, 3]) == {2: "two ", 3: "three"}
 
 
-words = st.sampled_from(
-    "init-1 [000] ..... d.... 1.5: cpuhp_enter: cpuhp_exit: cpuhp_multi_enter: cpu: "
-    "0001 0002 target: state: step: 1 85 86 145 236 150 (f) (takedown_cpu) ret: 0 -11 "
-    "(cpuhp_kick_ap_work) (bringup_cpu) cpuhp/1-20 [001] <idle>-0 -1 [LOST \n # \0".split(
-        " "
-    )
-)
+WORDS = """
+init-1 [000] ..... d.... 1.5: cpuhp_enter: cpuhp_exit: cpuhp_multi_enter: cpu: 0001 0002
+target: state: step: 1 85 86 145 236 150 (f) (takedown_cpu) ret: 0 -11 cpuhp/1-20 [001]
+(cpuhp_kick_ap_work) (bringup_cpu) <idle>-0 -1 [LOST #
+"""
+words = st.sampled_from([*WORDS.split(), "\n", "\0"])
 
 
 @settings(max_examples=150)
@@ -182,9 +181,9 @@ event_lines = st.builds(
     lambda task, kind, cpu, level, step, tail: (
         f"{task} 1.5: cpuhp_{kind}: cpu: {cpu:04} "
         f"{'state' if kind == 'exit' else 'target'}: {level} step: {step} "
-        f"{'ret: %d' % (-11 * (tail == 'f')) if kind == 'exit' else f'({tail})'}"
+        + (f"ret: {-11 * (tail == 'f')}" if kind == "exit" else f"({tail})")
     ),
-    st.sampled_from(["init-1 [000] .....", "cpuhp/1-20 [001] .....", "k-9 [000] d...."]),
+    st.sampled_from(["init-1 [000] .....", "cpuhp/1-20 [001] .....", "k-9 [0] d...."]),
     st.sampled_from(["enter", "exit", "multi_enter"]),
     st.integers(0, 2),
     st.sampled_from([0, 1, 85, 86, 144, 145, 146, 150, 235, 236, -1]),

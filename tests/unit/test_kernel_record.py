@@ -1,0 +1,263 @@
+import gzip
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cpuhp.cli.record import command
+from cpuhp.diagnostics import InputError, Source
+from cpuhp.kernel.conform import conform
+from cpuhp.kernel.record import Guest, qemu_command, record_guest, split_output
+from cpuhp.kernel.record_here import Here, online_cpus, record_here
+from cpuhp.kernel.record_image import (
+    Arch,
+    Entry,
+    arch_of_kernel,
+    archive,
+    check_busybox,
+)
+from cpuhp.kernel.record_scripts import Script, parse_script, shell
+from cpuhp.kernel.states_file import parse_states
+from cpuhp.kernel.trace import read_trace
+
+QEMU = shutil.which("qemu-system-x86_64")
+CPUS = "sys/devices/system/cpu"
+TRACING = "sys/kernel/tracing"
+
+
+def elf(machine, *segments):
+    head = bytearray(64)
+    head[:5] = b"\x7fELF\x02"
+    struct.pack_into("<H", head, 18, machine)
+    struct.pack_into("<Q", head, 32, 64)
+    struct.pack_into("<HH", head, 54, 56, len(segments))
+    return bytes(head) + b"".join(struct.pack("<I52x", kind) for kind in segments)
+
+
+def code_of(function, *arguments):
+    with pytest.raises(InputError) as caught:
+        function(*arguments)
+    assert caught.value.render()
+    return caught.value.diagnostics[0].code
+
+
+def test_archive_is_aligned_and_ends_with_its_trailer():
+    data = gzip.decompress(archive((Entry("dev"), Entry("init", b"abc"))))
+    assert data.startswith(b"070701")
+    assert b"init\0" in data and b"abc" in data and b"TRAILER!!!" in data
+    assert len(data) % 4 == 0
+
+
+@pytest.mark.skipif(not shutil.which("cpio"), reason="needs cpio")
+def test_archive_is_what_cpio_reads():
+    data = gzip.decompress(archive((Entry("dev"), Entry("dev/x", b"abc"))))
+    done = subprocess.run(["cpio", "-t"], input=data, capture_output=True, check=True)
+    assert done.stdout.split() == [b"dev", b"dev/x"]
+
+
+def test_architecture_of_images():
+    x86 = bytes(0x202) + b"HdrS"
+    arm = bytes(0x38) + b"ARM\x64"
+    assert arch_of_kernel(x86, "k") is Arch.X86_64
+    assert arch_of_kernel(arm, "k") is Arch.ARM64
+    assert code_of(arch_of_kernel, b"", "k") == "HP441"
+
+
+def test_busybox_must_be_static_and_of_the_architecture():
+    check_busybox(elf(62, 1), Arch.X86_64, "busybox")
+    assert code_of(check_busybox, elf(62, 1, 3), Arch.X86_64, "busybox") == "HP442"
+    assert code_of(check_busybox, elf(183, 1), Arch.X86_64, "busybox") == "HP442"
+    assert code_of(check_busybox, b"#!/bin/sh", Arch.X86_64, "busybox") == "HP442"
+
+
+def test_scripts_are_parsed():
+    assert parse_script("down-up") == Script("down-up")
+    assert parse_script("fail:RCU/tree:online") == Script("fail", "RCU/tree:online")
+
+
+@pytest.mark.parametrize("text", ["", "dwon-up", "fail", "fail:", "fail:$(x)", "boot:1"])
+def test_bad_scripts_are_refused(text):
+    assert code_of(parse_script, text) == "HP443"
+
+
+@pytest.mark.parametrize(
+    "name", ["boot", "down-up", "smt-off-on", "fail:188", "fail:all", "target:150"]
+)
+def test_guest_scripts_are_valid_shell(name):
+    text = shell((parse_script(name),), 4, "/dev/ttyS1")
+    done = subprocess.run(["sh", "-n"], input=text.encode(), check=False)
+    assert done.returncode == 0
+    assert "last=3" in text
+
+
+def test_qemu_is_given_threads():
+    guest = Guest("vmlinuz", cpus=8, smt=True, append="nosmt")
+    line = " ".join(qemu_command(guest, Arch.X86_64, "qemu", Path("dir")))
+    assert "-smp 8,threads=2" in line
+    assert "GenuineIntel" in line
+    assert line.count("-serial") == 2 and "nosmt" in line
+    line = " ".join(qemu_command(guest, Arch.ARM64, "qemu", Path("dir")))
+    assert "-machine virt" in line and "ttyAMA0" in line
+
+
+def test_output_is_split():
+    text = "noise\n@@note hello\n@@states\n  0: offline\n@@trace\n# t\n@@end\nmore\n"
+    recording = split_output(text)
+    assert recording.states == "  0: offline\n"
+    assert recording.trace == "# t\n"
+    assert recording.notes == ("hello",)
+
+
+def test_guest_without_an_answer_is_an_error():
+    assert code_of(split_output, "@@states\n", "Kernel panic\n") == "HP446"
+
+
+@pytest.mark.parametrize(
+    "guest, code",
+    [
+        (Guest("none"), "HP440"),
+        (Guest("none", cpus=1), "HP444"),
+        (Guest("none", cpus=3, smt=True), "HP444"),
+        (Guest(__file__), "HP441"),
+    ],
+)
+def test_useless_guest_is_refused(guest, code):
+    assert code_of(record_guest, guest, (Script("boot"),)) == code
+
+
+def test_command_needs_a_kernel():
+    result = CliRunner().invoke(command, [])
+    assert isinstance(result.exception, InputError)
+    assert "--kernel" in result.exception.render()
+
+
+class Toy(Here):
+    """A directory that stands for a machine; `break_at` interrupts at that write."""
+
+    def __init__(self, root, break_at=None):
+        super().__init__(root)
+        self.writes = []
+        self.break_at = break_at
+
+    def write(self, name, value):
+        self.writes.append((name, value))
+        if len(self.writes) == self.break_at:
+            raise KeyboardInterrupt
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        super().write(name, value)
+
+    def remove(self, name):
+        shutil.rmtree(self.root / name)
+
+    def read(self, name):
+        return "# trace\n" if name.endswith("/trace") else super().read(name)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    (tmp_path / TRACING / "events/cpuhp").mkdir(parents=True)
+    (tmp_path / TRACING / "instances").mkdir()
+    files = {"hotplug/states": "  0: offline\n188: workqueue:online\n"}
+    files |= {"smt/control": "on\n", "cpu0/hotplug/fail": "-1\n"}
+    for cpu in (1, 2, 3):
+        files[f"cpu{cpu}/online"] = "0\n" if cpu == 3 else "1\n"
+        files[f"cpu{cpu}/hotplug/fail"] = "-1\n"
+        files[f"cpu{cpu}/hotplug/target"] = "236\n"
+    for name, text in files.items():
+        path = tmp_path / CPUS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def settings_of(root):
+    return {
+        str(path.relative_to(root)): path.read_text().strip()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+SCRIPTS = ("down-up", "smt-off-on", "fail:workqueue:online", "fail:all", "target:188")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_this_machine_is_left_as_it_was(machine, name):
+    before = settings_of(machine)
+    toy = Toy(machine)
+    recording = record_here((parse_script(name),), toy)
+    assert recording.trace == "# trace\n"
+    assert "188: workqueue:online" in recording.states
+    assert settings_of(machine) == before
+    assert not list((machine / TRACING / "instances").iterdir())
+    assert not any("cpu3/online" in file for file, _ in toy.writes)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("at", range(4, 14))
+def test_interrupted_recording_restores_settings(machine, name, at):
+    before = settings_of(machine)
+    toy = Toy(machine, break_at=at)
+    try:
+        record_here((parse_script(name),), toy)
+    except KeyboardInterrupt:
+        pass
+    assert settings_of(machine) == before
+    assert not list((machine / TRACING / "instances").iterdir())
+
+
+def test_boot_cpu_and_offline_cpus_are_left_alone(machine):
+    assert online_cpus(Here(machine)) == [1, 2]
+
+
+def test_machine_without_tracefs_is_an_error(tmp_path):
+    assert code_of(record_here, (Script("boot"),), Here(tmp_path)) == "HP447"
+
+
+def test_unknown_state_is_an_error_and_restores(machine):
+    before = settings_of(machine)
+    script = parse_script("fail:no/such:state")
+    assert code_of(record_here, (script,), Toy(machine)) == "HP448"
+    assert settings_of(machine) == before
+
+
+def kernel_images():
+    """Images to boot: files named in CPUHP_TEST_KERNELS, separated by colons."""
+    return [path for path in os.environ.get("CPUHP_TEST_KERNELS", "").split(":") if path]
+
+
+@pytest.fixture(params=["6.12", "6.1"])
+def image(request):
+    for path in kernel_images():
+        if f"-{request.param}." in Path(path).name and QEMU:
+            return path
+    pytest.skip(f"no kernel image {request.param} in CPUHP_TEST_KERNELS, or no QEMU")
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    "smt, script", [(False, "down-up"), (True, "smt-off-on"), (False, "fail:all")]
+)
+def test_real_kernel_conforms(image, smt, script, tmp_path):
+    guest = Guest(image, cpus=8 if smt else 4, smt=smt, timeout=240)
+    recording = record_guest(guest, (parse_script(script),))
+    trace = tmp_path / "real.trace"
+    trace.write_text(recording.trace)
+    known = parse_states(Source("states", recording.states))
+    answer = conform(read_trace(trace), known)
+    assert not answer.deviations
+    assert answer.explained == len(answer.operations) > 5
+    if known.kernel == "6.12":
+        assert max(wave.most_at_once for wave in answer.parallel) >= 3
+    refused = [note for note in recording.notes if note.endswith("refused")]
+    if script == "fail:all":
+        failed = [note for note in recording.notes if " result 1 " in note]
+        rolled = [o for o in answer.operations if o.rolled_back or o.result]
+        assert refused
+        # A failure at the first step of all leaves no trace.
+        assert len(failed) - 1 <= len(rolled) <= len(failed)
