@@ -82,7 +82,7 @@ class Checker:
         prop = self._props[check_name][number]
         kept = relevant(self.whole, (prop,))
         lowered = lower(self.program, kept.parts)
-        again = claims(lowered, self.program.checks[check_name])[number]
+        again = claims(lowered, self.program.checks[check_name], number)[0]
         projected = project(lowered, relevant(lowered, (again,)))
         system, told = build(projected, again)
         assert told is not None

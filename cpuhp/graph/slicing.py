@@ -37,6 +37,13 @@ def relevant(lowered: Lowered, props: Iterable[Property]) -> Slice:
     blocking = any(prop.expectation in BLOCKING for prop in props)
     locks = frozenset(n for n, d in lowered.program.variables.items() if d.lock)
     edges = [edge for process in lowered.processes for edge in process.flow.edges]
+    # Where a function of a part waits, the part waits, though the function writes nothing.
+    waits = {
+        id(edge)
+        for process in lowered.processes
+        for edge in process.flow.edges
+        if edge.source in process.flow.waits
+    }
     variables: set[str] = set()
     parts: set[str] = set()
     for prop in props:
@@ -54,6 +61,8 @@ def relevant(lowered: Lowered, props: Iterable[Property]) -> Slice:
             inside = _places(edge)[-1:] and _places(edge)[-1] in parts
             if inside:
                 variables |= _guard_reads(edge)
+            elif id(edge) in waits and _home(edge, lowered) in parts:
+                variables |= _guard_reads(edge) - locks
             for effect in edge.effects:
                 if effect.variable in variables:
                     variables |= reads(effect.value)
@@ -69,6 +78,12 @@ def _located(variables: set[str], parts: set[str]) -> set[str]:
     # A program point that a property looks at makes its process matter.
     parts.update(v.removeprefix("at.") for v in variables if v.startswith("at."))
     return set()
+
+
+def _home(edge: Edge, lowered: Lowered) -> str | None:
+    """The process or callback that an edge belongs to, through functions."""
+    functions = lowered.program.functions
+    return next((p for p in reversed(_places(edge)) if p not in functions), None)
 
 
 def _places(edge: Edge) -> tuple[str, ...]:

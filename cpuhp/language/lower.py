@@ -631,6 +631,7 @@ class Lowering:
                 entry, value = then, held
             scope[param.name] = value
         inner = replace(inner, scope=scope)
+        self.flow.labels.setdefault(call.name, set()).add(entry)
         self._body(function, into, entry, leave, node, inner, context)
 
     def _body(
