@@ -261,7 +261,7 @@ def _begun(item: _Located, points: Mapping[str, set[int]]) -> _Located:
 def _system(
     lowered: Lowered, located: list[_Located], observed: frozenset[str]
 ) -> TransitionSystem:
-    actions = [_action(item, edge) for item in located for edge in item.edges]
+    actions = _actions(located)
     used = frozenset[str]().union(observed, *(a.read | a.written for a in actions))
     variables = [
         _variable(lowered.terms, declared)
@@ -363,6 +363,20 @@ def _location(item: _Located) -> Variable:
     )  # fmt: skip
 
 
+def _actions(located: list[_Located]) -> list[Action]:
+    """All actions. Two between the same points are told apart by a number."""
+    actions: list[Action] = []
+    count: dict[str, int] = {}
+    for item in located:
+        for edge in item.edges:
+            action = _action(item, edge)
+            count[action.name] = seen = count.get(action.name, 0) + 1
+            if seen > 1:
+                action = replace(action, name=f"{action.name} ({seen})")
+            actions.append(action)
+    return actions
+
+
 def _action(item: _Located, edge: Edge) -> Action:
     actor = item.process.actor
     indices: tuple[Expr, ...] = (actor,) if actor else ()
@@ -371,7 +385,7 @@ def _action(item: _Located, edge: Edge) -> Action:
     move = Assign(item.name, indices, Const(edge.target, item.sort))
     note, names = edge.note, item.sort.values
     return Action(
-        name=f"{item.process.name}: {note.text if note else names[edge.target]}",
+        name=f"{item.process.name}: {names[edge.source]} -> {names[edge.target]}",
         process=item.process.name,
         source=names[edge.source],
         target=names[edge.target],
@@ -403,6 +417,11 @@ def _variable(terms: Terms, declared: Declared) -> Variable:
         doc=node.doc,
         span=node.span,
     )
+
+
+def initial_value(terms: Terms, declared: Declared) -> Expr | None:
+    """The value of a variable at first, over its own indices; None if it is open."""
+    return _variable(terms, declared).initial
 
 
 def _is_plain(node: t.VariableDeclaration) -> bool:

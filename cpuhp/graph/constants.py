@@ -1,0 +1,112 @@
+"""Constants: variables that nothing reachable ever changes, and the steps they rule out.
+
+A component brings more than a scenario uses: bringup links the stopper, and nobody stops
+the machine. Every variable is taken to keep its initial value until a step that can be
+reached under this assumption gives it another one (sparse conditional constants). What
+is left is true of every run, so folding loses no behaviour and adds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from cpuhp.language.build import initial_value
+from cpuhp.language.compile import Lowered, LoweredProcess
+from cpuhp.language.flow import Edge, Flow
+from cpuhp.language.lower import default_of
+from cpuhp.model.expr import FALSE, Const, Expr, Read, rebuild
+from cpuhp.model.system import Assign, Choice
+
+Constants = Mapping[str, Const]
+
+
+def folded(lowered: Lowered) -> Lowered:
+    """The same runs, without steps that cannot happen and reads of constants."""
+    known = _initially(lowered)
+    while True:
+        changed = {
+            effect.variable
+            for process in lowered.processes
+            for edge in _reached(process, known).values()
+            for effect in edge.effects
+            if effect.variable in known and not _keeps(effect, known)
+        }
+        if not changed:
+            break
+        known = {name: value for name, value in known.items() if name not in changed}
+    return replace(
+        lowered, processes=tuple(_folded(p, known) for p in lowered.processes)
+    )
+
+
+def _initially(lowered: Lowered) -> dict[str, Const]:
+    found: dict[str, Const] = {}
+    for name, declared in lowered.program.variables.items():
+        if declared.lock:
+            continue
+        initial = initial_value(lowered.terms, declared)
+        if isinstance(initial, Const):
+            found[name] = initial
+    for process in lowered.processes:
+        for variable in process.locals:
+            found[variable.name] = default_of(variable.sort)
+    return found
+
+
+def _keeps(effect: Assign, known: Constants) -> bool:
+    value = effect.value
+    return isinstance(value, Const) and value.value == known[effect.variable].value
+
+
+def _reached(process: LoweredProcess, known: Constants) -> dict[int, Edge]:
+    """Steps on some path from the entry that the constants allow, by their position."""
+    leaving: dict[int, list[int]] = {}
+    for position, edge in enumerate(process.flow.edges):
+        leaving.setdefault(edge.source, []).append(position)
+    found: dict[int, Edge] = {}
+    seen, stack = {process.entry}, [process.entry]
+    while stack:
+        for position in leaving.get(stack.pop(), ()):
+            step = _with(process.flow.edges[position], known)
+            if step.guard == FALSE or any(c.among == FALSE for c in step.choices):
+                continue
+            found[position] = step
+            if step.target not in seen:
+                seen.add(step.target)
+                stack.append(step.target)
+    return found
+
+
+def _folded(process: LoweredProcess, known: Constants) -> LoweredProcess:
+    flow = process.flow
+    edges = [
+        replace(
+            edge, effects=tuple(e for e in edge.effects if e.variable not in known)
+        )
+        for _, edge in sorted(_reached(process, known).items())
+    ]
+    thinner = Flow(flow.names, edges, flow.waits, flow.resting, flow.labels)
+    return replace(process, flow=thinner)
+
+
+def _with(edge: Edge, known: Constants) -> Edge:
+    def fold(expr: Expr) -> Expr:
+        return rebuild(expr, visit)
+
+    def visit(part: Expr) -> Expr | None:
+        if isinstance(part, Read) and part.variable in known:
+            return Const(known[part.variable].value, part.sort)
+        return None
+
+    return replace(
+        edge,
+        guard=fold(edge.guard),
+        choices=tuple(
+            Choice(c.param, fold(c.among), c.order) for c in edge.choices
+        ),
+        effects=tuple(
+            replace(e, indices=tuple(map(fold, e.indices)), value=fold(e.value))
+            for e in edge.effects
+        ),
+    )
