@@ -1,0 +1,269 @@
+"""What each step of a program touches, under which locks and in which context.
+
+A *step* is what a person takes for one thing: a hotplug callback, or a function of the
+core in the process that runs it. Its footprint comes from the lowered control flow, so
+it holds for every CPU count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from cpuhp.diagnostics import Span
+from cpuhp.language.compile import Lowered, LoweredProcess
+from cpuhp.language.flow import Edge
+from cpuhp.language.program import Registered
+from cpuhp.model.expr import TRUE, Apply, Const, Expr, Op, Param, Read, walk
+from cpuhp.model.sorts import NONE
+from cpuhp.model.system import Origin, Runs
+
+IRQS_OFF = "irqs_off"
+Held = frozenset[str]
+_BLOCKS = re.compile(r"\bwait|lock|\bdown_|^interrupt$")
+
+
+@dataclass(frozen=True)
+class Access:
+    """One step reads or writes a variable.
+
+    `own`: positions of the indices that are the CPU on which the step runs. `waits`:
+    the read is what the step is blocked on, so the write is meant to be seen.
+    """
+
+    step: str
+    variable: str
+    write: bool
+    own: frozenset[int]
+    locks: Held
+    waits: bool
+    span: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A lock is taken: what may be held already, and whether interrupts may be on."""
+
+    step: str
+    lock: str
+    held: Held
+    context: str  # "interrupt", "irqs off" or "irqs on"
+    span: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node of the dependency graph. `key` is its name within the program."""
+
+    key: str
+    name: str
+    process: str
+    runs: Runs
+    kind: str  # kind of the process
+    callback: Registered | None = None
+    span: Span | None = field(default=None, compare=False)
+
+    @property
+    def origin(self) -> Origin | None:
+        registered = self.callback
+        if registered is None or not registered.source:
+            return None
+        return Origin(registered.source, registered.callback.name)
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """All steps in order of first occurrence, and what they do."""
+
+    steps: Mapping[str, Step]
+    accesses: tuple[Access, ...]
+    taken: tuple[Taken, ...]
+    locks: Mapping[str, str]  # name and kind of each lock
+
+    def of(self, key: str) -> tuple[Access, ...]:
+        return tuple(a for a in self.accesses if a.step == key)
+
+    def crosses(self, key: str) -> bool:
+        """Does the step touch what is not its own CPU's and what somebody writes?"""
+        written = {a.variable for a in self.accesses if a.write}
+        return any(a.variable in written and not a.own for a in self.of(key))
+
+
+def step_key(process: str, edge: Edge) -> str:
+    """Which step an edge of a process belongs to."""
+    note = edge.note
+    if note is None:
+        return process
+    if note.callback is not None:
+        return note.callback
+    inner = note.places[-1] if note.places else process
+    return process if inner == process else f"{process}/{inner}"
+
+
+def footprints(lowered: Lowered) -> Footprints:
+    """Steps and their accesses. Lock sets are the locks held on every way there."""
+    program = lowered.program
+    locks = {
+        name: getattr(declared.declaration.type, "name", "lock")
+        for name, declared in program.variables.items()
+        if declared.lock
+    }
+    registered = {c.callback.name: c for c in program.callbacks}
+    steps: dict[str, Step] = {}
+    accesses: dict[Access, None] = {}
+    taken: dict[Taken, None] = {}
+    for process in lowered.processes:
+        must = _held(process, locks, every=True)
+        may = _held(process, locks, every=False)
+        masked = _masked(process)
+        for edge in process.flow.edges:
+            key = step_key(process.name, edge)
+            if key not in steps:
+                steps[key] = _step(key, process, edge, registered)
+            now, _ = _locking(edge, locks)
+            held = must.get(edge.source, frozenset()) | now
+            for access in _accesses(process, edge, key, held, program.variables.keys()):
+                if access.variable not in locks:
+                    accesses[access] = None
+            for lock in sorted(now):
+                before = may.get(edge.source, frozenset()) - {lock}
+                context = _context(process, masked.get(edge.source, frozenset()), edge)
+                span = edge.note.span if edge.note else None
+                taken[Taken(key, lock, before, context, span)] = None
+    return Footprints(steps, tuple(accesses), tuple(taken), locks)
+
+
+def _step(
+    key: str, process: LoweredProcess, edge: Edge, registered: Mapping[str, Registered]
+) -> Step:
+    callback = registered.get(key)
+    name = key if callback else key.split("/")[-1]
+    span = edge.note.span if edge.note else process.declared.declaration.span
+    if callback is not None:
+        span = callback.callback.span
+    return Step(key, name, process.name, process.runs, process.kind, callback, span)
+
+
+def _accesses(
+    process: LoweredProcess, edge: Edge, key: str, held: Held, known: object
+) -> Iterator[Access]:
+    names = set(known)  # type: ignore[call-overload]
+    blocked = is_wait(process, edge)
+    span = edge.note.span if edge.note else None
+
+    def read(root: Expr, waits: bool) -> Iterator[Access]:
+        for part in walk(root):
+            if isinstance(part, Read) and part.variable in names:
+                own = _own(part.indices, process.actor)
+                yield Access(key, part.variable, False, own, held, waits, span)
+
+    yield from read(edge.guard, blocked)
+    for choice in edge.choices:
+        yield from read(choice.among, blocked)
+    for effect in edge.effects:
+        if effect.variable in names:
+            own = _own(effect.indices, process.actor)
+            yield Access(key, effect.variable, True, own, held, False, span)
+        for root in (effect.value, *effect.indices):
+            yield from read(root, False)
+
+
+def _own(indices: tuple[Expr, ...], actor: Param | None) -> frozenset[int]:
+    if actor is None:
+        return frozenset()
+    return frozenset(at for at, index in enumerate(indices) if index == actor)
+
+
+def is_wait(process: LoweredProcess, edge: Edge) -> bool:
+    """Can the process be blocked on the edge's guard?"""
+    if edge.source not in process.flow.waits or edge.guard == TRUE:
+        return False
+    # With interrupts every point is a wait; the text tells those of the process.
+    return edge.note is None or bool(_BLOCKS.search(edge.note.text))
+
+
+def _locking(edge: Edge, locks: Mapping[str, str]) -> tuple[Held, Held]:
+    """Locks that the edge takes, and that it drops."""
+    now: set[str] = set()
+    dropped: set[str] = set()
+    for effect in edge.effects:
+        if effect.variable not in locks:
+            continue
+        value = effect.value
+        name = _lock_name(effect.variable, effect.indices)
+        if isinstance(value, Const) and value.value == NONE:
+            dropped.add(name)
+        elif not (isinstance(value, Apply) and value.op is Op.ITE):
+            now.add(name)
+    return frozenset(now), frozenset(dropped)
+
+
+def _lock_name(variable: str, indices: tuple[Expr, ...]) -> str:
+    shown = []
+    for index in indices:
+        if isinstance(index, Const):
+            shown.append(str(index.value))
+        elif isinstance(index, Param):
+            shown.append(index.name.split("@")[0])
+        else:
+            shown.append("*")
+    return variable + "".join(f"[{part}]" for part in shown)
+
+
+def _held(
+    process: LoweredProcess, locks: Mapping[str, str], every: bool
+) -> dict[int, Held]:
+    """Locks held at each point, on every way there or on some way there."""
+    leaving = _leaving(process)
+    found: dict[int, Held] = {process.entry: frozenset()}
+    todo = [process.entry]
+    while todo:
+        at = todo.pop()
+        for edge in leaving.get(at, ()):
+            now, dropped = _locking(edge, locks)
+            after = (found[at] | now) - dropped
+            known = found.get(edge.target)
+            if known is not None:
+                after = known & after if every else known | after
+            if after != known:
+                found[edge.target] = after
+                todo.append(edge.target)
+    return found
+
+
+def _masked(process: LoweredProcess) -> dict[int, frozenset[bool]]:
+    """What the interrupt flag of the process's own CPU may be at each point."""
+    leaving = _leaving(process)
+    found: dict[int, frozenset[bool]] = {process.entry: frozenset({False})}
+    todo = [process.entry]
+    while todo:
+        at = todo.pop()
+        for edge in leaving.get(at, ()):
+            after = found[at]
+            for effect in edge.effects:
+                if effect.variable == IRQS_OFF:
+                    value = effect.value
+                    if isinstance(value, Const):
+                        after = frozenset({bool(value.value)})
+                    else:
+                        after = frozenset({False, True})
+            joined = found.get(edge.target, frozenset()) | after
+            if joined != found.get(edge.target):
+                found[edge.target] = joined
+                todo.append(edge.target)
+    return found
+
+
+def _context(process: LoweredProcess, masked: frozenset[bool], edge: Edge) -> str:
+    if process.kind == "interrupt":
+        return "interrupt"
+    masks = any(e.variable == IRQS_OFF and e.value == TRUE for e in edge.effects)
+    return "irqs off" if masks or masked == frozenset({True}) else "irqs on"
+
+
+def _leaving(process: LoweredProcess) -> dict[int, list[Edge]]:
+    leaving: dict[int, list[Edge]] = {}
+    for edge in process.flow.edges:
+        leaving.setdefault(edge.source, []).append(edge)
+    return leaving

@@ -1,0 +1,1 @@
+"""Pictures as DOT text. Writing them needs no Graphviz; rendering them does."""
