@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from cpuhp.api import Scenario
     from cpuhp.kernel.lint import Lint
     from cpuhp.kernel.lint_rules import Finding
+    from cpuhp.report.answers import ShownAnswer
 
 FORMS = ("text", "json", "sarif", "mail")
 WRAP = 72
@@ -28,6 +30,11 @@ WRAP = 72
 @click.option("--all", "everything", is_flag=True, help="Also show notes.")
 @click.option("--rule", "rules", multiple=True, help="Only this rule; repeatable.")
 @click.option(
+    "--models/--no-models",
+    default=True,
+    help="Check a small model of each finding and show the interleaving.",
+)
+@click.option(
     "--explain",
     metavar="FILE",
     help="Show what was followed from the callbacks of a file, and what was decided.",
@@ -40,6 +47,7 @@ def command(
     form: str,
     everything: bool,
     rules: tuple[str, ...],
+    models: bool,
     explain: str | None,
 ) -> None:
     """Follow every hotplug callback registered in TREE and report hazards.
@@ -66,11 +74,74 @@ def command(
         for f in found.findings
         if (everything or f.level != "note") and (not rules or f.rule in rules)
     ]
-    {"text": _text, "json": _json, "sarif": _sarif, "mail": _mail}[form](found, shown)
+    answers = _answers(shown) if models else {}
+    forms = {"text": _text, "json": _json, "sarif": _sarif, "mail": _mail}
+    forms[form](found, shown, answers)
     raise SystemExit(any(f.level == "error" for f in shown))
 
 
-def _text(found: Lint, shown: list[Finding]) -> None:
+def _answers(shown: list[Finding]) -> dict[str, ShownAnswer]:
+    """By shape of model, the answer to its claim; equal shapes are checked once."""
+    import tempfile
+    from pathlib import Path
+
+    from cpuhp.kernel.lint_model import model, shape
+
+    found: dict[str, ShownAnswer] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for finding in shown:
+            key, text = shape(finding), model(finding)
+            if key is None or text is None or key in found:
+                continue
+            path = Path(folder) / "model.hp"
+            path.write_text(text, "utf-8")
+            found[key] = _claim(_loaded(str(path)))
+    return found
+
+
+def _loaded(path: str) -> Scenario:
+    from cpuhp.api import load
+
+    return load(path)
+
+
+def _claim(scenario: Scenario) -> ShownAnswer:
+    answers = scenario.check("lint_*", timeout=20)
+    return next(answer for answer in answers if answer.kind != "sometimes")
+
+
+def _model_json(
+    finding: Finding, answers: dict[str, ShownAnswer]
+) -> dict[str, Any] | None:
+    from cpuhp.kernel.lint_model import model, shape
+
+    answer = answers.get(shape(finding) or "")
+    if answer is None:
+        return None
+    steps = answer.trace.steps if answer.trace else ()
+    return {
+        "verdict": answer.verdict,
+        "cpus": answer.cpus,
+        "claim": answer.claim,
+        "steps": [{"cpu": step.cpu, "action": step.action} for step in steps],
+        "spec": model(finding),
+    }
+
+
+def _interleavings(shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
+    """The answers to the models, each once, with the rules that they stand for."""
+    from cpuhp.kernel.lint_model import shape
+
+    for key, answer in answers.items():
+        rules = sorted({f.rule for f in shown if shape(f) == key})
+        cpus = "every number of" if answer.cpus == "all" else answer.cpus
+        click.echo(f"model of {', '.join(rules)}: {answer.verdict} with {cpus} CPUs")
+        click.echo(f"  claim: {answer.claim}")
+        for number, step in enumerate(answer.trace.steps if answer.trace else (), 1):
+            click.echo(f"  {number} CPU{step.cpu}: {step.action}")
+
+
+def _text(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     for finding in shown:
         click.echo(
             f"{_at(finding)}: {finding.level}: {finding.message} [{finding.rule}]"
@@ -79,6 +150,7 @@ def _text(found: Lint, shown: list[Finding]) -> None:
         for place in finding.chain:
             click.echo(f"    {place.function} {_path(place.file)}:{place.line}")
     _why(shown)
+    _interleavings(shown, answers)
     levels = {"error": 0, "warning": 0, "note": 0}
     for finding in found.findings:
         levels[finding.level] += 1
@@ -98,7 +170,7 @@ def _why(shown: list[Finding]) -> None:
             click.echo(f"{rule.id}: {rule.title}. {rule.why}")
 
 
-def _mail(found: Lint, shown: list[Finding]) -> None:
+def _mail(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     """Plain text of 72 columns, as kernel lists want it."""
     from textwrap import fill
 
@@ -125,9 +197,11 @@ def _mail(found: Lint, shown: list[Finding]) -> None:
                 click.echo(
                     fill(ways, WRAP, initial_indent=indent, subsequent_indent=indent)
                 )
+    click.echo()
+    _interleavings(shown, answers)
 
 
-def _json(found: Lint, shown: list[Finding]) -> None:
+def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     import json
 
     from cpuhp.kernel.lint_rules import RULES
@@ -140,7 +214,9 @@ def _json(found: Lint, shown: list[Finding]) -> None:
         "functions": found.functions,
         "depth": found.depth,
         "rules": {rule.id: {"title": rule.title, "why": rule.why} for rule in RULES},
-        "findings": [_finding_json(finding) for finding in shown],
+        "findings": [
+            {**_finding_json(f), "model": _model_json(f, answers)} for f in shown
+        ],
     }
     click.echo(json.dumps(data, indent=1))
 
@@ -164,7 +240,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _sarif(found: Lint, shown: list[Finding]) -> None:
+def _sarif(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     import json
 
     from cpuhp import __version__
@@ -187,7 +263,13 @@ def _sarif(found: Lint, shown: list[Finding]) -> None:
             {
                 "tool": {"driver": driver},
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(f, order[f.rule]) for f in shown],
+                "results": [
+                    {
+                        **_result(f, order[f.rule]),
+                        "properties": {"model": _model_json(f, answers)},
+                    }
+                    for f in shown
+                ],
             }
         ],
     }

@@ -225,6 +225,38 @@ def test_forms(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "expression, verdict",
+    [
+        ("cpumask_any_but(cpu_online_mask, cpu)", "VIOLATED"),
+        ("cpumask_any_but(cpumask_of_node(n), cpu)", "VIOLATED"),
+        ("cpumask_any(cpu_active_mask)", "PROVED"),
+    ],
+)
+def test_model_of_a_hand_off_is_checked(tmp_path, expression, verdict):
+    folder = tree(tmp_path, drivers__foo_c=source(pick(expression)))
+    data = json.loads(run(folder, "--all", "--format", "json").output)
+    model = data["findings"][0]["model"]
+    assert model["verdict"] == verdict
+    assert (model["cpus"] == "all") == (verdict == "PROVED")
+    assert bool(model["steps"]) == (verdict == "VIOLATED")
+    assert "scenario lint_down" in model["spec"]
+
+
+@pytest.mark.parametrize(
+    "body, before",
+    [
+        ("\tusers--;\n\treturn 0;", "static int users;"),
+        ("\tif (num_online_cpus() == 1)\n\t\tstop();\n\treturn 0;", ""),
+    ],
+)
+def test_other_models_have_an_interleaving(tmp_path, body, before):
+    folder = tree(tmp_path, drivers__foo_c=source(body, before))
+    output = run(folder).output
+    assert "VIOLATED with 3 CPUs" in output
+    assert "  1 CPU" in output
+
+
+@pytest.mark.parametrize(
     "options, code",
     [(["--rule", "nope"], "HP630"), (["--explain", "drivers/x.c"], "HP631")],
 )
