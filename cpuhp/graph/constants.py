@@ -15,7 +15,7 @@ from cpuhp.language.build import initial_value
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
 from cpuhp.language.lower import default_of
-from cpuhp.model.expr import FALSE, Const, Expr, Read, rebuild
+from cpuhp.model.expr import FALSE, TRUE, Const, Expr, Read, rebuild
 from cpuhp.model.system import Assign, Choice
 
 Constants = Mapping[str, Const]
@@ -86,8 +86,25 @@ def _folded(process: LoweredProcess, known: Constants) -> LoweredProcess:
         )
         for _, edge in sorted(_reached(process, known).items())
     ]
+    edges = _at_first(process, edges)
     thinner = Flow(flow.names, edges, flow.waits, flow.resting, flow.labels)
     return replace(process, flow=thinner)
+
+
+def _at_first(process: LoweredProcess, edges: list[Edge]) -> list[Edge]:
+    """At the start a private variable already has its default value."""
+    initial = {v.name: default_of(v.sort) for v in process.locals}
+    point, edges = process.entry, list(edges)
+    while True:
+        leaving = [n for n, edge in enumerate(edges) if edge.source == point]
+        if len(leaving) != 1 or any(edge.target == point for edge in edges):
+            return edges
+        edge = edges[leaving[0]]
+        sets = all(initial.get(e.variable) == e.value for e in edge.effects)
+        if not sets or edge.guard != TRUE or edge.choices:
+            return edges
+        edges[leaving[0]] = replace(edge, effects=())
+        point = edge.target
 
 
 def _with(edge: Edge, known: Constants) -> Edge:
