@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.engines.lifting import lift
-from cpuhp.graph.slicing import project, relevant
+from cpuhp.graph.constants import folded
+from cpuhp.graph.slicing import Depth, project, relevant
 from cpuhp.language.build import build
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
@@ -22,6 +24,9 @@ from cpuhp.model.expr import not_
 from cpuhp.model.invariant import Invariant
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Trace, Verdict
+
+if TYPE_CHECKING:
+    from cpuhp.engines.parametric import Proof
 
 Progress = Callable[[str], None]
 SMALL = (2, 3, 4)  # numbers of CPUs that are always searched first
@@ -47,6 +52,7 @@ class Sliced:
     system: TransitionSystem
     prop: Property
     parts: frozenset[str]
+    depth: Depth = Depth.ALL
 
 
 @dataclass(frozen=True)
@@ -77,16 +83,18 @@ class Checker:
             for number, prop in enumerate(props)
         ]
 
-    def slice(self, check_name: str, number: int) -> Sliced:
-        """The smallest system that decides the claim."""
+    def slice(
+        self, check_name: str, number: int, depth: Depth = Depth.ALL
+    ) -> Sliced:
+        """The smallest system of this depth that decides the claim."""
         prop = self._props[check_name][number]
-        kept = relevant(self.whole, (prop,))
-        lowered = lower(self.program, kept.parts)
+        kept = relevant(folded(self.whole), (prop,), depth)
+        lowered = folded(lower(self.program, kept.parts))
         again = claims(lowered, self.program.checks[check_name], number)[0]
-        projected = project(lowered, relevant(lowered, (again,)))
+        projected = project(lowered, relevant(lowered, (again,), depth))
         system, told = build(projected, again)
         assert told is not None
-        return Sliced(system, told, kept.parts)
+        return Sliced(system, told, kept.parts, depth)
 
     def entire(self, check_name: str, number: int) -> tuple[TransitionSystem, Property]:
         """The whole program, every statement a step, and the claim in its terms."""
@@ -191,7 +199,7 @@ class _Run:
             never = replace(
                 prop, expectation=Expectation.ALWAYS, formula=not_(prop.formula)
             )
-            proof = self._prove(never)
+            proof = self._prove(self.sliced.system, never)
             verdict = Verdict.UNREACHABLE
             if proof.result.verdict is Verdict.PROVED:
                 return Answer(
@@ -203,19 +211,43 @@ class _Run:
                 replace(last, reason="this kind of claim is checked at fixed counts"),
                 self.sliced,
             )
-        proof = self._prove(prop)
-        if proof.result.verdict is Verdict.PROVED:
-            return Answer(proof.result, self.sliced, proof.invariant)
+        return self._proved(last)
+
+    def _proved(self, last: Result) -> Answer:
+        """Prove the claim on the smallest slice that will do."""
+        depths = [Depth.ALL]
+        if self.sliced.prop.expectation is Expectation.ALWAYS:
+            depths = list(Depth)
+        for depth in depths:
+            final = depth is Depth.ALL
+            sliced = self.sliced
+            if not final:
+                sliced = self.checker.slice(self.check_name, self.number, depth)
+                if self._is_too_coarse(sliced):
+                    continue
+            proof = self._prove(sliced.system, sliced.prop, 1.0 if final else 0.25)
+            if proof.result.verdict is Verdict.PROVED:
+                return Answer(proof.result, sliced, proof.invariant)
         reason = f"no proof for every number of CPUs: {proof.result.reason}"
-        if prop.expectation is Expectation.DEADLOCK_FREE:
+        if self.sliced.prop.expectation is Expectation.DEADLOCK_FREE:
             return Answer(replace(last, reason=reason), self.sliced)
         held = f"; it holds with up to {last.cpus} CPUs"
-        unknown = replace(proof.result, reason=reason + held)
-        return Answer(unknown, self.sliced)
+        return Answer(replace(proof.result, reason=reason + held), self.sliced)
 
-    def _prove(self, prop: Property):  # type: ignore[no-untyped-def]
+    def _is_too_coarse(self, sliced: Sliced) -> bool:
+        """Whether the slice violates the claim, which the whole program does not."""
+        limits = Limits(20_000, max(0.1, min(2.0, self._left())))
+        return any(
+            check(sliced.system, sliced.prop, cpus, 0, limits).verdict
+            is Verdict.VIOLATED
+            for cpus in (2, 3)
+        )
+
+    def _prove(
+        self, system: TransitionSystem, prop: Property, share: float = 1.0
+    ) -> Proof:
         from cpuhp.engines.parametric import prove
 
         self._say("every number of CPUs")
-        deadline = time.monotonic() + max(0.1, self._left())
-        return prove(self.sliced.system, prop, deadline=deadline)
+        deadline = time.monotonic() + max(0.1, share * self._left())
+        return prove(system, prop, deadline=deadline)

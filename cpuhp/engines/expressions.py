@@ -37,7 +37,7 @@ from cpuhp.model.expr import (
     children,
     clamp,
 )
-from cpuhp.model.invariant import FAR, NEAR
+from cpuhp.model.invariant import FAR, NEAR, Literal
 from cpuhp.model.sorts import (
     NONE,
     BoolSort,
@@ -98,6 +98,7 @@ class Expressions:
         ]
         self._cells: dict[tuple[Frame, str, tuple[int, ...]], Values] = {}
         self._cache: dict[tuple[object, ...], object] = {}
+        self._plain: dict[Literal, list[int]] = {}
         self._free: dict[int, tuple[Param, ...]] = {}
         self._holes: dict[tuple[object, ...], Bit] = {}
         self._kept: list[Expr] = []

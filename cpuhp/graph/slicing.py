@@ -1,17 +1,20 @@
 """Slicing: what of a program can matter to a property.
 
-A *part* is a process, a callback or an inlined function. A part matters if it writes a
-variable that matters; then so do the variables that its guards and those writes read,
-and the parts around it. Everything else is projected away: assignments to variables
-that do not matter disappear, and guards that read them are taken as true, so the slice
-can do all that the program can do, and perhaps more (NOTE(slice-over-approximates)).
-A proof on the slice therefore stands; a trace of it is replayed in the whole program.
+A *part* is a process, a callback or an inlined function. What does not matter is
+projected away: assignments to other variables disappear, and conditions that read other
+variables are taken as true, so the slice can do all that the program can do, and
+perhaps more (NOTE(slice-over-approximates)). A proof on any slice therefore stands,
+whatever was left out; a trace of it is only a hint and is replayed in the whole program.
+
+So a proof may begin with very little and add conditions only where that is too coarse:
+see `Depth`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
@@ -23,6 +26,15 @@ BLOCKING = frozenset(
 )
 
 
+class Depth(Enum):
+    """Which conditions matter, beside those variables that values are made of."""
+
+    VALUES = 0  # none
+    STEPS = 1  # those of the very steps that write what matters
+    PARTS = 2  # those of the innermost parts around such steps
+    ALL = 3  # those of all parts around such steps
+
+
 @dataclass(frozen=True)
 class Slice:
     """What matters to a property: variables, and the names of parts."""
@@ -31,13 +43,13 @@ class Slice:
     parts: frozenset[str]
 
 
-def relevant(lowered: Lowered, props: Iterable[Property]) -> Slice:
+def relevant(
+    lowered: Lowered, props: Iterable[Property], depth: Depth = Depth.ALL
+) -> Slice:
     """The smallest set of variables and parts that is closed under dependence."""
     props = tuple(props)
-    blocking = any(prop.expectation in BLOCKING for prop in props)
     locks = frozenset(n for n, d in lowered.program.variables.items() if d.lock)
     edges = [edge for process in lowered.processes for edge in process.flow.edges]
-    # Where a function of a part waits, the part waits, though the function writes nothing.
     waits = {
         id(edge)
         for process in lowered.processes
@@ -48,36 +60,59 @@ def relevant(lowered: Lowered, props: Iterable[Property]) -> Slice:
     parts: set[str] = set()
     for prop in props:
         variables |= reads(prop.formula) | reads(prop.goal)
-    if blocking:
+    locks -= variables  # a lock that a claim looks at is a variable like any other
+    parts |= {name.removeprefix("at.") for name in variables if name.startswith("at.")}
+    if any(prop.expectation in BLOCKING for prop in props):
         for edge in _blocking_edges(lowered):
             parts.update(_places(edge))
+        locks = frozenset()
+    if any(prop.expectation is Expectation.RACE_FREE for prop in props):
+        # Whatever is accessed can race.
+        variables |= lowered.program.variables.keys()
+        variables |= {v.name for p in lowered.processes for v in p.locals}
+        parts |= {place for edge in edges for place in _places(edge)}
         locks = frozenset()
     while True:
         before = len(variables), len(parts)
         for edge in edges:
             if (edge.writes() - locks) & variables:
                 parts.update(_places(edge))
+        inner = {
+            _places(edge)[-1]
+            for edge in edges
+            if _places(edge) and (edge.writes() - locks) & variables
+        }
         for edge in edges:
-            inside = _places(edge)[-1:] and _places(edge)[-1] in parts
-            if inside:
+            if _decides(edge, variables, parts, inner, depth):
                 variables |= _guard_reads(edge)
-            elif id(edge) in waits and _home(edge, lowered) in parts:
-                variables |= _guard_reads(edge) - locks
+            elif depth is Depth.ALL and id(edge) in waits:
+                # Where a function waits, so does the part that it is called from,
+                # though the function writes nothing.
+                if _home(edge, lowered) in parts:
+                    variables |= _guard_reads(edge) - locks
             for effect in edge.effects:
                 if effect.variable in variables:
-                    variables |= reads(effect.value)
+                    variables |= reads(effect.value) | _choice_reads(edge)
                     for index in effect.indices:
                         variables |= reads(index)
-                    variables |= _choice_reads(edge)
-        variables |= _located(variables, parts)
         if (len(variables), len(parts)) == before:
             return Slice(frozenset(variables), frozenset(parts))
 
 
-def _located(variables: set[str], parts: set[str]) -> set[str]:
-    # A program point that a property looks at makes its process matter.
-    parts.update(v.removeprefix("at.") for v in variables if v.startswith("at."))
-    return set()
+def _decides(
+    edge: Edge, variables: set[str], parts: set[str], inner: set[str], depth: Depth
+) -> bool:
+    """Whether the condition of a step matters."""
+    place = _places(edge)[-1:]
+    match depth:
+        case Depth.VALUES:
+            return False
+        case Depth.STEPS:
+            return bool(edge.writes() & variables)
+        case Depth.PARTS:
+            return bool(place) and place[0] in inner
+        case Depth.ALL:
+            return bool(place) and place[0] in parts
 
 
 def _home(edge: Edge, lowered: Lowered) -> str | None:

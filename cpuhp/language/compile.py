@@ -280,13 +280,29 @@ def _locator(lowered: Lowered):  # type: ignore[no-untyped-def]
         if place not in flow.labels:
             known = [*flow.labels]
             callbacks = {c.callback.name for c in lowered.program.callbacks}
-            if place in callbacks or place in lowered.program.functions:
+            elsewhere = place in callbacks or place in lowered.program.functions
+            if elsewhere or place in _labels(lowered.program):
                 return by_name[process].sort, frozenset()
             raise fail("HP301", f"'{process}' has no place '{place}'", span,
                        help=suggestion(place, known))  # fmt: skip
         return by_name[process].sort, frozenset(flow.labels[place])
 
     return locate
+
+
+def _labels(program: Program) -> frozenset[str]:
+    """All labels of the text, also those that options or slicing leave out."""
+    found: set[str] = set()
+    stack: list[object] = list(program.units)
+    while stack:
+        top = stack.pop()
+        if isinstance(top, t.Label):
+            found.add(top.name)
+        if isinstance(top, tuple):
+            stack.extend(top)
+        elif hasattr(top, "__dataclass_fields__") and not isinstance(top, Span):
+            stack.extend(getattr(top, f) for f in top.__dataclass_fields__)
+    return frozenset(found)
 
 
 def processes_named(node: object) -> frozenset[str]:

@@ -87,7 +87,7 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One atomic step of a process.
+    """One atomic step of a process. Its name is its own within the system.
 
     Enabled for an `actor` (per-CPU processes only) and values of the `choices` when
     all `among` and the `guard` hold. The location variable is tested and set by guard
@@ -216,6 +216,8 @@ class TransitionSystem:
         processes = {process.name: process for process in self.processes}
         if len(by_name) != len(self.variables):
             raise ValueError(f"{self.name}: two variables share a name")
+        if len({action.name for action in self.actions}) != len(self.actions):
+            raise ValueError(f"{self.name}: two actions share a name")
         object.__setattr__(self, "_by_name", by_name)
         object.__setattr__(self, "_processes", processes)
 

@@ -117,6 +117,7 @@ class Learner:
         self.pending: list[list[Clause]] = [[] for _ in self.cases]
         self.stats = {"queries": 0, "samples": len(self.views.known), "dropped": 0}
         self._names = 0
+        self._violations: dict[tuple[int, Clause], list[Bit]] = {}
         self._restart()
         for clause in ranges(self.views):
             self._add(clause)
@@ -222,25 +223,37 @@ class Learner:
     def _settle(self, number: int, case: Case) -> bool:
         """Refute that the step violates a waiting clause, or learn why it does."""
         ways = [
-            (clause, i, j, bit)
+            (clause, bit)
             for clause in self.pending[number]
-            for i, j in pairs(clause, case.used)
-            if (bit := violation(self.encoder, case, clause, i, j)) is not False
+            for bit in self._ways(number, case, clause)
         ]
         if not ways:
             return False
-        goal = disj(bit for *_, bit in ways)
+        goal = disj(bit for _, bit in ways)
         model = self._check(self._enabled[number], goal)
         if model is None:
             return False
         touched = set(case.touched)
-        for clause, _, _, bit in ways:
+        for clause, bit in ways:
             if z3.is_true(model.eval(as_z3(bit), model_completion=True)):
                 touched |= {literal.variable for literal in clause.cube}
                 break
         if not self._block(model, frozenset(touched)):
             self._learn_successor(model, case)
         return True
+
+    def _ways(self, number: int, case: Case, clause: Clause) -> list[Bit]:
+        """How the step can make true what the clause forbids, up to symmetry."""
+        key = number, clause
+        if key not in self._violations:
+            self._violations[key] = []
+            if any(literal.variable in case.written for literal in clause.cube):
+                found = (
+                    violation(self.encoder, case, clause, i, j)
+                    for i, j in pairs(clause, case.used)
+                )
+                self._violations[key] = [bit for bit in found if bit is not False]
+        return self._violations[key]
 
     def _block(self, model: z3.ModelRef, touched: frozenset[str]) -> bool:
         """Forbid a view of the state that no sample has, if there is one."""

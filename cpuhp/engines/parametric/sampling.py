@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from random import Random
 
 from cpuhp.engines.explicit.compile import compile_machine
 from cpuhp.engines.explicit.search import make_space
+from cpuhp.engines.explicit.space import Key, Space
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.engines.parametric.views import View, Views, pairs_of, relative
 from cpuhp.model.expr import FALSE, TRUE, Apply, Expr, Op, Quantified, apply, quantified
@@ -20,6 +22,8 @@ from cpuhp.model.verdict import State
 from cpuhp.semantics import Machine
 
 _APS = (0, 1, 2, 3)
+_WALKS = 200
+_WALK_STEPS = 500
 
 
 def collect_samples(
@@ -61,6 +65,24 @@ def _explore(
                     seen.add(after)
                     following.append(after)
         layer = following
+    if len(seen) >= limit:
+        _wander(space, projector, until)
+
+
+def _wander(space: Space, projector: _Projector, until: float) -> None:
+    """Random runs to their end: breadth alone never sees the later phases."""
+    random = Random(0)
+    seen: set[Key] = set()
+    for _ in range(_WALKS):
+        key = random.choice(space.initial())
+        for _ in range(_WALK_STEPS):
+            if key not in seen:
+                seen.add(key)
+                projector.add(space.state(key))
+            following = space.successors(key)
+            if not following or time.monotonic() > until:
+                break
+            key = random.choice(following)
 
 
 class _Projector:
