@@ -16,6 +16,7 @@ from cpuhp.kernel.conform_costs import Costs, Overlap, StepCost
 from cpuhp.kernel.conform_machine import Machine
 from cpuhp.kernel.conform_parallel import ParallelBringup, Waves
 from cpuhp.kernel.conform_rules import Callbacks, Rules, rules_of, wrong_context
+from cpuhp.kernel.conform_ties import by_time, untangle
 from cpuhp.kernel.operations import (
     Call,
     Deviation,
@@ -71,8 +72,11 @@ def conform(items: Iterable[Item], known: KernelTable | None = None) -> Conforma
     if known is None:
         known, stream = table_of_trace(stream)
     checker = _Checker(rules_of(known, complete))
-    for item in stream:
-        if isinstance(item, Event):
+    for group in by_time(stream):
+        item = group[0]
+        if len(group) > 1:
+            checker.tied([event for event in group if isinstance(event, Event)])
+        elif isinstance(item, Event):
             checker.event(item)
         elif isinstance(item, Lost):
             checker.lost(item)
@@ -145,6 +149,34 @@ class _Checker:
         self.steps: set[int] = set()
 
     # Events to calls
+
+    def tied(self, events: list[Event]) -> None:
+        """Events that have one time: their order in the file may be that of CPUs."""
+        for event in untangle(events, _task, self):
+            self.event(event)
+
+    def goes_on(self, event: Event) -> bool:
+        machine = self.machines[event.cpu]
+        run = machine.run
+        if run is None or event.kind is Kind.EXIT or machine.owed():
+            return True
+        return is_up(event) is run.phase.up
+
+    def blocked(self, event: Event) -> bool:
+        current = self.current
+        if current is None or current.run is None:
+            return False
+        if current.cpu == event.cpu:
+            return current.run.frame is not None
+        return not current.at_rest()
+
+    def waits_for(self, cpu: int) -> bool:
+        machine = self.machines.get(cpu)
+        run = machine.run if machine else None
+        return run is not None and run.frame is not None and len(run.phases) > 1
+
+    def encloses(self, event: Event) -> bool:
+        return self._machine(event.cpu).opens(event)
 
     def event(self, event: Event) -> None:
         self.events += 1
@@ -378,6 +410,7 @@ class _Checker:
             self.failures[first.step] = (first.function, last.line)
         if self.callbacks.function(first.step, False) == first.function:
             self.callbacks.forget(first.step)
+        self.counts.registered(first.step)
         self.operations.append(_registration(group, cpus, failed, cut))
 
     # Results
@@ -491,13 +524,13 @@ class _Counts:
     """Compares how often steps ran in like operations.
 
     A multi-instance step runs once an instance: a count that differs in one operation
-    only cannot come from adding or removing one. A step of the kernel's own that runs
-    at all runs in every whole operation.
+    only, within a second, hardly comes from adding and removing one. A step of the
+    kernel's own that runs at all runs in every whole operation.
     """
 
     def __init__(self, checker: _Checker):
         self._checker = checker
-        self._history: dict[tuple[int, bool], list[tuple[int, int, int]]] = {}
+        self._history: dict[tuple[int, bool], list[tuple[int, int, Operation]]] = {}
         self._whole: dict[bool, tuple[int, int] | None] = {True: None, False: None}
 
     def note(
@@ -523,20 +556,27 @@ class _Counts:
         history = self._history.get(key)
         checker = self._checker
         if history is None:
-            self._history[key] = [(count, index, operation.last_line)]
+            self._history[key] = [(count, index, operation)]
             whole = self._whole[up]
             if whole and checker.rules.functions(step, up):
                 label = checker.rules.label(step)
                 self._odd(whole[0], operation, key, f"{label} did not run", whole[1])
             return
-        history.append((count, index, operation.last_line))
+        history.append((count, index, operation))
         if len(history) < 3:
             return
-        (before, _, _), (odd, at, line) = history[0], history[1]
-        if before == count != odd:
+        (before, _, first), (odd, at, middle), _ = history
+        if before == count != odd and operation.start - first.end < 1.0:
             label = checker.rules.label(step)
+            line = middle.last_line
             self._odd(at, operation, key, f"{label} ran {odd} times", line, before)
         del history[0]
+
+    def registered(self, step: int) -> None:
+        """Instances may have come or gone: forget how many there were."""
+        for up in (True, False):
+            if (step, up) in self._history:
+                self._history[step, up] = []
 
     def _odd(
         self,

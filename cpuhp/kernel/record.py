@@ -124,7 +124,7 @@ def qemu_command(guest: Guest, arch: Arch, qemu: str, folder: Path) -> list[str]
     console = "ttyS0" if arch is Arch.X86_64 else "ttyAMA0"
     append = (
         f"console={console} quiet loglevel=1 panic=-1 trace_event=cpuhp:* "
-        f"trace_buf_size=8M trace_clock=global {guest.append}"
+        f"trace_buf_size=8M {guest.append}"
     )
     command = [qemu, "-accel", "tcg,thread=multi", "-cpu", cpu, "-smp", topology]
     command += ["-m", str(guest.memory), "-display", "none", "-nodefaults"]

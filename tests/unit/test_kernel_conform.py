@@ -306,6 +306,17 @@ def test_marked_loss_has_no_deviation(start, length):
     assert answer.lost == 1
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_standing_clock_is_no_deviation(order):
+    lines = [re.sub(r"\d+\.\d+:", "1.5:", line) for line in down_and_up().lines]
+    half = next(i for i, line in enumerate(lines) if "kick_ap_work" in line)
+    for part in (lines[:half], lines[half:]):
+        by_cpu = sorted(part, key=lambda line: order * int(line.split("[")[1][:3]))
+        kept = [line.replace("1.5:", "0.5:") for line in lines[:half]]
+        answer = check(by_cpu if part == lines[:half] else [*kept, *by_cpu])
+        assert not answer.deviations
+
+
 def test_table_is_told_from_the_trace():
     lines = down_and_up().lines
     answer = conform(parse_trace(io.StringIO("\n".join(lines)), "trace"))
