@@ -72,7 +72,7 @@ def _ready(queues: dict[Task, deque[Event]], task: Task, now: Now) -> bool:
     others = [queue for other, queue in queues.items() if other != task]
     if _is_thread(head):
         if now.waits_for(head.cpu):
-            return True
+            return now.goes_on(head)
         return not any(
             event.cpu == head.cpu and event.kind is not Kind.EXIT and now.encloses(event)
             for queue in others
