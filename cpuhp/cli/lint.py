@@ -35,6 +35,9 @@ WRAP = 72
     help="Check a small model of each finding and show the interleaving.",
 )
 @click.option(
+    "--cache/--no-cache", default=True, help="Keep the result for an unchanged tree."
+)
+@click.option(
     "--explain",
     metavar="FILE",
     help="Show what was followed from the callbacks of a file, and what was decided.",
@@ -48,6 +51,7 @@ def command(
     everything: bool,
     rules: tuple[str, ...],
     models: bool,
+    cache: bool,
     explain: str | None,
 ) -> None:
     """Follow every hotplug callback registered in TREE and report hazards.
@@ -55,9 +59,7 @@ def command(
     A finding says what it is, where, how the callback gets there and why that is
     unsafe once callbacks of several CPUs run at the same time.
     """
-    from cpuhp.cli.extract import progress
     from cpuhp.diagnostics import fail, suggestion
-    from cpuhp.kernel.lint import lint
     from cpuhp.kernel.lint_rules import BY_ID
 
     for rule in rules:
@@ -65,7 +67,7 @@ def command(
             known = ", ".join(BY_ID)
             hint = suggestion(rule, BY_ID) or f"there are {known}"
             raise fail("HP630", f"there is no rule '{rule}'", help=hint)
-    found = lint(tree, arch=arch, config=config, depth=depth, progress=progress())
+    found = _linted(tree, arch, config, depth, cache)
     if explain is not None:
         _explain(found, explain)
         return
@@ -78,6 +80,34 @@ def command(
     forms = {"text": _text, "json": _json, "sarif": _sarif, "mail": _mail}
     forms[form](found, shown, answers)
     raise SystemExit(any(f.level == "error" for f in shown))
+
+
+def _linted(
+    tree: str, arch: str | None, config: str | None, depth: int, cache: bool
+) -> Lint:
+    import os
+    from pathlib import Path
+
+    from cpuhp.cli.extract import progress
+    from cpuhp.kernel import lint_cache
+    from cpuhp.kernel.lint import lint
+    from cpuhp.kernel.tree import open_tree
+
+    opened = open_tree(tree)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(base) / "cpuhp"
+    root = opened.root
+    if not cache or root == folder.resolve() or root in folder.resolve().parents:
+        return lint(tree, arch=arch, config=config, depth=depth, progress=progress())
+    settings = lint_cache.settings_key(arch, config, depth)
+    kept = lint_cache.load(opened, folder, settings)
+    if kept is not None:
+        return kept
+    before = lint_cache.fingerprint(opened)
+    found = lint(tree, arch=arch, config=config, depth=depth, progress=progress())
+    if found.extraction.files_scanned >= lint_cache.WORTH:
+        lint_cache.store(opened, folder, settings, found, before)
+    return found
 
 
 def _answers(shown: list[Finding]) -> dict[str, ShownAnswer]:

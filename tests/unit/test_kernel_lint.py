@@ -256,6 +256,50 @@ def test_other_models_have_an_interleaving(tmp_path, body, before):
     assert "  1 CPU" in output
 
 
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("cpuhp.kernel.lint_cache.WORTH", 0)
+    text = pick("cpumask_any_but(cpu_online_mask, cpu)")
+    folder = tree(tmp_path / "t", drivers__foo_c=source(text))
+    first = run(folder, "--format", "json").output
+    monkeypatch.setattr("cpuhp.kernel.lint.lint", None)  # a second run may not need it
+    return folder, first
+
+
+def test_unchanged_tree_is_not_read_again(cached):
+    folder, first = cached
+    assert run(folder, "--format", "json").output == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: (t / "drivers/foo.c").write_text("int x;\n"),
+        lambda t: (t / "drivers/new.c").write_text("int x;\n"),
+        lambda t: (t / "kernel/threads.c").unlink(),
+        lambda t: (t / "Kbuild").write_text(""),
+        lambda t: (t / ".config").write_text("CONFIG_A=y\n"),
+        lambda t: (t / "Makefile").touch(),
+    ],
+)
+def test_any_change_is_seen(cached, change):
+    folder, _ = cached
+    change(folder)
+    assert isinstance(run(folder).exception, TypeError)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[[[", '{"tree": 1}'])
+def test_spoilt_cache_is_ignored(cached, text, tmp_path):
+    (kept,) = (tmp_path / "cache/cpuhp").iterdir()
+    kept.write_text(text)
+    assert isinstance(run(cached[0]).exception, TypeError)
+
+
+def test_other_settings_have_their_own_result(cached):
+    assert isinstance(run(cached[0], "--depth", "1").exception, TypeError)
+
+
 @pytest.mark.parametrize(
     "options, code",
     [(["--rule", "nope"], "HP630"), (["--explain", "drivers/x.c"], "HP631")],
