@@ -55,7 +55,7 @@ def lift(
     ends = _end(compiled, prop)
     starts = (
         state
-        for state in initial_states(machine)
+        for state in initial_states(machine, dict(zip(cells, wanted.looks[0])))
         if tuple(state[c] for c in cells) == wanted.looks[0]
     )
     for start in islice(starts, MAX_INITIAL):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import overload
 
@@ -16,14 +16,16 @@ from cpuhp.semantics.machine import Machine
 Values = tuple[int, ...]
 
 
-def initial_states(machine: Machine) -> Iterator[State]:
+def initial_states(
+    machine: Machine, given: Mapping[int, int] | None = None
+) -> Iterator[State]:
     """The states that satisfy the initial values and the assumptions, in order.
 
     A variable without an initial value takes every value of its sort; a location
-    without one starts where its process does.
+    without one starts where its process does. `given` fixes the value of cells.
     """
     free = [n for n, (variable, _) in enumerate(machine.cells) if _is_free(variable)]
-    yield from _fill(machine, _Partial(machine), tuple(free))
+    yield from _fill(machine, _Partial(machine), tuple(free), given or {})
 
 
 def is_initial(machine: Machine, state: State) -> bool:
@@ -180,7 +182,9 @@ class _Partial(Sequence[int]):
         return value
 
 
-def _fill(machine: Machine, state: _Partial, free: Values) -> Iterator[State]:
+def _fill(
+    machine: Machine, state: _Partial, free: Values, given: Mapping[int, int]
+) -> Iterator[State]:
     # Cell by cell, giving up as soon as an assumption fails: the topologies of eight
     # CPUs are far too many to try each to its end.
     if not free:
@@ -188,9 +192,11 @@ def _fill(machine: Machine, state: _Partial, free: Values) -> Iterator[State]:
         return
     cell, later = free[0], free[1:]
     for value in machine.values(machine.cells[cell][0].sort):
+        if given.get(cell, value) != value:
+            continue
         state.cells[cell] = value
         if not any(_refuted(machine, a, state, {}) for a in machine.system.assumptions):
-            yield from _fill(machine, state, later)
+            yield from _fill(machine, state, later, given)
     state.cells[cell] = None
 
 
