@@ -1,0 +1,140 @@
+"""Check conditions with a solver: each must be unsatisfiable, anything else rejects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from cpuhp.engines.certificate.claims import GROUPS, Condition, Script
+from cpuhp.engines.certificate.pool_conditions import PoolConditions
+from cpuhp.engines.certificate.solvers import SAT, UNKNOWN, UNSAT, Solver, start
+from cpuhp.engines.certificate.terms import disj
+from cpuhp.engines.certificate.twin import TwinConditions
+from cpuhp.model.invariant import Invariant
+from cpuhp.model.system import Property, TransitionSystem
+
+FORMS = ("qf", "forall")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A condition that was not refuted: what it is about, and the solver's answer."""
+
+    group: str
+    label: str
+    part: str
+    answer: str
+
+    def __str__(self) -> str:
+        about = f"{self.label}: {self.part}" if self.part else self.label
+        if self.answer == UNKNOWN:
+            return f"{self.group}: the solver gives no answer for {about}"
+        match self.group:
+            case "initiation":
+                return f"{self.group}: an initial state violates {self.part}"
+            case "consecution":
+                return f"{self.group}: the step '{self.label}' breaks {self.part}"
+        return f"{self.group}: the clauses admit a state in which {about}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one solver says of all conditions in one form."""
+
+    solver: str
+    version: str
+    form: str
+    counts: tuple[tuple[str, int], ...]  # conditions by group
+    failures: tuple[Failure, ...]
+    seconds: float
+
+    @property
+    def is_accepted(self) -> bool:
+        return not self.failures
+
+    @property
+    def is_unknown(self) -> bool:
+        """Nothing was refuted, but something was not answered."""
+        return bool(self.failures) and all(f.answer != SAT for f in self.failures)
+
+
+def scripts(
+    system: TransitionSystem, prop: Property, invariant: Invariant, form: str
+) -> list[Script]:
+    """The conditions in one of FORMS, as SMT-LIB scripts."""
+    made = PoolConditions if form == "qf" else TwinConditions
+    return list(made(system, prop, invariant).scripts())
+
+
+def check(
+    made: list[Script], form: str, solver: str, seconds: float = 60.0
+) -> Outcome:
+    """Put every condition to the solver, at most `seconds` for each."""
+    began = time.monotonic()
+    failures: list[Failure] = []
+    counts = dict.fromkeys(GROUPS, 0)
+    version = ""
+    for script in made:
+        engine = start(solver, int(seconds * 1000))
+        version = engine.version
+        for condition in _run(script, engine, failures):
+            counts[condition.group] += 1
+    return Outcome(
+        solver,
+        version,
+        form,
+        tuple(counts.items()),
+        tuple(failures),
+        time.monotonic() - began,
+    )
+
+
+def _run(
+    script: Script, solver: Solver, failures: list[Failure]
+) -> Iterator[Condition]:
+    solver.tell(f"(set-logic {script.head})")
+    waiting: list[str] = []
+    for item in script.items:
+        if isinstance(item, str):
+            waiting.append(item)
+            continue
+        solver.tell("\n".join(waiting))
+        waiting.clear()
+        if solver.ask(question(item)) != UNSAT:
+            failures.append(_failure(item, solver))
+        yield item
+
+
+def question(condition: Condition, part: int | None = None) -> str:
+    """The commands that ask for a state that violates the condition."""
+    parts = [text for _, text in condition.parts]
+    goal = disj(parts) if part is None else parts[part]
+    return (
+        f"(push 1)\n(assert {condition.premise})\n(assert {goal})\n(check-sat)\n(pop 1)"
+    )
+
+
+def _failure(condition: Condition, solver: Solver) -> Failure:
+    """Find the part of the condition that fails, so that the reason can name it."""
+    answers = []
+    for number, (name, _) in enumerate(condition.parts):
+        answer = solver.ask(question(condition, number))
+        if answer == SAT:
+            return Failure(condition.group, condition.label, name, SAT)
+        answers.append((name, answer))
+    name = next((name for name, answer in answers if answer != UNSAT), "")
+    return Failure(condition.group, condition.label, name, UNKNOWN)
+
+
+def exported(script: Script) -> str:
+    """The script as a file of its own: every `check-sat` must answer `unsat`."""
+    lines = [f"(set-logic {script.head})"]
+    for item in script.items:
+        if isinstance(item, str):
+            lines.append(item)
+        else:
+            label = item.label.replace("\n", " ")
+            lines += [f"; {item.group}: {label}; unsat expected", question(item)]
+    return "\n".join(lines) + "\n"
