@@ -23,7 +23,7 @@ from cpuhp.model.expr import Const, Read, and_, eq, or_, reads
 from cpuhp.model.sorts import BOOL
 from cpuhp.model.system import Expectation, Order, Property, Runs
 
-_INVOKES = re.compile(r"\binvoke_(startup|teardown)\s*\(\s*(\w+)")
+INVOKES = re.compile(r"\binvoke_(startup|teardown)\s*\(\s*(\w+)")
 _UNROLLED = re.compile(r"(\[[^\]]*\])?(~\d+)?$")
 Pair = tuple[str, str]
 At = tuple[str, int | None, int]  # process, CPU (None: runs once), program point
@@ -187,7 +187,7 @@ def _begins(process: LoweredProcess) -> list[int]:
 
 
 def _invokes(edge: Edge) -> re.Match[str] | None:
-    return _INVOKES.search(edge.note.text) if edge.note else None
+    return INVOKES.search(edge.note.text) if edge.note else None
 
 
 def point_of(process: LoweredProcess, name: str) -> int | None:

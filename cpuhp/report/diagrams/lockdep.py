@@ -1,0 +1,81 @@
+"""Lock order with contexts."""
+
+from __future__ import annotations
+
+from cpuhp.graph.cycles import LockOrder
+from cpuhp.report.diagrams.canvas import (
+    Picture,
+    markup,
+    name_of,
+    shortened,
+    tooltip,
+)
+from cpuhp.report.diagrams.dependency import _graph, _legend, _small
+from cpuhp.report.diagrams.theme import Theme
+
+
+def picture(title: str, order: LockOrder, theme: Theme) -> Picture:
+    """Locks, who takes them in which context, and which is taken under which."""
+    whole = f"{title}: lock order"
+    graph = _graph(whole, theme)
+    graph.attr(rankdir="LR")
+    taken: dict[str, str] = {}
+    circular = {lock for cycle in order.cycles for lock in cycle}
+    for lock in order.graph:
+        contexts = ", ".join(order.contexts[lock])
+        users = order.users[lock]
+        rows = [
+            f"<B>{markup(shortened(lock, 40))}</B>",
+            _small(f"{order.kinds[lock]}, taken with {contexts}", theme.faint),
+        ]
+        rows += [_small(shortened(f"{u}()", 46), theme.ink) for u in users[:6]]
+        if len(users) > 6:
+            rows.append(_small(f"and {len(users) - 6} more", theme.faint))
+        bad = lock in circular or lock in order.inversions
+        if lock in order.inversions:
+            rows.append(_small("⚠ an interrupt may find it held", theme.bad, True))
+        if lock in circular:
+            rows.append(_small("⚠ taken in a circle", theme.bad, True))
+        graph.node(
+            name_of(lock, taken),
+            label=f"<{'<BR/>'.join(rows)}>",
+            tooltip=tooltip(f"{order.kinds[lock]} {lock}: {contexts}", *users),
+            color=theme.bad if bad else theme.ink,
+            fillcolor=theme.bad_fill if bad else theme.box,
+            penwidth="2" if bad else "1",
+            style="filled,bold" if "irqs off" in contexts else "filled",
+        )
+    for outer, inner, steps in order.graph.edges(data="steps"):
+        bad = outer in circular and inner in circular
+        names = [f"{step}()" for step in steps]
+        shown = ", ".join(shortened(n, 30) for n in names[:2])
+        if len(names) > 2:
+            shown += f" +{len(names) - 2}"
+        graph.edge(
+            name_of(outer, taken),
+            name_of(inner, taken),
+            label=f"<{markup(shown)}>",
+            color=theme.bad if bad else theme.ink,
+            penwidth="2.4" if bad else "1.2",
+            tooltip=tooltip(f"{inner} is taken under {outer}", *names),
+        )
+    remarks = [
+        "An arrow: the second lock is taken while the first is held.",
+        f"Circles: {_told(order.cycles)}. "
+        f"Interrupt inversions: {', '.join(order.inversions) or 'none'}.",
+        "lock[cpu] is the lock of the CPU itself, lock[*] that of some CPU.",
+    ]
+    if not order.graph:
+        remarks.insert(0, "No lock is taken.")
+    _legend(graph, theme, remarks, set())
+    words = (
+        f"{len(order.graph)} locks: {', '.join(order.graph)}. "
+        + "; ".join(f"{b} under {a}" for a, b in order.graph.edges)
+        + ". "
+        + " ".join(remarks)
+    )
+    return Picture(str(graph.source), whole, words)
+
+
+def _told(cycles: tuple[tuple[str, ...], ...]) -> str:
+    return "; ".join(" – ".join(cycle) for cycle in cycles) or "none"
