@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.engines.lifting import lift
-from cpuhp.graph.constants import folded
-from cpuhp.graph.slicing import Depth, project, relevant
+from cpuhp.graph.claim import system_of
+from cpuhp.graph.slicing import Depth
 from cpuhp.language.build import build
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
@@ -88,13 +88,8 @@ class Checker:
     ) -> Sliced:
         """The smallest system of this depth that decides the claim."""
         prop = self._props[check_name][number]
-        kept = relevant(folded(self.whole), (prop,), depth)
-        lowered = folded(lower(self.program, kept.parts))
-        again = claims(lowered, self.program.checks[check_name], number)[0]
-        projected = project(lowered, relevant(lowered, (again,), depth))
-        system, told = build(projected, again)
-        assert told is not None
-        return Sliced(system, told, kept.parts, depth)
+        system, told, parts = system_of(self.whole, prop, number, depth)
+        return Sliced(system, told, parts, depth)
 
     def entire(self, check_name: str, number: int) -> tuple[TransitionSystem, Property]:
         """The whole program, every statement a step, and the claim in its terms."""
