@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from cpuhp.kernel.conform_costs import Costs, Overlap, StepCost
+from cpuhp.kernel.conform_counts import Counts
 from cpuhp.kernel.conform_machine import Machine
 from cpuhp.kernel.conform_parallel import ParallelBringup, Waves
 from cpuhp.kernel.conform_rules import Callbacks, Rules, rules_of, wrong_context
@@ -145,7 +146,7 @@ class _Checker:
         self.events = 0
         self.costs = Costs()
         self.waves = Waves(rules)
-        self.counts = _Counts(self)
+        self.counts = Counts(rules, self._stands_out)
         self.steps: set[int] = set()
 
     # Events to calls
@@ -264,6 +265,11 @@ class _Checker:
         for machine in self.machines.values():
             self._finished(machine.finish(cut=True, lost=True))
             machine.state = machine.target = None
+        # Drivers and their instances may have come and gone meanwhile.
+        self.counts.clear()
+        for step in self.callbacks.seen():
+            if self.rules.is_dynamic(step):
+                self.callbacks.forget(step)
         self.whole_group = False
         self.open.clear()
         self.tasks.clear()
@@ -408,7 +414,9 @@ class _Checker:
         self.failures.pop(first.step, None)
         if failed and not group.calls[0].is_multi:
             self.failures[first.step] = (first.function, last.line)
-        if self.callbacks.function(first.step, False) == first.function:
+        teardown = self.callbacks.function(first.step, False)
+        if teardown == first.function or self.rules.is_dynamic(first.step):
+            # Gone, or of another driver from now on.
             self.callbacks.forget(first.step)
         self.counts.registered(first.step)
         self.operations.append(_registration(group, cpus, failed, cut))
@@ -441,9 +449,11 @@ class _Checker:
             "the registered states only",
         )
 
-    def unexplain(self, index: int) -> None:
-        """Mark an operation that was found wanting later."""
-        self.operations[index] = replace(self.operations[index], explained=False)
+    def _stands_out(self, index: int, line: int, message: str, times: int) -> None:
+        operation = replace(self.operations[index], explained=False)
+        self.operations[index] = operation
+        allowed = f"{times} time(s), as in like operations"
+        self._deviate(line, Rule.ORDER, operation.cpu, message, allowed)
 
     def _deviate(
         self, line: int, rule: Rule, cpu: int, message: str, allowed: str
@@ -518,78 +528,3 @@ def _registration(
         first.step,
         first.function,
     )
-
-
-class _Counts:
-    """Compares how often steps ran in like operations.
-
-    A multi-instance step runs once an instance: a count that differs in one operation
-    only, within a second, hardly comes from adding and removing one. A step of the
-    kernel's own that runs at all runs in every whole operation.
-    """
-
-    def __init__(self, checker: _Checker):
-        self._checker = checker
-        self._history: dict[tuple[int, bool], list[tuple[int, int, Operation]]] = {}
-        self._whole: dict[bool, tuple[int, int] | None] = {True: None, False: None}
-
-    def note(
-        self, operation: Operation, index: int, counts: dict[tuple[int, bool], int]
-    ) -> None:
-        if operation.rolled_back or operation.result or operation.cut:
-            return
-        if operation.before is None:
-            return
-        up = operation.kind is OperationKind.BRINGUP
-        for key, count in counts.items():
-            if key[1] is up:
-                self._compare(key, count, operation, index)
-        if self._whole[up] is None and operation.before is not None:
-            low, high = sorted((operation.before, operation.after or 0))
-            if low == 0 and high == max(self._checker.rules.names):
-                self._whole[up] = (index, operation.first_line)
-
-    def _compare(
-        self, key: tuple[int, bool], count: int, operation: Operation, index: int
-    ) -> None:
-        step, up = key
-        history = self._history.get(key)
-        checker = self._checker
-        if history is None:
-            self._history[key] = [(count, index, operation)]
-            whole = self._whole[up]
-            if whole and checker.rules.functions(step, up):
-                label = checker.rules.label(step)
-                self._odd(whole[0], operation, key, f"{label} did not run", whole[1])
-            return
-        history.append((count, index, operation))
-        if len(history) < 3:
-            return
-        (before, _, first), (odd, at, middle), _ = history
-        if before == count != odd and operation.start - first.end < 1.0:
-            label = checker.rules.label(step)
-            line = middle.last_line
-            self._odd(at, operation, key, f"{label} ran {odd} times", line, before)
-        del history[0]
-
-    def registered(self, step: int) -> None:
-        """Instances may have come or gone: forget how many there were."""
-        for up in (True, False):
-            if (step, up) in self._history:
-                self._history[step, up] = []
-
-    def _odd(
-        self,
-        index: int,
-        operation: Operation,
-        key: tuple[int, bool],
-        message: str,
-        line: int,
-        times: int = 1,
-    ) -> None:
-        checker = self._checker
-        cpu = checker.operations[index].cpu
-        checker.unexplain(index)
-        checker._deviate(
-            line, Rule.ORDER, cpu, message, f"{times} time(s), as in like operations"
-        )
