@@ -8,7 +8,7 @@ for answer in scenario.check():
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -77,7 +77,32 @@ class Scenario:
         progress: Progress | None = None,
     ) -> ShownAnswer:
         """The answer to one claim, as plain data."""
-        return self.show(self.checker.answer(check, number, settings, progress))
+        answer = self.checker.answer(check, number, settings, progress)
+        return replace(self.show(answer), proof=self.certify(answer, number))
+
+    def certify(self, answer: Answer, number: int) -> tuple[str, str] | None:
+        """File name and text of the certificate, if it is proved for every count."""
+        if answer.invariant is None:
+            return None
+        from cpuhp.engines.certificate import (
+            Obligation,
+            certificate_of,
+            write_certificate,
+        )
+
+        sliced, unit = answer.sliced, self.program.scenario
+        is_shipped = shipped().units.get(unit.name) == unit
+        certificate = certificate_of(
+            self.program,
+            self.name,
+            None if is_shipped else unit.span.source.name,
+            self.given,
+            number,
+            sliced.depth.name,
+            Obligation(sliced.system, sliced.prop, answer.invariant),
+        )
+        name = f"{self.name}.{sliced.prop.check}.{number}.hpcert.json"
+        return name, write_certificate(certificate)
 
     def check(
         self, pattern: str = "*", cpus: int | None = None, timeout: float = 60.0

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -98,10 +98,19 @@ def in_order(
 
 
 def save(folder: str, answers: list[ShownAnswer]) -> None:
-    """Write `results.json`, whole or not at all."""
+    """Write the certificates and `results.json`, each whole or not at all."""
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
-    write_whole(root / "results.json", json.dumps(as_json(answers), indent=1) + "\n")
+    saved = [_with_certificate(root, answer) for answer in answers]
+    write_whole(root / "results.json", json.dumps(as_json(saved), indent=1) + "\n")
+
+
+def _with_certificate(root: Path, answer: ShownAnswer) -> ShownAnswer:
+    if answer.proof is None:
+        return answer
+    name, text = answer.proof
+    write_whole(root / name, text)
+    return replace(answer, certificate=str(root / name))
 
 
 def write_whole(path: Path, text: str) -> None:

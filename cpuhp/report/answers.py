@@ -64,6 +64,7 @@ class ShownAnswer:
     expected: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     stats: dict[str, int] = field(default_factory=dict)
+    proof: tuple[str, str] | None = field(default=None, repr=False)  # file name, text
 
     @property
     def is_as_expected(self) -> bool:
@@ -153,6 +154,7 @@ def as_json(answers: Iterable[ShownAnswer]) -> dict[str, Any]:
 def _result(answer: ShownAnswer) -> dict[str, Any]:
     data = asdict(answer)
     trace = data.pop("trace")
+    del data["proof"]
     data["trace"] = trace and trace["steps"]
     data["machine"] = trace and {
         "cpus": trace["cpus"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from cpuhp.engines.certificate.translate import mask_of
 from cpuhp.model.expr import (
     Apply,
     Boot,
@@ -23,7 +24,7 @@ from cpuhp.model.expr import (
     reads,
     walk,
 )
-from cpuhp.model.invariant import Clause
+from cpuhp.model.invariant import Clause, Invariant
 from cpuhp.model.sorts import CPU, EnumSort
 from cpuhp.model.system import (
     Action,
@@ -34,7 +35,6 @@ from cpuhp.model.system import (
     Runs,
     TransitionSystem,
 )
-from cpuhp.engines.certificate.translate import mask_of
 
 GROUPS = ("initiation", "consecution", "safety")
 
@@ -189,3 +189,15 @@ def ways(expr: Expr) -> Iterator[tuple[tuple[Param, ...], Expr]]:
                 yield from ways(not_(arg))
         case _:
             yield (), expr
+
+
+def condition_count(
+    system: TransitionSystem, prop: Property, invariant: Invariant
+) -> int:
+    """How many conditions there are, however they are written: initiation, each action
+    that can break a clause, each way to violate the claim."""
+    steps = sum(
+        bool(touched(invariant.clauses, written_by(system, action)))
+        for action in system.actions
+    )
+    return 1 + steps + sum(1 for _, goal in goals(system, prop) for _ in ways(goal))

@@ -51,6 +51,7 @@ class Certificate:
     texts: tuple[tuple[str, str], ...]  # name and SHA-256 of each spec text
     check: str
     number: int
+    depth: str
     kind: str
     claim: str
     model: str
@@ -72,6 +73,7 @@ def write_certificate(
         "claim": {
             "check": certificate.check,
             "number": certificate.number,
+            "depth": certificate.depth,
             "kind": certificate.kind,
             "text": certificate.claim,
         },
@@ -142,6 +144,7 @@ def _certificate(body: dict[str, Any]) -> Certificate:
         texts=tuple((k, _text(v)) for k, v in sorted(body["texts"].items())),
         check=_text(claim["check"]),
         number=_number(claim["number"]),
+        depth=_text(claim["depth"]),
         kind=_text(claim["kind"]),
         claim=_text(claim["text"]),
         model=_text(body["model"]["sha256"]),

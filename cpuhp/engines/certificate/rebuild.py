@@ -5,9 +5,11 @@ This front end is shared with the search and is trusted: parser, linker, slicing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from cpuhp.engines.certificate.claims import condition_count
 from cpuhp.engines.certificate.digest import model_digest, text_digest
 from cpuhp.engines.certificate.format import (
     Certificate,
@@ -15,10 +17,11 @@ from cpuhp.engines.certificate.format import (
     clauses_json,
 )
 from cpuhp.engines.certificate.sentences import sentence
-from cpuhp.graph.slicing import project, relevant
-from cpuhp.language.build import build
+from cpuhp.graph.claim import system_of
+from cpuhp.graph.slicing import Depth
 from cpuhp.language.compile import claims, lower
-from cpuhp.language.program import Program
+from cpuhp.language.library import read_unit, shipped
+from cpuhp.language.program import Program, link
 from cpuhp.model.invariant import Invariant
 from cpuhp.model.system import Property, TransitionSystem
 
@@ -36,10 +39,26 @@ class Obligation:
     invariant: Invariant
 
 
+def program_of(certificate: Certificate, spec: str | None = None) -> Program:
+    """Load the spec afresh, with the certificate's options and hotplug table.
+
+    `spec` is a file to take instead of the one that the certificate names. Raises
+    InputError for a spec that cannot be loaded.
+    """
+    library, file = shipped(), spec or certificate.file
+    if file is None:
+        unit = library.find(certificate.scenario.replace("-", "_"))
+    else:
+        unit = read_unit(Path(file))
+        if library.units.get(unit.name) != unit:
+            library = library.with_units([unit])
+    return link(unit, library, certificate.table, dict(certificate.options))
+
+
 def model_of(
-    program: Program, check: str, number: int
+    program: Program, check: str, number: int, depth: str
 ) -> tuple[TransitionSystem, Property]:
-    """The smallest system that decides a claim. Raises Rejected if there is no claim."""
+    """The system that decides a claim. Raises Rejected if there is no such claim."""
     declared = program.checks.get(check)
     if declared is None:
         raise Rejected(f"the spec has no check '{check}'")
@@ -47,12 +66,10 @@ def model_of(
     props = claims(whole, declared)
     if not 0 <= number < len(props):
         raise Rejected(f"check '{check}' has no claim number {number}")
-    kept = relevant(whole, (props[number],))
-    lowered = lower(program, kept.parts)
-    again = claims(lowered, declared)[number]
-    system, told = build(project(lowered, relevant(lowered, (again,))), again)
-    assert told is not None
-    return system, told
+    if depth not in Depth.__members__:
+        raise Rejected(f"there is no depth '{depth}' to slice to")
+    system, prop, _ = system_of(whole, props[number], number, Depth[depth])
+    return system, prop
 
 
 def texts_of(program: Program, check: str) -> tuple[tuple[str, str], ...]:
@@ -67,27 +84,31 @@ def certificate_of(
     program: Program,
     scenario: str,
     file: str | None,
-    options: Iterable[tuple[str, str]],
+    options: Mapping[str, str],
     number: int,
-    system: TransitionSystem,
-    prop: Property,
-    invariant: Invariant,
-    conditions: int,
+    depth: str,
+    obligation: Obligation,
 ) -> Certificate:
-    """The certificate of a proof."""
+    """The certificate of a proof.
+
+    `file` is where the scenario came from if it is not a shipped one; `number` is that
+    of the claim in its check, `depth` that of the slice.
+    """
+    system, prop, invariant = obligation.system, obligation.prop, obligation.invariant
     return Certificate(
         scenario=scenario,
         file=file,
-        options=tuple(sorted(options)),
+        options=tuple(sorted(options.items())),
         table=program.table,
         texts=texts_of(program, prop.check),
         check=prop.check,
         number=number,
+        depth=depth,
         kind=prop.expectation.value,
         claim=prop.text,
         model=model_digest(system, prop),
         clauses=clauses_json(system, invariant),
-        conditions=conditions,
+        conditions=condition_count(system, prop, invariant),
     )
 
 
@@ -97,7 +118,9 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     Raises Rejected if the certificate is about another claim or another model, InputError
     HP705 if a clause is malformed.
     """
-    system, prop = model_of(program, certificate.check, certificate.number)
+    system, prop = model_of(
+        program, certificate.check, certificate.number, certificate.depth
+    )
     if (prop.text, prop.expectation.value) != (certificate.claim, certificate.kind):
         raise Rejected(
             f"it is about another claim: it says '{certificate.claim}', "
@@ -113,7 +136,10 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
                 f"the sentence of clause {number + 1} is not what the clause forbids"
             )
         clauses.append(clause)
-    return Obligation(system, prop, Invariant(tuple(clauses)))
+    invariant = Invariant(tuple(clauses))
+    if condition_count(system, prop, invariant) != certificate.conditions:
+        raise Rejected("the number of its conditions is not what the clauses make it")
+    return Obligation(system, prop, invariant)
 
 
 def _difference(certificate: Certificate, program: Program) -> str:

@@ -124,9 +124,9 @@ class Translator(ABC):
         self.width = self._width()
         self.lines: list[str] = []
         self._names = 0
-        masks = [v.sort.mask for v in system.variables if _is_counter(v)]
-        self.masks = tuple(dict.fromkeys(masks))
-        self.uses_ints = bool(masks) or any(
+        masks = map(mask_of, system.variables)
+        self.masks = tuple(dict.fromkeys(mask for mask in masks if mask is not None))
+        self.uses_ints = bool(self.masks) or any(
             is_count(part) for root in roots(system, prop) for part in walk(root)
         )
 
@@ -363,10 +363,6 @@ class Translator(ABC):
 
     @abstractmethod
     def before(self, a: str, b: str) -> str: ...
-
-
-def _is_counter(variable: Variable) -> bool:
-    return isinstance(variable.sort, CounterSort)
 
 
 def mask_of(variable: Variable) -> str | None:

@@ -75,8 +75,11 @@ class Twin(Translator):
         for mask in self.masks:
             name = self.populations[mask] = symbol(f"number of {mask}")
             self.lines.append(f"(declare-const {name} Int)")
-            for fact in self.facts(name, lambda cpu, m=mask: self.at(m, (cpu,))):
+            for fact in self.facts(name, self.has(mask)):
                 self.axiom(fact)
+
+    def has(self, mask: str) -> Callable[[str], str]:
+        return lambda cpu: self.at(mask, (cpu,))
 
     def _declare(self, variable: Variable) -> None:
         sorts = " ".join(self.sort(index) for index in variable.indices)
@@ -92,7 +95,7 @@ class Twin(Translator):
 
     def typed(self, name: str, variable: Variable) -> str:
         """The values are in their sorts, and the default where an index is none."""
-        binders, where, elements = self._binders(variable.indices)
+        binders, where, elements = self.binders(variable.indices)
         cell = self.at(name, where)
         sort = variable.sort
         held = self.in_range(cell, sort)
@@ -104,7 +107,7 @@ class Twin(Translator):
         body = conj((implies(conj(elements), held), disj((conj(elements), nowhere))))
         return f"(forall ({binders}) {body})" if binders else body
 
-    def _binders(
+    def binders(
         self, sorts: tuple[IndexSort, ...]
     ) -> tuple[str, tuple[str, ...], list[str]]:
         names = tuple(self.variable() for _ in sorts)
@@ -253,7 +256,7 @@ class TwinConditions:
         initial = twin.initial(variable)
         if initial is None:
             return TRUE
-        binders, where, elements = twin._binders(variable.indices)
+        binders, where, elements = twin.binders(variable.indices)
         value = twin.assigned(
             initial, dict(zip(variable.index_params, where)), variable.sort
         )
@@ -334,7 +337,7 @@ class TwinConditions:
         self, twin: Twin, action: Action, number: int, variable: Variable, env: Env
     ) -> None:
         """Define the variable after the step; the last "else" is the frame rule."""
-        binders, where, elements = twin._binders(variable.indices)
+        binders, where, elements = twin.binders(variable.indices)
         sort = twin.sort(variable.sort)
         mask = mask_of(variable)
         text = twin.at(variable.name, where)
@@ -383,7 +386,7 @@ class TwinConditions:
     ) -> None:
         name = symbol(f"number of {mask}'{number}")
         twin.lines.append(f"(declare-const {name} Int)")
-        for fact in twin.facts(name, lambda x: twin.at(f"{mask}'{number}", (x,))):
+        for fact in twin.facts(name, twin.has(f"{mask}'{number}")):
             twin.axiom(fact)
         effects = [e for e in action.effects if e.variable == mask]
         if any(effect.bound for effect in effects):
