@@ -102,6 +102,9 @@ def _lower_process(
     if node.when is not None and node.kind != "interrupt":
         raise fail("HP316", "only an interrupt comes 'when' something holds",
                    node.when.span, help="wait for it: wait (...);")  # fmt: skip
+    if node.on == "boot" and node.param:
+        raise fail("HP316", "a process on boot is one task", node.span,
+                   help=f"{node.kind} {node.name} {{ ... }}, and boot inside")  # fmt: skip
     runs = _RUNS[node.on or "cpus"] if node.param else Runs.ONCE
     if node.on in _RUNS and not node.param:
         raise fail("HP316", "a process that runs per CPU names its CPU", node.span,

@@ -16,7 +16,7 @@ from cpuhp.language.flow import Edge, Flow, Note, atomic
 from cpuhp.language.primitives import PRIMITIVES, VALUE_PRIMITIVES, Step
 from cpuhp.language.program import Registered, names_in
 from cpuhp.language.reader_locks import READER_PRIMITIVES, Caller
-from cpuhp.language.terms import PICKS, Mask, Scope, Terms
+from cpuhp.language.terms import PICKS, Mask, Scope, Terms, wrong_arity
 from cpuhp.model.expr import (
     FALSE,
     TRUE,
@@ -119,7 +119,7 @@ class Lowering:
         self.flow.edges.append(Edge(source, target, guard, choices, effects, note))
 
     def local(
-        self, name: str, sort: Sort, context: Context, plain: bool = False
+        self, name: str, sort: Sort, context: Context, span: Span | None = None
     ) -> Read:
         """A variable of this process, made at first use."""
         full = f"{self.process}.{context.function}.{name}"
@@ -131,8 +131,8 @@ class Lowering:
             )
         elif self.locals[full].sort != sort:
             have = self.locals[full].sort
-            message = f"'{name}' is a {have} and a {sort} in the same function"
-            raise fail("HP302", message, None)
+            message = f"'{name}' has type {have} and type {sort} in the same function"
+            raise fail("HP302", message, span, help="give one another name")
         return Read(full, (self.actor,) if self.actor else (), sort)
 
     # -- statements ------------------------------------------------------------
@@ -213,7 +213,7 @@ class Lowering:
         self, node: t.Declare, entry: int, leave: int, context: Context
     ) -> Context:
         sort = self.terms.type(node.type)
-        target = self.local(node.name, sort, context)
+        target = self.local(node.name, sort, context, node.span)
         if node.value is None:
             value = default_of(sort)
             effect = Assign(target.variable, target.indices, value)
@@ -254,6 +254,12 @@ class Lowering:
     def _assign_mask(
         self, node: t.AssignTo, entry: int, leave: int, context: Context
     ) -> None:
+        base = node.target.base if isinstance(node.target, t.Index) else node.target
+        declared = self.terms.program.variables.get(getattr(base, "name", ""))
+        if declared is not None and declared.sort != BOOL:
+            raise fail("HP303", f"'{base.span.text}' has one value per "
+                       f"{declared.indices[0].name}", base.span,
+                       help=f"{base.span.text}[c] = ...; or forall (c in cpus) ...")  # fmt: skip
         mask = self.terms.mask(node.value, context.scope)
         param = self.terms.fresh("c", mask.sort)
         target = self.terms.mask(node.target, context.scope).member(param)
@@ -556,7 +562,7 @@ class Lowering:
             raise fail("HP305", "the choice is thrown away: assign it", call.span)
         param, member, order = self._picked(call, context)
         if not isinstance(into.sort, IndexSort) or into.sort.name != param.sort.name:
-            message = f"the choice is a {param.sort}, but '{into.sort}' is set"
+            message = f"a {param.sort} is chosen, but the variable has type {into.sort}"
             raise fail("HP302", message, call.span)
         found = Assign(into.variable, into.indices, param)
         choice = Choice(param, member, order)
@@ -599,8 +605,7 @@ class Lowering:
         if function.body is None:
             raise fail("HP305", f"'{call.name}' only has a value: use it", call.span)
         if len(call.args) != len(function.params):
-            message = f"'{call.name}' takes {len(function.params)} arguments"
-            raise fail("HP303", message, call.span)
+            raise wrong_arity(call, len(function.params))
         if call.name in context.places:
             raise fail("HP315", f"'{call.name}' calls itself", call.span)
         if context.depth >= MAX_INLINE:
@@ -654,7 +659,7 @@ class Lowering:
         effects: tuple[Assign, ...] = ()
         if into is not None:
             if into.sort != sort and not _fits(sort, into.sort):
-                message = f"'{function.name}' returns a {sort}, not a {into.sort}"
+                message = f"'{function.name}' returns {sort}, not {into.sort}"
                 raise fail("HP302", message, node.span)
             effects = (Assign(into.variable, into.indices, result),)
         self._reset_locals(end, leave, function.name, node, inner, effects)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -19,6 +21,7 @@ from cpuhp.language import tree as t
 
 MAX_CHARACTERS = 1 << 20
 MAX_DEPTH = 200  # levels of the syntax tree
+MAX_DIGITS = 9
 
 _FRIENDLY = {
     "NAME": "a name",
@@ -45,6 +48,32 @@ _FRIENDLY = {
     "FAILS": "'fails'",
     "VOID": "'void'",
 }
+
+
+_EXPRESSION = {"NAME", "NUMBER", "LPAR", "NOT", "TILDE", "MINUS", "LBRACE"}
+_STATEMENT = {
+    "ATOMIC", "BREAK", "CONTINUE", "EITHER", "FOR", "FORALL", "IF", "RETURN", "WAIT",
+    "WHILE", "SEMICOLON", "INT", "COUNTER",
+}  # fmt: skip
+_OPERATORS = set("a comparison,'+','|','&','?','[','=>','||','&&','++','--'".split(","))
+_GROUPS = (
+    ({"IF", "WHILE", "RETURN"}, "a statement"),
+    ({"NAME", "NUMBER", "NOT"}, "an expression"),
+    ({"USE", "ENUM", "SHARED"}, "a declaration"),
+)
+_KEYWORDS = (
+    "component scenario source use table register expect when enum option instances "
+    "assume shared percpu per const counter void startup teardown for fails process "
+    "service environment interrupt on check requires always never sometimes finally "
+    "deadlock_free race_free terminates leads to if else while forall either or return "
+    "break continue atomic wait PROVED VIOLATED WITNESSED UNREACHABLE UNKNOWN"
+).split()
+_CLAIMS = (
+    "a claim is `always E;` never, sometimes, finally, `E leads to F;`, "
+    "`deadlock_free;`, `race_free;` or `terminates;`"
+)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_BRACES = re.compile(r'//[^\n]*|/\*.*?\*/|"[^"\n]*"|[{}]', re.DOTALL)
 
 
 def parse(source: Source) -> t.Unit:
@@ -119,17 +148,54 @@ def _unknown_character(source: Source, offset: int) -> InputError:
 
 def _unexpected(source: Source, error: UnexpectedToken | UnexpectedEOF) -> InputError:
     token = getattr(error, "token", None)
-    expected = getattr(error, "accepts", None) or error.expected
-    words = sorted({_friendly(name) for name in expected})
-    listed = ", ".join(words[:8]) + (", ..." if len(words) > 8 else "")
-    help_text = f"expected {listed}" if words else None
+    expected = set(getattr(error, "accepts", None) or error.expected)
+    help_text = _CLAIMS if "LEADS" in expected else _expected(expected)
     if token is None or token.type == "$END":
         end = len(source.text.rstrip())
         span = Span(source, max(0, end - 1), end)
-        return fail("HP104", "the file ends too early", span, help=help_text)
+        opened = _unclosed(source)
+        notes = (("this '{' is not closed", opened),) if opened else ()
+        return fail(
+            "HP104", "the file ends too early", span, notes=notes, help=help_text
+        )
     start = token.start_pos or 0
     span = Span(source, start, start + len(token))
+    line_start = source.text.rfind("\n", 0, start) + 1
+    for word in _WORD.findall(source.text[line_start : span.end])[-4:]:
+        close = get_close_matches(word, _KEYWORDS, n=1, cutoff=0.8)
+        if close and word not in _KEYWORDS:
+            help_text = f"did you mean '{close[0]}' instead of '{word}'?"
     return fail("HP104", f"'{token}' cannot stand here", span, help=help_text)
+
+
+def _expected(terminals: set[str]) -> str | None:
+    """What could stand there instead, in a few words."""
+    words: list[str] = []
+    for group, word in _GROUPS:
+        if group <= terminals:
+            terminals = terminals - group
+            words.append(word)
+            if word == "a statement":
+                terminals -= _STATEMENT
+            if word in ("a statement", "an expression"):
+                terminals -= _EXPRESSION
+    rest = {_friendly(name) for name in terminals}
+    words += sorted(rest - _OPERATORS)
+    if rest & _OPERATORS:
+        words.append("an operator")
+    listed = ", ".join(words[:8]) + (", ..." if len(words) > 8 else "")
+    return f"expected {listed}" if words else None
+
+
+def _unclosed(source: Source) -> Span | None:
+    """The last '{' that has no '}'."""
+    opened: list[int] = []
+    for found in _BRACES.finditer(source.text):
+        if found.group() == "{":
+            opened.append(found.start())
+        elif found.group() == "}" and opened:
+            opened.pop()
+    return Span(source, opened[-1], opened[-1] + 1) if opened else None
 
 
 def _friendly(terminal: str) -> str:
@@ -177,16 +243,20 @@ class _Builder(Transformer[Token, Any]):
     def start(self, meta: Any, *parts: Any) -> t.Unit:
         items = [part for part in parts if part is not None]
         kind, name, source, doc = "", "", None, ""
-        if items and isinstance(items[0], tuple):
-            kind, name, source, doc = items.pop(0)
         span = Span(self._source, 0, min(1, len(self._source.text)))
+        if items and isinstance(items[0], tuple):
+            kind, name, source, doc, span = items.pop(0)
         return t.Unit(kind, name, source, tuple(items), doc, span)
 
     def component(self, meta: Any, name: Token, source: str | None) -> Any:
-        return "component", str(name), source, self._doc(self._span(meta))
+        return self._header("component", meta, name, source)
 
     def scenario(self, meta: Any, name: Token, source: str | None) -> Any:
-        return "scenario", str(name), source, self._doc(self._span(meta))
+        return self._header("scenario", meta, name, source)
+
+    def _header(self, kind: str, meta: Any, name: Token, source: str | None) -> Any:
+        span = self._span(meta)
+        return kind, str(name), source, self._doc(span), span
 
     def source(self, meta: Any, text: Token) -> str | None:
         return _unquote(text)
@@ -218,7 +288,7 @@ class _Builder(Transformer[Token, Any]):
         return t.OptionDeclaration(type_, str(name), value, self._doc(span), span)
 
     def instances(self, meta: Any, name: Token, count: Token) -> t.Instances:
-        return t.Instances(str(name), int(count), self._span(meta))
+        return t.Instances(str(name), self._integer(count), self._span(meta))
 
     def assume(self, meta: Any, condition: Any) -> t.Assume:
         return t.Assume(condition, self._span(meta))
@@ -250,11 +320,16 @@ class _Builder(Transformer[Token, Any]):
             where, constant, type_, str(name), value, self._doc(span), span
         )
 
+    def _integer(self, digits: Token) -> int:
+        if len(digits) > MAX_DIGITS:
+            raise fail("HP107", "the number is too large", self._name(digits).span)
+        return int(digits)
+
     def named_type(self, meta: Any, name: Token, nullable: Token | None) -> t.NamedType:
         return t.NamedType(str(name), nullable is not None, self._span(meta))
 
     def range_type(self, meta: Any, low: Token, high: Token) -> t.RangeType:
-        return t.RangeType(int(low), int(high), self._span(meta))
+        return t.RangeType(self._integer(low), self._integer(high), self._span(meta))
 
     def counter_type(self, meta: Any, mask: Token) -> t.CounterType:
         return t.CounterType(str(mask), self._span(meta))
@@ -419,9 +494,7 @@ class _Builder(Transformer[Token, Any]):
         return t.Name(str(name), self._span(meta))
 
     def number(self, meta: Any, digits: Token) -> t.Number:
-        if len(digits) > 9:
-            raise fail("HP107", "the number is too large", self._span(meta))
-        return t.Number(int(digits), self._span(meta))
+        return t.Number(self._integer(digits), self._span(meta))
 
     def arguments(self, meta: Any, *args: Any) -> tuple[Any, ...]:
         return args

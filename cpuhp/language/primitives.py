@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
 from cpuhp.language.program import READS, WRITES
-from cpuhp.language.terms import Scope, Terms
+from cpuhp.language.terms import Scope, Terms, wrong_arity
 from cpuhp.model.expr import (
     FALSE,
     TRUE,
@@ -48,8 +48,7 @@ Primitive = Callable[[Terms, Expr, t.Call, Scope], Step]
 
 def _args(call: t.Call, arity: int) -> tuple[t.Term, ...]:
     if len(call.args) != arity or call.filter is not None:
-        message = f"'{call.name}' takes {arity} arguments, not {len(call.args)}"
-        raise fail("HP303", message, call.span)
+        raise wrong_arity(call, arity)
     return call.args
 
 
@@ -75,7 +74,7 @@ def _lock(terms: Terms, node: t.Term, scope: Scope) -> Read:
     if isinstance(kind, t.NamedType) and kind.name in READS:
         raise fail(
             "HP302",
-            f"'{place.variable}' is a {kind.name}, not a mutex or spinlock",
+            f"'{place.variable}' has type {kind.name}, it is no mutex or spinlock",
             node.span,
             help=f"{READS[kind.name]}(...) or {WRITES[kind.name]}(...)",
         )

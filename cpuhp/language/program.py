@@ -33,6 +33,7 @@ WRITES = {
     "rwlock": "write_lock",
     "srcu_struct": "synchronize_srcu",
 }
+MAX_RANGE = 1024  # values of an int type
 _RESERVED = {"true", "false", "none", "boot", "cpus", "aps", "nobody", "cpu"}
 _RESERVED |= {"this_cpu"}
 
@@ -208,7 +209,11 @@ def resolve_type(
     match node:
         case t.RangeType(low, high, span):
             if low >= high:
-                raise fail("HP205", f"the range {low}..{high} is empty", span)
+                raise fail("HP205", f"the range {low}..{high} has less than two values",
+                           span, help="int 0..1")  # fmt: skip
+            if high - low >= MAX_RANGE:
+                raise fail("HP205", f"the range {low}..{high} is too wide", span,
+                           help=f"at most {MAX_RANGE} values")  # fmt: skip
             return RangeSort(low, high)
         case t.CounterType(mask, _):
             return CounterSort(mask)

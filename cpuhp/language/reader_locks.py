@@ -128,7 +128,7 @@ def _lock(
     place = one_lock(terms, call, scope)
     declared = terms.program.variables[place.variable].declaration.type
     if not isinstance(declared, t.NamedType) or declared.name != kind:
-        raise fail("HP302", f"'{call.name}' is for a {kind}", call.args[0].span,
+        raise fail("HP302", f"'{call.name}' takes a lock of type {kind}", call.args[0].span,
                    help=f"declare it: {kind} {place.variable};")  # fmt: skip
     return _Lock(terms, caller, call, place)
 

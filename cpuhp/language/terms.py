@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -58,7 +59,12 @@ Locator = Callable[[str, str, Span], tuple[Sort, frozenset[int]]]
 
 
 def _nowhere(process: str, place: str, span: Span) -> tuple[Sort, frozenset[int]]:
-    raise fail("HP306", "'at' can be used in checks only", span)
+    raise fail(
+        "HP306",
+        "'at' can be used in checks only",
+        span,
+        help="set a variable there, and look at that",
+    )
 
 
 @dataclass
@@ -72,6 +78,7 @@ class Terms:
     program: Program
     hpstate: EnumSort
     locate: Locator = _nowhere
+    _open: list[str] = field(default_factory=list)  # formulas being put in
     _fresh: count[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
@@ -122,7 +129,11 @@ class Terms:
             case RangeSort(), _ if want == BOOL and isinstance(expr, Const):
                 if expr.value in (0, 1):
                     return TRUE if expr.value else FALSE
-        raise fail("HP302", f"this is a {have}, but a {want} is needed", span)
+        if isinstance(expr, Const) and isinstance(have, RangeSort):
+            message = f"{expr.value} is not a value of {want}"
+            raise fail("HP302", message, span)
+        message = f"this has type {have}, but {want} is needed"
+        raise fail("HP302", message, span)
 
     def _value(self, node: t.Term, scope: Scope, want: Sort | None) -> Expr:
         match node:
@@ -205,8 +216,7 @@ class Terms:
         if len(indices) != len(declared.indices):
             raise fail(
                 "HP303",
-                f"'{base.name}' has {len(declared.indices)} indices, not "
-                f"{len(indices)}",
+                f"'{base.name}' takes {len(declared.indices)} of [ ], not {len(indices)}",
                 node.span,
             )
         args = tuple(
@@ -236,7 +246,7 @@ class Terms:
             case "<" | "<=" | ">" | ">=":
                 a, b = self._pair(left, right, scope)
                 if not isinstance(a.sort, RangeSort | EnumSort | CounterSort):
-                    message = f"values of sort {a.sort} have no order"
+                    message = f"values of type {a.sort} have no order"
                     raise fail("HP302", message, node.span)
                 if op in (">", ">="):
                     a, b = b, a
@@ -273,7 +283,7 @@ class Terms:
         b = self.value(right, scope, want)
         numbers = (RangeSort, CounterSort)
         if isinstance(a.sort, numbers) != isinstance(b.sort, numbers):
-            raise fail("HP302", f"a {a.sort} is never a {b.sort}", right.span)
+            raise fail("HP302", f"types {a.sort} and {b.sort} cannot be compared", right.span)
         return a, b
 
     # -- masks ---------------------------------------------------------------
@@ -327,7 +337,8 @@ class Terms:
                 function = self.program.functions[name]
                 if function.formula is not None and len(args) == len(function.params):
                     inner_scope = self._arguments(function, args, scope, node.span)
-                    return self.mask(function.formula, inner_scope)
+                    with self._inside(node):
+                        return self.mask(function.formula, inner_scope)
         raise fail(
             "HP304",
             "this is not a set of CPUs",
@@ -369,6 +380,13 @@ class Terms:
             )
         if name == "at":
             return self._at(node, scope)
+        if name == "bug":
+            raise fail(
+                "HP306",
+                "'bug()' is a claim of its own",
+                span,
+                help="never bug();",
+            )
         if name in _MASK_CALLS:
             return self._mask_call(node, scope)
         if name in ("next_state", "prev_state"):
@@ -395,7 +413,19 @@ class Terms:
             raise self._wrong_arity(node, len(function.params))
         inner = self._arguments(function, args, scope, span)
         sort = None if function.result is None else self.type(function.result)
-        return self.value(function.formula, inner, sort)
+        with self._inside(node):
+            return self.value(function.formula, inner, sort)
+
+    @contextmanager
+    def _inside(self, call: t.Call) -> Iterator[None]:
+        """While a formula is put in for its call: it cannot call itself."""
+        if call.name in self._open:
+            raise fail("HP315", f"'{call.name}' calls itself", call.span)
+        self._open.append(call.name)
+        try:
+            yield
+        finally:
+            self._open.pop()
 
     def type(self, node: t.Type) -> Sort:
         """The sort that a type names in this program."""
@@ -476,6 +506,13 @@ class Terms:
         if not isinstance(process, t.Name):
             raise fail("HP303", "'at' takes a process first", process.span)
         sort, values = self.locate(process.name, place.name, place.span)
+        for declared in self.program.processes:
+            per_cpu = declared.declaration.param is not None
+            if declared.declaration.name == process.name and per_cpu != bool(indices):
+                what = "runs on each CPU" if per_cpu else "is one task"
+                given = f"{process.name}[c]" if per_cpu else process.name
+                raise fail("HP303", f"process '{process.name}' {what}", process.span,
+                           help=f"at({given}, {place.name})")  # fmt: skip
         read = Read(location_variable(process.name), indices, sort)
         return or_(*(eq(read, Const(value, sort)) for value in sorted(values)))
 
@@ -484,8 +521,7 @@ class Terms:
             raise self._wrong_arity(node, arity)
 
     def _wrong_arity(self, node: t.Call, arity: int) -> InputError:
-        message = f"'{node.name}' takes {arity} arguments, not {len(node.args)}"
-        return fail("HP303", message, node.span)
+        return wrong_arity(node, arity)
 
 
 _MASK_CALLS = (
@@ -495,6 +531,13 @@ _MASK_CALLS = (
     "weight",
     "cpumask_weight",
 )
+
+
+def wrong_arity(call: t.Call, arity: int) -> InputError:
+    """HP303: the call has another number of arguments, or a filter."""
+    takes = f"{arity} argument" + ("" if arity == 1 else "s")
+    given = "a set and a condition" if call.filter else str(len(call.args))
+    return fail("HP303", f"'{call.name}' takes {takes}, not {given}", call.span)
 
 
 def location_variable(process: str) -> str:
