@@ -254,7 +254,9 @@ class Lowering:
     def _assign_mask(
         self, node: t.AssignTo, entry: int, leave: int, context: Context
     ) -> None:
-        base = node.target.base if isinstance(node.target, t.Index) else node.target
+        base: t.Term = node.target
+        if isinstance(base, t.Index):
+            base = base.base
         declared = self.terms.program.variables.get(getattr(base, "name", ""))
         if declared is not None and declared.sort != BOOL:
             raise fail("HP303", f"'{base.span.text}' has one value per "

@@ -104,7 +104,7 @@ def irqs_off(terms: Terms, cpu: Expr) -> Read | None:
 def _acquire(masks: bool) -> Primitive:
     def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
         lock = _lock(terms, _args(call, 1)[0], scope)
-        effects = (_set(lock, self_cpu),)
+        effects: tuple[Assign, ...] = (_set(lock, self_cpu),)
         flag = irqs_off(terms, self_cpu)
         if masks and flag is not None:
             effects = (*effects, _set(flag, TRUE))
@@ -116,7 +116,7 @@ def _acquire(masks: bool) -> Primitive:
 def _release(unmasks: bool) -> Primitive:
     def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
         lock = _lock(terms, _args(call, 1)[0], scope)
-        effects = (_set(lock, none_of(CPU)),)
+        effects: tuple[Assign, ...] = (_set(lock, none_of(CPU)),)
         flag = irqs_off(terms, self_cpu)
         if unmasks and flag is not None:
             effects = (*effects, _set(flag, FALSE))

@@ -180,7 +180,8 @@ def _srcu_read_unlock(lock: _Lock) -> Step:
 
 def _synchronize(lock: _Lock) -> Step:
     """Take the snapshot of the readers of now; wait until each of them has left."""
-    snapshot, left = [], TRUE
+    snapshot: list[Assign] = []
+    left: Expr = TRUE
     for period in lock.periods(lock.caller.process, None):
         bound = (lock.terms.fresh("r", CPU),) if period.reader_per_cpu else ()
         reader = Read(period.reader, lock.place.indices + bound, BOOL)
