@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Parser, Tree
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
+MAX_PARSED = 4 << 20  # bytes; beyond that only the text is read
 _NOT_FUNCTIONS = frozenset(
     {"if", "for", "while", "switch", "return", "sizeof", "defined", "do", "else"}
 )
@@ -58,7 +59,8 @@ class Parsed:
 
     @cached_property
     def tree(self) -> Tree:
-        return parser().parse(self.data)
+        """The syntax tree; empty for a file that is too large to be real."""
+        return parser().parse(self.data if len(self.data) <= MAX_PARSED else b"")
 
     @cached_property
     def functions(self) -> tuple[Function, ...]:
@@ -104,6 +106,8 @@ class Parsed:
 
     def call_at(self, offset: int) -> Node | None:
         """The call expression whose function name starts at an offset."""
+        if len(self.data) > MAX_PARSED:
+            return None
         node = self.tree.root_node.descendant_for_byte_range(offset, offset + 1)
         while node is not None and node.start_byte == offset:
             if node.type == "call_expression":

@@ -27,6 +27,8 @@ _DEFINE = re.compile(
 )
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULTILINE)
 _OPEN = {"(": ")", "[": "]", "{": "}"}
+_GUARD = re.compile(r"\s*#[ \t]*define[ \t]+(\w+)")
+MAX_NESTING = 100  # conditionals inside each other that are told apart
 MAX_ARGUMENTS = 20_000  # characters of one argument list
 
 
@@ -93,7 +95,7 @@ class CText:
     @cached_property
     def macros(self) -> dict[str, tuple[Macro, ...]]:
         """All `#define`s by name, in the order of the file."""
-        found: dict[str, tuple[Macro, ...]] = {}
+        found: dict[str, list[Macro]] = {}
         for match in _DEFINE.finditer(self.code):
             name, parameters, body = match.groups()
             names = None
@@ -109,8 +111,8 @@ class CText:
                 match.end(),
                 self.guards(match.start(1)),
             )
-            found[name] = (*found.get(name, ()), macro)
-        return found
+            found.setdefault(name, []).append(macro)
+        return {name: tuple(macros) for name, macros in found.items()}
 
     @cached_property
     def includes(self) -> tuple[tuple[str, str], ...]:
@@ -188,20 +190,24 @@ def _conditions(code: str, bare: str) -> tuple[list[int], list[tuple[str, ...]]]
     starts: list[int] = [0]
     stacks: list[tuple[str, ...]] = [()]
     frames: list[list[str]] = []  # the branches of each open conditional so far
+    terms: list[str] = []  # what each of them says at this point
     for match in _DIRECTIVE.finditer(code):
         if bare[match.start(1) : match.end(1)] != match[1]:
             continue  # inside a string
         word, rest = match[1], decoded(squeezed(match[2]))
         if word in ("if", "ifdef", "ifndef"):
             frames.append([_condition(word, rest, code, match.end())])
+            terms.append(_taken(frames[-1]))
         elif word == "endif":
             if frames:
                 frames.pop()
-        elif frames:
+                terms.pop()
+        elif frames and len(frames[-1]) < MAX_NESTING:
             branch = "" if word == "else" else _condition(word[2:], rest, code, 0)
             frames[-1].append(branch)
+            terms[-1] = _taken(frames[-1])
         starts.append(match.end())
-        stacks.append(tuple(g for frame in frames if (g := _taken(frame))))
+        stacks.append(tuple(term for term in terms[:MAX_NESTING] if term))
     return starts, stacks
 
 
@@ -210,7 +216,8 @@ def _condition(word: str, rest: str, code: str, end: int) -> str:
         return _defined(rest.split(" ")[0])
     if word in ("ifndef", "ndef"):
         name = rest.split(" ")[0]
-        if end and re.match(rf"\s*#\s*define\s+{re.escape(name)}\b", code[end:]):
+        defined = _GUARD.match(code, end) if end else None
+        if defined and defined[1] == name:
             return ""  # a guard against double inclusion says nothing
         return f"!{_defined(name)}"
     return rest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 from cpuhp.kernel.c_parse import Function, Parsed
 from cpuhp.kernel.c_text import Macro, squeezed
@@ -17,6 +18,7 @@ _IMPLEMENTATION = re.compile(
     r"(?:__)?cpuhp_(?:setup_state|remove_(?:multi_)?state|state_(?:add|remove)_inst)\w*"
 )
 _LEFT = re.compile(r"([A-Za-z_][\w.\[\]]*(?:->[\w.\[\]]+)*)\s*=\s*$")
+MAX_SITES = 1000  # call sites in one file
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _CONFIG_CALL = re.compile(r"\bIS_(?:ENABLED|BUILTIN|MODULE|REACHABLE)\s*\(")
 
@@ -58,7 +60,7 @@ def read_facts(path: str, data: bytes) -> FileFacts | None:
     source = parsed.source
     sites = tuple(
         site
-        for match in SETUP.finditer(source.bare)
+        for match in islice(SETUP.finditer(source.bare), MAX_SITES)
         if (site := _site(parsed, match)) is not None
     )
     instances = tuple(_uses(parsed, path, _INSTANCE))
@@ -239,7 +241,7 @@ def _is_local(bare: str, where: Function, name: str) -> bool:
 def _uses(parsed: Parsed, path: str, pattern: re.Pattern[str]) -> list[Instance]:
     source = parsed.source
     found = []
-    for match in pattern.finditer(source.bare):
+    for match in islice(pattern.finditer(source.bare), MAX_SITES):
         where = _around(parsed, match.start())
         if where is None or _IMPLEMENTATION.fullmatch(where.name):
             continue
