@@ -355,10 +355,13 @@ class Encoder(Expressions):
     ) -> tuple[tuple[int, ...], list[int]]:
         """The cell and the values of a literal, with CPUs i and j in these seats."""
         where = tuple(_seat(a, self.boot, i, j) for a in literal.arguments)
-        if not any(isinstance(value, Symbol) for value in literal.values):
-            if literal not in self._plain:
-                self._plain[literal] = sorted(literal.values)  # type: ignore[type-var]
-            return where, self._plain[literal]
+        if literal not in self._plain:
+            symbolic = any(isinstance(value, Symbol) for value in literal.values)
+            known = None if symbolic else sorted(literal.values)  # type: ignore[type-var]
+            self._plain[literal] = known
+        plain = self._plain[literal]
+        if plain is not None:
+            return where, plain
         wanted: list[int] = []
         for value in literal.values:
             if value is Symbol.OTHER:

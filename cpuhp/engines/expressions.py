@@ -98,7 +98,7 @@ class Expressions:
         ]
         self._cells: dict[tuple[Frame, str, tuple[int, ...]], Values] = {}
         self._cache: dict[tuple[object, ...], object] = {}
-        self._plain: dict[Literal, list[int]] = {}
+        self._plain: dict[Literal, list[int] | None] = {}
         self._free: dict[int, tuple[Param, ...]] = {}
         self._holes: dict[tuple[object, ...], Bit] = {}
         self._kept: list[Expr] = []

@@ -7,7 +7,7 @@ of shared state. It is meant for all distinct i and j that are not the control C
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -44,6 +44,16 @@ class Literal:
     variable: str
     arguments: tuple[Argument, ...]
     values: frozenset[Value]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Literals are keys of many tables; hashing their sets anew would dominate.
+        object.__setattr__(
+            self, "_hash", hash((self.variable, self.arguments, self.values))
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

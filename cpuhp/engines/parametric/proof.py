@@ -44,6 +44,7 @@ from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Verdict
 
 ENGINE = "parametric"
+_AT_ONCE = 3  # clauses learnt from one state
 Progress = Callable[[str], None]
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 
@@ -113,38 +114,49 @@ class Learner:
         self.encoder = Encoder(system, seats, closed=False)
         self.cases = cases(self.encoder)
         self.bad = bad_states(self.encoder, prop)
-        self.clauses: dict[Clause, None] = {}
+        self.clauses: dict[Clause, z3.BoolRef] = {}
         self.pending: list[list[Clause]] = [[] for _ in self.cases]
+        self._used: list[set[int]] = [set() for _ in self.cases]
+        self._clause_names: list[z3.BoolRef] = []
         self.stats = {"queries": 0, "samples": len(self.views.known), "dropped": 0}
         self._names = 0
         self._violations: dict[tuple[int, Clause], list[Bit]] = {}
-        self._restart()
+        self._start()
         for clause in ranges(self.views):
             self._add(clause)
 
     # The solver
 
-    def _restart(self) -> None:
+    def _start(self) -> None:
         self.solver = z3.SolverFor("QF_FD")
         self._axioms = 0
         self._enabled = [z3.Bool(f"step{n}") for n in range(len(self.cases))]
         for name, case in zip(self._enabled, self.cases):
             self.solver.add(z3.Implies(name, as_z3(case.enabled)))
         self.solver.add(as_z3(self.encoder.assumed(PRE)))
-        for clause in self.clauses:
-            self._assume(clause)
-        self.pending = [list(self.clauses) for _ in self.cases]
-
-    def _assume(self, clause: Clause) -> None:
-        for bit in hypotheses(self.encoder, clause):
-            if bit is not True:
-                self.solver.add(as_z3(bit))
 
     def _add(self, clause: Clause) -> None:
-        self.clauses[clause] = None
-        self._assume(clause)
+        """A new clause. Its name switches it on, so that it can be dropped again."""
+        name = z3.Bool(f"clause{len(self._clause_names)}")
+        self._clause_names.append(name)
+        self.clauses[clause] = name
+        for bit in hypotheses(self.encoder, clause):
+            if bit is not True:
+                self.solver.add(z3.Implies(name, as_z3(bit)))
         for waiting in self.pending:
             waiting.append(clause)
+
+    def _drop(self, clauses: list[Clause]) -> None:
+        """Forget clauses; what was settled with their help is open again."""
+        gone = {self.clauses.pop(clause).get_id() for clause in clauses}
+        for number, used in enumerate(self._used):
+            if used & gone:
+                self.pending[number] = list(self.clauses)
+                self._used[number] = set()
+            else:
+                dropped = set(clauses)
+                waiting = self.pending[number]
+                self.pending[number] = [c for c in waiting if c not in dropped]
 
     def _check(self, *assumed: Bit) -> z3.ModelRef | None:
         """A model of the clauses and what is assumed."""
@@ -152,6 +164,7 @@ class Learner:
         if left is not None and left <= 0:
             raise _GiveUp("time limit reached")
         literals = [self._named(bit) for bit in assumed]
+        literals += self.clauses.values()
         for axiom in self.encoder.axioms[self._axioms :]:
             self.solver.add(axiom)
         self._axioms = len(self.encoder.axioms)
@@ -232,6 +245,7 @@ class Learner:
         goal = disj(bit for _, bit in ways)
         model = self._check(self._enabled[number], goal)
         if model is None:
+            self._used[number] |= {name.get_id() for name in self.solver.unsat_core()}
             return False
         touched = set(case.touched)
         for clause, bit in ways:
@@ -266,8 +280,9 @@ class Learner:
                     found.append(clause)
         if not found:
             return False
-        best = min(found, key=lambda c: (len(c.symbols), len(c.cube)))
-        self._add(best)
+        found.sort(key=lambda c: (len(c.symbols), len(c.cube)))
+        for clause in list(dict.fromkeys(found))[:_AT_ONCE]:
+            self._add(clause)
         return True
 
     def _exclude_bad(self, model: z3.ModelRef, bad: Bad) -> None:
@@ -286,11 +301,9 @@ class Learner:
         wrong = [c for c in self.clauses if contradicted(self.views, c)]
         if not wrong:
             raise _GiveUp("abstraction too coarse: two CPUs do not tell enough")
-        for clause in wrong:
-            del self.clauses[clause]
+        self._drop(wrong)
         self.views.settle()
         self.stats["dropped"] += len(wrong)
-        self._restart()
 
 
 class _State:

@@ -22,15 +22,15 @@ from cpuhp.model.verdict import State
 from cpuhp.semantics import Machine
 
 _APS = (0, 1, 2, 3)
-_WALKS = 200
+_WALKS = 100
 _WALK_STEPS = 500
 
 
 def collect_samples(
     system: TransitionSystem,
     *,
-    max_states: int = 6000,
-    seconds: float = 2.0,
+    max_states: int = 12_000,
+    seconds: float = 10.0,
     aps: tuple[int, ...] = _APS,
 ) -> Views:
     """The views of up to `max_states` states of each small machine.
