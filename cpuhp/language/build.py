@@ -425,6 +425,8 @@ def initial_value(terms: Terms, declared: Declared) -> Expr | None:
 
 
 def _is_plain(node: t.VariableDeclaration) -> bool:
+    if node.atomic:
+        return False
     atomic = ("cpumask", "completion", "atomic_t")
     return not (isinstance(node.type, t.NamedType) and node.type.name in atomic)
 

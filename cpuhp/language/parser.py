@@ -312,13 +312,17 @@ class _Builder(Transformer[Token, Any]):
         return str(sort), True
 
     def variable(
-        self, meta: Any, scope: Any, type_: Any, name: Token, value: Any
+        self, meta: Any, scope: Any, atomic: Any, type_: Any, name: Token, value: Any
     ) -> Any:
         span = self._span(meta)
         where, constant = scope or ("shared", False)
+        doc = self._doc(span)
         return t.VariableDeclaration(
-            where, constant, type_, str(name), value, self._doc(span), span
+            where, constant, type_, str(name), value, doc, span, atomic is not None
         )
+
+    def atomic_access(self, meta: Any) -> bool:
+        return True
 
     def _integer(self, digits: Token) -> int:
         if len(digits) > MAX_DIGITS:

@@ -264,7 +264,10 @@ class Instances:
 
 @dataclass(frozen=True, slots=True)
 class VariableDeclaration:
-    """`scope` is "shared", "cpu" (percpu) or the name of another sort."""
+    """`scope` is "shared", "cpu" (percpu) or the name of another sort.
+
+    `atomic` marks what the kernel accesses by atomic operations only (atomic_t).
+    """
 
     scope: str
     constant: bool
@@ -273,6 +276,7 @@ class VariableDeclaration:
     value: Term | None
     doc: str = field(compare=False)
     span: Span = field(compare=False)
+    atomic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
