@@ -16,7 +16,8 @@ from cpuhp.model.expr import reads
 class LockOrder:
     """`graph`: an edge from a held lock to one that is taken under it (data `steps`).
 
-    `cycles`: locks that are taken in a circle. `inversions`: locks that an interrupt
+    `cycles`: locks that are taken in a circle. `nested`: two locks of one kind, of which
+    two CPUs could take each other's. `inversions`: locks that an interrupt
     takes and that somebody else takes with interrupts on. `contexts`: in which contexts
     each lock is taken.
     """
@@ -27,6 +28,7 @@ class LockOrder:
     users: Mapping[str, tuple[str, ...]]
     cycles: tuple[tuple[str, ...], ...]
     inversions: tuple[str, ...]
+    nested: tuple[tuple[str, str], ...] = ()
 
 
 def lock_order(found: Footprints) -> LockOrder:
@@ -51,7 +53,12 @@ def lock_order(found: Footprints) -> LockOrder:
         {lock: tuple(names) for lock, names in users.items()},
         _circles(graph),
         _inversions(found.taken),
+        tuple((a, b) for a, b in graph.edges if a != b and _class(a) == _class(b)),
     )
+
+
+def _class(lock: str) -> str:
+    return lock.split("[")[0]
 
 
 def _circles(graph: nx.DiGraph) -> tuple[tuple[str, ...], ...]:

@@ -13,7 +13,7 @@ Conflict and lock go both ways and stand once, from the step that comes first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -66,12 +66,16 @@ class Dependencies:
 
 
 def dependencies(found: Footprints, together: Parallel) -> Dependencies:
-    """The dependency graph of a program's steps."""
-    steps = tuple(found.steps.values())
+    """The dependency graph of a program's steps, those that never happen left out."""
+    reached = together.reached
+    steps = tuple(
+        step for key, step in found.steps.items() if reached is None or key in reached
+    )
     ties = [*_order(steps)]
     by_step: dict[str, list[Access]] = {step.key: [] for step in steps}
     for access in found.accesses:
-        by_step[access.step].append(access)
+        if access.step in by_step:
+            by_step[access.step].append(access)
     for at, first in enumerate(steps):
         for second in steps[at:]:
             mine, theirs = by_step[first.key], by_step[second.key]
@@ -82,8 +86,8 @@ def dependencies(found: Footprints, together: Parallel) -> Dependencies:
             if first is not second:
                 ties += _flows(first, second, mine, theirs, known)
                 ties += _flows(second, first, theirs, mine, known)
-    ties += _shared_locks(found)
-    crossing = frozenset(key for key in found.steps if found.crosses(key))
+    ties += _shared_locks(found, by_step)
+    crossing = frozenset(key for key in by_step if found.crosses(key))
     return Dependencies(steps, tuple(ties), together, crossing)
 
 
@@ -159,13 +163,13 @@ def _flows(
         yield Tie("use", writer.key, reader.key, tuple(sorted(used - known)))
 
 
-def _shared_locks(found: Footprints) -> Iterator[Tie]:
+def _shared_locks(found: Footprints, keys: Iterable[str]) -> Iterator[Tie]:
     users: dict[str, dict[str, None]] = {}
     for taken in found.taken:
         users.setdefault(taken.lock, {})[taken.step] = None
     pairs: dict[tuple[str, str], list[str]] = {}
     for lock, steps in users.items():
-        order = [key for key in found.steps if key in steps]
+        order = [key for key in keys if key in steps]
         for at, first in enumerate(order):
             for second in order[at + 1 :]:
                 pairs.setdefault((first, second), []).append(lock)
@@ -173,15 +177,18 @@ def _shared_locks(found: Footprints) -> Iterator[Tie]:
         yield Tie("lock", first, second, tuple(sorted(locks)))
 
 
-def neighbourhood(found: Dependencies, key: str) -> Dependencies:
-    """The step, all that is tied to it, and the ties among those."""
-    near = {key}
-    for tie in found.ties:
-        if key in (tie.source, tie.target):
-            near |= {tie.source, tie.target}
+def neighbourhood(found: Dependencies, keys: Iterable[str]) -> Dependencies:
+    """Some steps, all that is tied to them, and the ties of those with these."""
+    centre = frozenset(keys)
+    ties = tuple(t for t in found.ties if centre & {t.source, t.target})
+    near = centre | {t.source for t in ties} | {t.target for t in ties}
     return Dependencies(
         tuple(step for step in found.steps if step.key in near),
-        tuple(t for t in found.ties if t.source in near and t.target in near),
+        tuple(
+            t
+            for t in found.ties
+            if t in ties or (t.source == t.target and t.source in near)
+        ),
         found.parallel,
         found.crossing & near,
     )

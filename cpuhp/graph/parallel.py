@@ -36,6 +36,7 @@ class Parallel:
     same_cpu: frozenset[Pair]
     other_cpu: frozenset[Pair]
     basis: str
+    reached: frozenset[str] | None = None  # steps that ever happen; None: not known
 
     def may(self, first: str, second: str) -> bool:
         pair = (first, second)
@@ -106,6 +107,7 @@ class Occupancy:
     points: Mapping[tuple[str, int], frozenset[str]]
     same: set[Pair] = field(default_factory=set)
     other: set[Pair] = field(default_factory=set)
+    reached: set[str] = field(default_factory=set)
 
     def visit(self, where: Iterable[At], boot: int) -> None:
         """One state: where each process instance is."""
@@ -114,6 +116,8 @@ class Occupancy:
             for process, cpu, point in where
             if (steps := self.points.get((process, point)))
         ]
+        for _, steps in found:
+            self.reached |= steps
         for (first, a), (second, b) in combinations(found, 2):
             pairs = self.same if first == second else self.other
             for one in a:
@@ -123,7 +127,8 @@ class Occupancy:
 
     def result(self, cpus: int, states: int) -> Parallel:
         basis = f"search of the waits-only skeleton, {cpus} CPUs, {states} states"
-        return Parallel(frozenset(self.same), frozenset(self.other), basis)
+        same, other = frozenset(self.same), frozenset(self.other)
+        return Parallel(same, other, basis, frozenset(self.reached))
 
 
 def occupancy(bones: Lowered, found: Footprints) -> Occupancy:
@@ -133,16 +138,19 @@ def occupancy(bones: Lowered, found: Footprints) -> Occupancy:
     yet, has nothing under way; what the next action belongs to begins with that action.
     """
     points: dict[tuple[str, int], set[str]] = {}
+    kept = {step_key(p.name, e) for p in bones.processes for e in p.flow.edges}
     for process in bones.processes:
         rests = process.flow.resting | ({process.entry} & process.flow.waits)
         for edge in process.flow.edges:
             at = edge.target if edge.source in rests else edge.source
-            steps = _stands_for(process, edge, found)
+            steps = _stands_for(process, edge, found, kept)
             points.setdefault((process.name, at), set()).update(steps)
     return Occupancy({at: frozenset(steps) for at, steps in points.items()})
 
 
-def _stands_for(process: LoweredProcess, edge: Edge, found: Footprints) -> set[str]:
+def _stands_for(
+    process: LoweredProcess, edge: Edge, found: Footprints, kept: set[str]
+) -> set[str]:
     steps = {step_key(process.name, edge)} & found.steps.keys()
     match = _invokes(edge)
     if match is None:
@@ -150,7 +158,7 @@ def _stands_for(process: LoweredProcess, edge: Edge, found: Footprints) -> set[s
     direction, section = match.groups()
     for step in found.steps.values():
         registered = step.callback
-        if registered is None or step.process != process.name:
+        if registered is None or step.process != process.name or step.key in kept:
             continue
         right = registered.callback.direction == direction
         if right and registered.section.value == section:

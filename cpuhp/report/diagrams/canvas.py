@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from textwrap import wrap
 from urllib.parse import quote
 
@@ -202,6 +203,15 @@ class Chart:
             "color": color, "style": style, "penwidth": f"{width:g}",
             "arrowhead": head, "tooltip": tip or " ",
         }))  # fmt: skip
+
+    def arrow(
+        self, points: list[tuple[float, float]], color: str, width: float, tip: str
+    ) -> None:
+        """An arrow through some points."""
+        for at, (start, end) in enumerate(pairwise(points)):
+            last = at == len(points) - 2
+            head = "normal" if last else "none"
+            self.line(start, end, color=color, width=width, head=head, tip=tip)
 
     def picture(self) -> Picture:
         graph = graphviz.Digraph("cpuhp", comment=quoted(self.title))

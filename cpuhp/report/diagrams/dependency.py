@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import graphviz
 import networkx as nx
 
@@ -40,11 +42,15 @@ def picture(
     focus: str | None = None,
 ) -> Picture:
     """The graph. Without `full`, conflicts that never happen at once are left out."""
-    kinds = ("unsafe", "lock", "wait", "use", "order")
-    shown = [t for t in found.ties if full or _kind(t) in kinds]
-    tied = {key for t in shown if t.kind != "order" for key in (t.source, t.target)}
+    calls = {step.key for step in found.steps if step.callback is not None}
+    shown = [
+        t for t in found.ties
+        if t.kind != "order" and (full or focus or _matters(t, calls))
+    ]  # fmt: skip
+    tied = {key for t in shown for key in (t.source, t.target)}
     steps = [s for s in found.steps if full or s.key in tied or s.key == focus]
     keys = {step.key for step in steps}
+    shown += _order(steps)
     shown = [t for t in shown if t.source in keys and t.target in keys]
     alone = len(found.steps) - len(steps)
     graph = _graph(f"{title}: dependency graph", theme)
@@ -59,18 +65,45 @@ def picture(
             )  # fmt: skip
             for step in group:
                 _node(cluster, step, found, theme, taken, base, focus, parts)
+    groups = {step.key: _actor(step) for step in steps if step.callback}
     for tie in _merged(shown):
-        _edge(graph, tie, theme, taken)
+        _edge(graph, tie, theme, taken, groups)
     remarks = [f"May happen in parallel: {found.parallel.basis}."]
     if alone > 0:
         remarks.append(f"{alone} steps without a tie to others are left out (--full).")
     _legend(graph, theme, remarks, {_kind(t) for t in shown})
-    unsafe = [f"{t.source} and {t.target} ({', '.join(t.unsafe)})" for t in found.unsafe]
+    unsafe = [
+        f"{t.source} and {t.target} ({', '.join(t.unsafe)})" for t in found.unsafe
+    ]
     words = (
         f"{len(steps)} steps, {len(shown)} ties. Unsafe pairs: "
         f"{'; '.join(unsafe) or 'none'}. {' '.join(remarks)}"
     )
     return Picture(str(graph.source), f"{title}: dependency graph", words)
+
+
+def _matters(tie: Tie, calls: set[str]) -> bool:
+    """What the picture is about: callbacks, and what may go wrong between any two."""
+    about = tie.source in calls or tie.target in calls or tie.source == tie.target
+    return about and (bool(tie.unsafe) or tie.kind in ("lock", "use"))
+
+
+def _order(steps: list[Step]) -> list[Tie]:
+    """The order of the table among the callbacks that are drawn."""
+    runs: dict[str, list[Step]] = {}
+    for step in steps:
+        if step.callback is not None:
+            direction = step.callback.callback.direction
+            runs.setdefault(f"{_actor(step)} {direction}", []).append(step)
+    ties = []
+    for run in runs.values():
+        down = run[0].callback is not None and (
+            run[0].callback.callback.direction == "teardown"
+        )
+        run.sort(key=lambda s: s.callback.state.number if s.callback else 0,
+                 reverse=down)  # fmt: skip
+        ties += [Tie("order", a.key, b.key) for a, b in pairwise(run)]
+    return ties
 
 
 def _kind(tie: Tie) -> str:
@@ -86,7 +119,9 @@ def _graph(title: str, theme: Theme) -> graphviz.Digraph:
     )  # fmt: skip
     graph.attr("node", shape="box", fontname=MONO, fontsize="10", fontcolor=theme.ink,
                color=theme.ink, style="filled", fillcolor=theme.box)  # fmt: skip
-    graph.attr("edge", fontname=MONO, fontsize="8", fontcolor=theme.ink, arrowsize="0.7")
+    graph.attr(
+        "edge", fontname=MONO, fontsize="8", fontcolor=theme.ink, arrowsize="0.7"
+    )
     return graph
 
 
@@ -145,7 +180,7 @@ def _node(
     if step.span is not None:
         tip.append(f"{step.span.source.name}:{step.span.line}")
     attributes = {
-        "label": f"<{'<BR/>'.join(rows)}>",
+        "label": stacked(rows),
         "tooltip": tooltip(*tip),
         "fillcolor": theme.call if step.callback else theme.box,
         "penwidth": "3" if step.key == focus else "2" if alone else "1",
@@ -156,6 +191,15 @@ def _node(
     if url:
         attributes |= {"URL": str(graphviz.escape(url)), "target": "_blank"}
     graph.node(name_of(step.key, taken), **attributes)
+
+
+def stacked(rows: list[str]) -> str:
+    """An HTML-like label of rows that are markup already."""
+    cells = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
+    return (
+        f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="1" CELLPADDING="0">{cells}'
+        "</TABLE>>"
+    )
 
 
 def _small(text: str, color: str, bold: bool = False) -> str:
@@ -187,7 +231,11 @@ def _merged(ties: list[Tie]) -> list[Tie]:
 
 
 def _edge(
-    graph: graphviz.Digraph, tie: Tie, theme: Theme, taken: dict[str, str]
+    graph: graphviz.Digraph,
+    tie: Tie,
+    theme: Theme,
+    taken: dict[str, str],
+    groups: dict[str, str],
 ) -> None:
     kind = _kind(tie)
     color, style, width, head = theme.kinds[kind]
@@ -202,6 +250,9 @@ def _edge(
         attributes["dir"] = "none"
     if kind == "unsafe":
         attributes |= {"dir": "both", "arrowhead": "dot", "arrowtail": "dot"}
+    column = groups.get(tie.source)
+    if kind != "order" and column is not None and column == groups.get(tie.target):
+        attributes["constraint"] = "false"  # the order of the table stays a column
     if kind == "order":
         attributes["weight"] = "8"
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import graphviz
+
 from cpuhp.graph.cycles import LockOrder
 from cpuhp.report.diagrams.canvas import (
     Picture,
@@ -10,7 +12,7 @@ from cpuhp.report.diagrams.canvas import (
     shortened,
     tooltip,
 )
-from cpuhp.report.diagrams.dependency import _graph, _legend, _small
+from cpuhp.report.diagrams.dependency import _graph, _legend, _small, stacked
 from cpuhp.report.diagrams.theme import Theme
 
 
@@ -21,7 +23,12 @@ def picture(title: str, order: LockOrder, theme: Theme) -> Picture:
     graph.attr(rankdir="LR")
     taken: dict[str, str] = {}
     circular = {lock for cycle in order.cycles for lock in cycle}
+    doubtful = {lock for pair in order.nested for lock in pair}
+    alone = [lock for lock in order.graph if not order.graph.degree(lock)]
+    plain = [lock for lock in alone if lock not in order.inversions]
     for lock in order.graph:
+        if lock in plain:
+            continue
         contexts = ", ".join(order.contexts[lock])
         users = order.users[lock]
         rows = [
@@ -36,9 +43,11 @@ def picture(title: str, order: LockOrder, theme: Theme) -> Picture:
             rows.append(_small("⚠ an interrupt may find it held", theme.bad, True))
         if lock in circular:
             rows.append(_small("⚠ taken in a circle", theme.bad, True))
+        if lock in doubtful:
+            rows.append(_small("two CPUs might nest theirs crosswise", theme.bad, True))
         graph.node(
             name_of(lock, taken),
-            label=f"<{'<BR/>'.join(rows)}>",
+            label=stacked(rows),
             tooltip=tooltip(f"{order.kinds[lock]} {lock}: {contexts}", *users),
             color=theme.bad if bad else theme.ink,
             fillcolor=theme.bad_fill if bad else theme.box,
@@ -59,6 +68,8 @@ def picture(title: str, order: LockOrder, theme: Theme) -> Picture:
             penwidth="2.4" if bad else "1.2",
             tooltip=tooltip(f"{inner} is taken under {outer}", *names),
         )
+    if plain:
+        _alone(graph, order, plain, theme)
     remarks = [
         "An arrow: the second lock is taken while the first is held.",
         f"Circles: {_told(order.cycles)}. "
@@ -75,6 +86,30 @@ def picture(title: str, order: LockOrder, theme: Theme) -> Picture:
         + " ".join(remarks)
     )
     return Picture(str(graph.source), whole, words)
+
+
+def _alone(
+    graph: graphviz.Digraph, order: LockOrder, locks: list[str], theme: Theme
+) -> None:
+    """One table of the locks that never nest."""
+    rows = ['<TR><TD COLSPAN="3" ALIGN="LEFT"><B>taken alone</B></TD></TR>']
+    for lock in locks:
+        users = order.users[lock]
+        more = f" +{len(users) - 3}" if len(users) > 3 else ""
+        shown = ", ".join(shortened(f"{u}()", 40) for u in users[:3]) + more
+        cells = (lock, f"{order.kinds[lock]}, {', '.join(order.contexts[lock])}", shown)
+        rows.append(
+            "<TR>"
+            + "".join(f'<TD ALIGN="LEFT">{markup(cell)} </TD>' for cell in cells)
+            + "</TR>"
+        )
+    graph.node(
+        "alone",
+        label=f'<<TABLE BORDER="0" CELLSPACING="3" CELLPADDING="1">{"".join(rows)}'
+        "</TABLE>>",
+        tooltip=tooltip("Locks that are never taken while another is held", *locks),
+        fontsize="9", fillcolor=theme.quiet, color=theme.faint,
+    )  # fmt: skip
 
 
 def _told(cycles: tuple[tuple[str, ...], ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from cpuhp.graph.footprint import Footprints
@@ -118,7 +118,9 @@ def _first(name: str, events: list[Event]) -> int:
 # -- phases --------------------------------------------------------------------
 
 
-def _bands(lowered: Lowered, control: list[Event]):  # type: ignore[no-untyped-def]
+def _bands(
+    lowered: Lowered, control: list[Event]
+) -> tuple[list[Band], Callable[[int], int]]:
     """Phases: the calls of the control task, split where one is nearly everything."""
     total = control[-1].number + 1 if control else 1
     segments = _split(control, 1, total)
@@ -128,6 +130,7 @@ def _bands(lowered: Lowered, control: list[Event]):  # type: ignore[no-untyped-d
         function = lowered.program.functions.get(name)
         doc = " ".join(function.doc.split()) if function else ""
         doc = re.sub(r"^\w+\(\)[:.]?\s*", "", doc).replace("`", "")
+        doc = re.split(r"(?<=[.:;])\s", doc)[0].rstrip(":;")
         bands.append(Band(call or (f"{name}()" if function else name), doc))
         starts.append(first)
     if not bands:
@@ -202,7 +205,7 @@ class _Items:
 
     def add(self, lane: int, band: int, event: Event) -> None:
         for name, row in event.walked:
-            self.local[name] = (self.local.get(name, (row, row))[1], row)
+            self.local[name] = (self.local.get(name, (0, 0))[1], row)
         if event.row is not None and event.row >= 0:
             self._pass(lane, band, event)
             return
@@ -217,7 +220,9 @@ class _Items:
             return
         locks = self.found.locks.keys()
         if event.awaits and not event.awaits & locks:
-            item = self.seen[seen] = Item("wait", lane, band, _waits_for(event), key=_key(event))
+            item = self.seen[seen] = Item(
+                "wait", lane, band, _waits_for(event), key=_key(event)
+            )
             item.file = _file(event)
             item.tip = _tip(event)
             self._append(item, event)
@@ -245,7 +250,8 @@ class _Items:
         assert walk is not None
         moved = [row for _, row in event.walked if row >= 0]
         onward = all(
-            (row > walk.rows[-1]) == (walk.direction == "startup") or row == walk.rows[-1]
+            (row > walk.rows[-1]) == (walk.direction == "startup")
+            or row == walk.rows[-1]
             for row in moved
         )
         if event.awaits or not onward or (event.changes and not moved):
@@ -354,7 +360,9 @@ class _Items:
             return
         if self.full:
             for state in rows:
-                item = walk.items.get(state.number) or unmodelled(lane, walk.band, state)
+                item = walk.items.get(state.number) or unmodelled(
+                    lane, walk.band, state
+                )
                 self.items.append(item)
             return
         local = sum(state.number in walk.items for state in rows)
@@ -373,9 +381,13 @@ class _Items:
             first[same] = item
             place[id(item)] = len(kept)
             kept.append(item)
+        met: set[int] = set()
         for event in run.events:
             item_ = self.of_event.get(event.number)
-            if item_ is None or event.cause is None or item_.kind not in ("wait", "barrier"):
+            if item_ is None or id(item_) in met:
+                continue  # only the first time round
+            met.add(id(item_))
+            if event.cause is None or item_.kind not in ("wait", "barrier"):
                 continue
             if not any(item_ is k for k in kept):
                 continue

@@ -69,9 +69,7 @@ def _words(sequence: Sequence) -> str:
     return " ".join(parts)
 
 
-def _title(
-    drawing: Chart, sequence: Sequence, theme: Theme, width: float
-) -> float:
+def _title(drawing: Chart, sequence: Sequence, theme: Theme, width: float) -> float:
     drawing.box("title", (LEFT, 0, width - LEFT, 24),
                 [Line(sequence.title, 16, True)])  # fmt: skip
     top = 26.0
@@ -101,15 +99,17 @@ def _lines(item: Item, theme: Theme) -> tuple[Line, ...]:
         first = shortened(item.title, room)
         rest = [shortened(t, _room(8)) for t in item.lines]
         return (
-            Line(first, SIZE, bool(item.lines), color=theme.faint if not rest else None),
+            Line(
+                first, SIZE, bool(item.lines), color=theme.faint if not rest else None
+            ),
             *(Line(t, 8, color=theme.faint) for t in rest),
         )
     title = folded(item.title, room, 2)
     lines = [Line(t, SIZE, True, code=True) for t in title]
     limit = 3 if item.kind == "call" else 2
     shown = item.lines[:limit]
-    for text in shown:
-        lines.append(Line(shortened(text, _room(8)), 8, code=item.kind == "step",
+    for told in shown:
+        lines.append(Line(shortened(told, _room(8)), 8, code=item.kind == "step",
                           color=theme.faint))  # fmt: skip
     if len(item.lines) > limit:
         lines.append(Line(f"and {len(item.lines) - limit} more", 8, color=theme.faint))
@@ -251,13 +251,14 @@ def _arrows(
             shift = 7 + 5 * (slot % 4)
             bend = start[0] + (shift if right else -shift)
             end_x = tx + tw / 2 + (14 * at - 20) * (1 if right else -1)
-            level = ty - GAP / 2 + 2
+            level = ty - GAP / 2 + (4 if right else -1)
             tip = tooltip(f"{names}: {source.title} lets {item.title} go on")
-            style = {"color": theme.good, "width": 1.5, "tip": tip}
-            drawing.line(start, (bend, start[1]), **style)
-            drawing.line((bend, start[1]), (bend, level), **style)
-            drawing.line((bend, level), (end_x, level), **style)
-            drawing.line((end_x, level), (end_x, ty), head="normal", **style)
+            drawing.arrow(
+                [start, (bend, start[1]), (bend, level), (end_x, level), (end_x, ty)],
+                theme.good,
+                1.5,
+                tip,
+            )
             label = shortened(names, _room(8) // 2)
             wide = len(label) * 8 * WIDE + 4
             left = end_x - wide - 6 if right else end_x + 6

@@ -1,0 +1,207 @@
+"""An interleaving as a chart: a lane for each CPU, time downwards."""
+
+from __future__ import annotations
+
+from cpuhp.report.diagrams.canvas import (
+    WIDE,
+    Chart,
+    Line,
+    Picture,
+    folded,
+    link,
+    shortened,
+    tooltip,
+)
+from cpuhp.report.diagrams.evidence import Evidence, Moment
+from cpuhp.report.diagrams.theme import Theme
+
+GUTTER = 30.0
+LEFT = 44.0
+GAP = 12.0
+SIZE = 9.0
+HEAD = 26.0
+
+
+def chart(found: Evidence, theme: Theme, base: str | None = None) -> Picture:
+    """The chart of an interleaving. `base`: where links to the kernel's source lead."""
+    used = sorted({m.cpu for m in found.moments})
+    lane = {cpu: at for at, cpu in enumerate(used)}
+    wide = 300.0 if len(used) <= 3 else 240.0
+    width = LEFT + len(used) * (wide + GUTTER)
+    title = f"{found.scenario.replace('_', '-')}: {found.check}"
+    drawing = Chart(title, _words(found), theme)
+    top = _heading(drawing, found, theme, width, title)
+    blocks = [_lines(m, theme, wide) for m in found.moments]
+    places: list[tuple[float, float, float, float]] = []
+    at = top + HEAD + 12
+    for moment, lines in zip(found.moments, blocks):
+        high = 8 + sum(line.size * 1.32 for line in lines)
+        x = LEFT + GUTTER / 2 + lane[moment.cpu] * (wide + GUTTER)
+        places.append((x, at, wide, high))
+        at += high + GAP
+    _lanes(drawing, found, theme, used, wide, top, at)
+    _arrows(drawing, found, theme, places, lane)
+    for moment, lines, place in zip(found.moments, blocks, places):
+        _step(drawing, moment, lines, place, theme, base)
+    if found.loop is not None and found.loop < len(places):
+        y = places[found.loop][1] - GAP / 2
+        drawing.box("loop", (LEFT, y - 6, width - LEFT, 12),
+                    [Line("from here on it repeats for ever", 9, True,
+                          color=theme.bad)])  # fmt: skip
+    _ending(drawing, found, theme, at + 4, width)
+    return drawing.picture()
+
+
+def _words(found: Evidence) -> str:
+    told = [f"{found.verdict}: {found.claim}."]
+    for m in found.moments:
+        changes = ", ".join(f"{c} becomes {b}" for c, (_, b) in m.changes.items())
+        told.append(f"Step {m.number}, CPU{m.cpu} {m.process}: {m.text}. {changes}")
+        if m.bad:
+            told.append(f"Bad read: {m.bad}.")
+    return " ".join(told)
+
+
+def _heading(
+    drawing: Chart, found: Evidence, theme: Theme, width: float, title: str
+) -> float:
+    room = width - LEFT
+    drawing.box("title", (LEFT, 0, room, 24),
+                [Line(shortened(title, int(room / 9)), 16, True)])  # fmt: skip
+    top = 26.0
+    violated = found.verdict == "VIOLATED"
+    claim = folded(f"{found.verdict}  {found.claim}", int(room / (10 * WIDE)), 3)
+    for number, text in enumerate(claim):
+        drawing.box(f"claim {number}", (LEFT, top, room, 14),
+                    [Line(text, 10, number == 0, True,
+                          theme.bad if violated else theme.good)])  # fmt: skip
+        top += 14
+    remark = f"{found.cpus} CPUs, {len(found.moments)} steps, control CPU {found.boot}"
+    drawing.box("remark", (LEFT, top, room, 14), [Line(remark, 9, color=theme.faint)])
+    return top + 20
+
+
+def _lines(moment: Moment, theme: Theme, wide: float) -> list[Line]:
+    room = int((wide - 14) / (SIZE * WIDE))
+    small = int((wide - 14) / (8 * WIDE))
+    who = moment.callback or moment.process
+    where = f" in {moment.hotplug_state}" if moment.hotplug_state else ""
+    lines = [Line(shortened(f"{moment.number}  {who}{where}", small), 8, True,
+                  color=theme.faint)]  # fmt: skip
+    lines += [Line(t, SIZE, True, True) for t in folded(moment.text, room, 3)]
+    changes = [f"{c}: {a} → {b}" for c, (a, b) in moment.changes.items()]
+    for text in changes[:4]:
+        lines.append(Line(shortened(text, small), 8, code=True, color=theme.message))
+    if len(changes) > 4:
+        lines.append(Line(f"and {len(changes) - 4} more changes", 8, color=theme.faint))
+    place = "  ".join(p for p in (moment.source, moment.origin) if p)
+    if place:
+        lines.append(Line(shortened(place, int((wide - 14) / (7 * WIDE))), 7,
+                          color=theme.faint))  # fmt: skip
+    if moment.bad:
+        lines += [Line(t, 8.5, True, color=theme.bad)
+                  for t in folded(f"BAD READ: {moment.bad}", small, 5)]  # fmt: skip
+    return lines
+
+
+def _lanes(
+    drawing: Chart,
+    found: Evidence,
+    theme: Theme,
+    used: list[int],
+    wide: float,
+    top: float,
+    bottom: float,
+) -> None:
+    for number, cpu in enumerate(used):
+        x = LEFT + GUTTER / 2 + number * (wide + GUTTER)
+        drawing.box(f"life {cpu}", (x + wide / 2 - 0.5, top, 1, bottom - top), [],
+                    fill=theme.faint)  # fmt: skip
+        name = f"CPU{cpu}" + (", the control CPU" if cpu == found.boot else "")
+        drawing.box(f"lane {cpu}", (x, top, wide, HEAD), [Line(name, 11, True)],
+                    fill=theme.quiet, stroke=theme.ink, align="CENTER", tip=name)  # fmt: skip
+
+
+def _step(
+    drawing: Chart,
+    moment: Moment,
+    lines: list[Line],
+    place: tuple[float, float, float, float],
+    theme: Theme,
+    base: str | None,
+) -> None:
+    fill = theme.call if moment.callback else theme.box
+    origin = (moment.origin or "").split(" ")[0] or None
+    tip = tooltip(
+        f"step {moment.number}: CPU{moment.cpu} {moment.process}",
+        moment.text,
+        *(f"{c}: {a} → {b}" for c, (a, b) in moment.changes.items()),
+        moment.source or "",
+        moment.origin or "",
+        moment.bad or "",
+    )
+    drawing.box(
+        f"step {moment.number}", place, lines,
+        fill=theme.bad_fill if moment.bad else fill,
+        stroke=theme.bad if moment.bad else theme.ink,
+        width=2.6 if moment.bad else 1, tip=tip, url=link(base, origin),
+    )  # fmt: skip
+
+
+def _arrows(
+    drawing: Chart,
+    found: Evidence,
+    theme: Theme,
+    places: list[tuple[float, float, float, float]],
+    lane: dict[int, int],
+) -> None:
+    """From the writer of a value to its reader, beside the lanes and between the rows."""
+    slots: dict[int, int] = {}
+    for at, moment in enumerate(found.moments):
+        for number, (writer, name) in enumerate(moment.came):
+            source = found.moments[writer]
+            x, y, w, h = places[writer]
+            tx, ty, tw, th = places[at]
+            right = lane[moment.cpu] > lane[source.cpu]
+            same = lane[moment.cpu] == lane[source.cpu]
+            gutter = lane[source.cpu] + (1 if right else 0)
+            slot = slots.get(gutter, 0)
+            slots[gutter] = slot + 1
+            shift = 5 + 4 * (slot % 3)
+            start = (x + w if right else x, y + h / 2 + 3 * (slot % 3))
+            bend = start[0] + (shift if right else -shift)
+            color = theme.bad if moment.bad and name in moment.bad else theme.good
+            tip = tooltip(f"step {moment.number} reads {name}, written by step "
+                          f"{source.number}")  # fmt: skip
+            if same:
+                level = ty + th / 2
+                path = [start, (bend, start[1]), (bend, level), (tx, level)]
+                drawing.arrow(path, color, 1.3, tip)
+                continue
+            level = ty - GAP / 2
+            end = tx + tw / 2 + (24 + 60 * number) * (-1 if right else 1)
+            path = [start, (bend, start[1]), (bend, level), (end, level), (end, ty)]
+            drawing.arrow(path, color, 1.3, tip)
+            label = shortened(name, 26)
+            wide = len(label) * 7 * WIDE + 4
+            left = end - wide - 4 if right else end + 4
+            drawing.box(f"read {at} {number}", (left, level - 9, wide, 9),
+                        [Line(label, 7, code=True, color=color)])  # fmt: skip
+
+
+def _ending(
+    drawing: Chart, found: Evidence, theme: Theme, top: float, width: float
+) -> None:
+    room = width - LEFT - 12
+    bad = found.verdict == "VIOLATED"
+    lead = "Now the claim is broken: " if bad else "Now it has happened: "
+    values = ", ".join(found.ending[:16])
+    chars = int(room / (9 * 0.58))
+    lines = [Line(t, 10, True, color=theme.bad if bad else theme.good)
+             for t in folded(lead + found.claim, int(chars * 0.88), 3)]  # fmt: skip
+    lines += [Line(t, 9, code=True) for t in folded(values, int(room / (9 * WIDE)), 4)
+              if t]  # fmt: skip
+    high = 8 + sum(line.size * 1.34 for line in lines)
+    drawing.box("ending", (LEFT + 4, top, room, high), lines,
+                fill=theme.bad_fill if bad else theme.quiet,
+                stroke=theme.bad if bad else theme.good, width=2)  # fmt: skip
