@@ -14,7 +14,7 @@ from dataclasses import replace
 from cpuhp.language.build import initial_value
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
-from cpuhp.language.lower import default_of
+from cpuhp.language.context import default_of
 from cpuhp.model.expr import FALSE, TRUE, Const, Expr, Read, rebuild
 from cpuhp.model.system import Assign, Choice
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
 from cpuhp.language.flow import Edge, Flow, Note, reachable
-from cpuhp.language.lower import Context, Lowering
+from cpuhp.language.context import Context
+from cpuhp.language.lower import Lowering
 from cpuhp.language.primitives import irqs_off
 from cpuhp.language.program import HPSTATE, DeclaredProcess, Program
 from cpuhp.language.terms import Terms, location_variable

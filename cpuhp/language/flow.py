@@ -175,7 +175,9 @@ def atomic(edges: list[Edge], entry: int, inner: set[int], span: Span) -> list[E
     for edge in edges:
         leaving.setdefault(edge.source, []).append(edge)
     done: list[Edge] = []
-    stack = [(edge, (entry,)) for edge in reversed(leaving.get(entry, []))]
+    stack: list[tuple[Edge, tuple[int, ...]]] = [
+        (edge, (entry,)) for edge in reversed(leaving.get(entry, []))
+    ]
     while stack:
         path, visited = stack.pop()
         if path.target not in inner:

@@ -93,7 +93,7 @@ def parse(source: Source) -> t.Unit:
     try:
         tree = _lark().parse(source.text)
     except UnexpectedCharacters as error:
-        raise _unknown_character(source, error.pos_in_stream) from None
+        raise _unknown_character(source, error.pos_in_stream or 0) from None
     except (UnexpectedToken, UnexpectedEOF) as error:
         raise _unexpected(source, error) from None
     _check_depth(source, tree)

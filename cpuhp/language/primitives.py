@@ -142,7 +142,9 @@ def _completion(terms: Terms, node: t.Term, scope: Scope) -> Read:
 
 
 def _complete(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
-    return Step(TRUE, effects=(_set(_completion(terms, _args(call, 1)[0], scope), TRUE),))
+    return Step(
+        TRUE, effects=(_set(_completion(terms, _args(call, 1)[0], scope), TRUE),)
+    )
 
 
 def _wait_for(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
@@ -151,7 +153,9 @@ def _wait_for(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
 
 
 def _reinit(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
-    return Step(TRUE, effects=(_set(_completion(terms, _args(call, 1)[0], scope), FALSE),))
+    return Step(
+        TRUE, effects=(_set(_completion(terms, _args(call, 1)[0], scope), FALSE),)
+    )
 
 
 def _irqs(value: Expr) -> Primitive:
@@ -183,7 +187,9 @@ def _bit(terms: Terms, call: t.Call, scope: Scope) -> Read:
 def _set_bit(value: Expr, tested: bool) -> Primitive:
     def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
         place = _bit(terms, call, scope)
-        return Step(TRUE, effects=(_set(place, value),), value=place if tested else None)
+        return Step(
+            TRUE, effects=(_set(place, value),), value=place if tested else None
+        )
 
     return step
 

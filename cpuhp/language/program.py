@@ -112,7 +112,9 @@ def link(
     table = _registered_drivers(units, table)
     names = _Names()
     enums = _enums(units, names)
-    sizes = {i.name: i.count for u in units for i in u.items if _is(i, t.Instances)}
+    sizes = {
+        i.name: i.count for u in units for i in u.items if isinstance(i, t.Instances)
+    }
     resolve = _Types(enums, sizes)
     values = _options(units, resolve, names, options)
     variables = _variables(units, resolve, names)
@@ -150,10 +152,6 @@ def link(
         assumptions=tuple(i for u in units for i in u.items if isinstance(i, t.Assume)),
         landmarks=_landmarks(units, table),
     )
-
-
-def _is(item: object, kind: type) -> bool:
-    return isinstance(item, kind)
 
 
 def _closure(scenario: t.Unit, library: Library) -> Iterator[t.Unit]:
@@ -383,9 +381,13 @@ def _reader_flags(
             flags |= {f"{lock}.writer.{p.name}": (p,) for p in writing}
         if kind == "srcu_struct":
             for waiter in writing:
-                flags |= {f"{lock}.gp.{waiter.name}.{p.name}": (waiter, p) for p in reading}
+                flags |= {
+                    f"{lock}.gp.{waiter.name}.{p.name}": (waiter, p) for p in reading
+                }
         for name, owners in flags.items():
-            indices = declared.indices + (CPU,) * sum(p.param is not None for p in owners)
+            indices = declared.indices + (CPU,) * sum(
+                p.param is not None for p in owners
+            )
             word = t.NamedType("atomic_t", False, node.span)
             flag = replace(node, type=word, name=name, value=None)
             yield name, Declared(flag, BOOL, indices, False, declared.component)

@@ -118,13 +118,13 @@ class _Period:
 
 def _bound(flag: Read, place: Read) -> tuple[Param, ...]:
     return tuple(
-        index for index in flag.indices[len(place.indices) :] if isinstance(index, Param)
+        index
+        for index in flag.indices[len(place.indices) :]
+        if isinstance(index, Param)
     )
 
 
-def _lock(
-    terms: Terms, caller: Caller, call: t.Call, scope: Scope, kind: str
-) -> _Lock:
+def _lock(terms: Terms, caller: Caller, call: t.Call, scope: Scope, kind: str) -> _Lock:
     place = one_lock(terms, call, scope)
     declared = terms.program.variables[place.variable].declaration.type
     if not isinstance(declared, t.NamedType) or declared.name != kind:

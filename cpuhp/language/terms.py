@@ -283,7 +283,9 @@ class Terms:
         b = self.value(right, scope, want)
         numbers = (RangeSort, CounterSort)
         if isinstance(a.sort, numbers) != isinstance(b.sort, numbers):
-            raise fail("HP302", f"types {a.sort} and {b.sort} cannot be compared", right.span)
+            raise fail(
+                "HP302", f"types {a.sort} and {b.sort} cannot be compared", right.span
+            )
         return a, b
 
     # -- masks ---------------------------------------------------------------
