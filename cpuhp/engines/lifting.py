@@ -8,15 +8,22 @@ property says. Only such a run is shown to anybody as a violation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.space import PlainSpace, quiescent_test, stuck_test
-from cpuhp.model.expr import not_
+from cpuhp.model.expr import Expr, Read, not_, walk
 from cpuhp.model.sorts import EnumSort
-from cpuhp.model.system import Expectation, Property, Role, TransitionSystem, Variable
+from cpuhp.model.system import (
+    Action,
+    Expectation,
+    Property,
+    Role,
+    TransitionSystem,
+    Variable,
+)
 from cpuhp.model.verdict import State, Step, Trace
 from cpuhp.semantics import Instance, Machine, initial_states, instance_of, replay
 
@@ -67,13 +74,42 @@ def lift(
 
 
 def _common(whole: Machine, small: Machine) -> list[tuple[int, int]]:
-    """Cells of both machines that mean the same: shared data, of equal sort."""
+    """Cells of both machines that mean the same: shared data, of equal sort.
+
+    What one process alone uses is left out: its steps may be fused in the slice, so
+    that the slice never shows a value that the whole program goes through.
+    """
+    alone = _private(small.system)
     places = {(v.name, index): cell for cell, (v, index) in enumerate(whole.cells)}
     return [
         (places[variable.name, index], cell)
         for cell, (variable, index) in enumerate(small.cells)
-        if (variable.name, index) in places and _is_shared_data(variable)
+        if (variable.name, index) in places
+        and _is_shared_data(variable)
+        and variable.name not in alone
     ]
+
+
+def _private(system: TransitionSystem) -> set[str]:
+    """Variables that change and one process alone uses, each CPU's instance its own."""
+    written = frozenset[str]().union(*(action.written for action in system.actions))
+    users: dict[str, set[str]] = {}
+    for action in system.actions:
+        for name, indices in _accesses(action):
+            own = action.actor is None or indices[:1] == (action.actor,)
+            users.setdefault(name, set()).update({action.process, "" if own else name})
+    return {name for name in written if len(users[name] - {""}) == 1}
+
+
+def _accesses(action: Action) -> Iterator[tuple[str, tuple[Expr, ...]]]:
+    roots = [action.guard, *(choice.among for choice in action.choices)]
+    for effect in action.effects:
+        yield effect.variable, effect.indices
+        roots += [effect.value, *effect.indices]
+    for root in roots:
+        for part in walk(root):
+            if isinstance(part, Read):
+                yield part.variable, part.indices
 
 
 def _is_shared_data(variable: Variable) -> bool:
