@@ -118,7 +118,8 @@ class Scenario:
         result = answer.result
         trace = None
         if result.trace is not None:
-            replayed = answer.replayed and len(answer.replayed.steps)
+            whole = answer.replayed
+            replayed = len(whole.steps) if whole else None
             trace = show_trace(answer.sliced.system, result.trace, replayed)
         prop = result.prop
         return ShownAnswer(

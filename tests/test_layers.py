@@ -54,7 +54,7 @@ def test_imports_go_one_way(path):
 
 def test_every_room_is_known():
     rooms = {p.name for p in PACKAGE.iterdir() if (p / "__init__.py").exists()}
-    assert rooms <= set(ORDER)
+    assert rooms - {"data"} <= set(ORDER)  # data: what is installed beside the code
     assert rooms
 
 

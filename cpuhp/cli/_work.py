@@ -11,6 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from cpuhp.api import Scenario, Settings, load, scenarios
+from cpuhp.kernel.order import complete, read_order
+from cpuhp.kernel.states_file import KernelTable
+from cpuhp.model.table import Table
 from cpuhp.report.answers import ShownAnswer, as_json
 
 
@@ -19,7 +22,7 @@ class Job:
     """One claim of one scenario; small enough to send to another machine."""
 
     scenario: str
-    order: str | None
+    table: Table | None
     options: tuple[tuple[str, str], ...]
     check: str
     number: int
@@ -34,7 +37,7 @@ class Plan:
 
 def plan(
     names: tuple[str, ...],
-    order: str | None,
+    table: Table | None,
     checks: str,
     options: dict[str, str],
     cpus: int | None,
@@ -48,23 +51,41 @@ def plan(
     jobs: list[Job] = []
     given = tuple(sorted(options.items()))
     for name in chosen:
-        scenario = _load(name, order, given)
+        scenario = _load(name, table, given)
         loaded.append(scenario)
         for check, number, _ in scenario.claims(checks):
-            jobs.append(Job(name, order, given, check, number, settings))
+            jobs.append(Job(name, table, given, check, number, settings))
     return Plan(tuple(loaded), tuple(jobs))
 
 
 @lru_cache(maxsize=16)
 def _load(
-    name: str, order: str | None, options: tuple[tuple[str, str], ...]
+    name: str, table: Table | None, options: tuple[tuple[str, str], ...]
 ) -> Scenario:
-    return load(name, order=order, options=dict(options))
+    return load(name, table=table, options=dict(options))
+
+
+def order_of(order: str | None, tree: str | None) -> Table | None:
+    """The table of a states file, of a kernel tree, or of a tree as a file recorded it.
+
+    Raises InputError if either cannot be read; None if neither is given.
+    """
+    if tree is None:
+        return read_order(Path(order)) if order else None
+    from cpuhp.kernel.extract import extract
+    from cpuhp.kernel.extract_join import join
+    from cpuhp.kernel.extract_table import table_of
+    from cpuhp.kernel.states_file import read_states
+
+    extraction = extract(Path(tree))
+    if order:
+        extraction = join(extraction, read_states(order))
+    return complete(KernelTable(table_of(extraction)))
 
 
 def work(job: Job) -> ShownAnswer:
     """Do one job. This runs in a worker process."""
-    scenario = _load(job.scenario, job.order, job.options)
+    scenario = _load(job.scenario, job.table, job.options)
     return scenario.answer(job.check, job.number, job.settings)
 
 

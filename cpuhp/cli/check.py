@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from cpuhp.cli._work import Plan
     from cpuhp.report.answers import ShownAnswer
+    from cpuhp.report.terminal import Style
 
 GROUP = "verify"
 
@@ -38,6 +39,7 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
 @click.command()
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO|FILE.hp]...")
 @click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
+@click.option("--tree", metavar="DIR", help="Kernel tree to take the order from.")
 @click.option(
     "--cpus",
     default="all",
@@ -81,6 +83,7 @@ def command(
     ctx: click.Context,
     scenarios: tuple[str, ...],
     order: str | None,
+    tree: str | None,
     cpus: int | None,
     checks: str,
     options: dict[str, str],
@@ -98,10 +101,11 @@ def command(
     Without arguments, all shipped scenarios. A scenario is a name that `cpuhp list`
     shows, or a spec file.
     """
-    from cpuhp.cli._work import Plan, plan
+    from cpuhp.cli._work import Plan, order_of, plan
 
+    table = order_of(order, tree)
     todo: Plan = plan(
-        scenarios, order, checks, options, cpus, timeout, memory and memory << 20
+        scenarios, table, checks, options, cpus, timeout, memory and memory << 20
     )
     answers = list(_answers(todo, jobs, style, quiet))
     if style == "json":
@@ -147,7 +151,7 @@ def _answers(
                 click.echo(line)
 
 
-def _style():  # type: ignore[no-untyped-def]
+def _style() -> Style:
     import os
     import shutil
     import sys

@@ -437,6 +437,8 @@ def _initial(
     node = declared.declaration
     if node.value is None:
         return None if node.constant else default_of(sort)
+    if node.value == t.Name("any", node.value.span):
+        return None
     scope: Mapping[str, Expr] = {}
     if params and params[0].sort.name == "cpu":
         scope = {"cpu": params[0]}
@@ -445,8 +447,6 @@ def _initial(
     is_mask = isinstance(node.type, t.NamedType) and node.type.name == "cpumask"
     if is_mask:
         return terms.mask(node.value, scope).member(params[-1])
-    if node.value == t.Name("any", node.value.span):
-        return None
     value = terms.value(node.value, scope, sort)
     if reads(value):
         raise fail("HP318", "an initial value cannot read variables", node.value.span)

@@ -16,7 +16,12 @@ from cpuhp.language.flow import Edge, Flow, Note, reachable
 from cpuhp.language.context import Context
 from cpuhp.language.lower import Lowering
 from cpuhp.language.primitives import irqs_off
-from cpuhp.language.program import HPSTATE, DeclaredProcess, Program
+from cpuhp.language.program import (
+    HPSTATE,
+    DeclaredProcess,
+    Program,
+    Registered,
+)
 from cpuhp.language.terms import Terms, location_variable
 from cpuhp.model.expr import (
     TRUE,
@@ -94,7 +99,7 @@ def lower(program: Program, keep: frozenset[str] | None = None) -> Lowered:
 
 
 def _lower_process(
-    declared: DeclaredProcess, terms: Terms, callbacks: tuple[object, ...]
+    declared: DeclaredProcess, terms: Terms, callbacks: tuple[Registered, ...]
 ) -> LoweredProcess:
     node = declared.declaration
     if node.on is not None and node.on not in (*_RUNS, "boot"):
@@ -118,7 +123,7 @@ def _lower_process(
         actor,
         self_cpu,
         callbacks,
-        node.kind != "process",  # type: ignore[arg-type]
+        node.kind != "process",
     )
     scope = {"this_cpu": self_cpu}
     if node.param and actor:
@@ -228,7 +233,8 @@ def claims(
         if only not in (None, number):
             continue
         text = " ".join(claim.span.text.split()).rstrip(";")
-        formula, goal = TRUE, TRUE
+        formula: Expr = TRUE
+        goal: Expr = TRUE
         if claim.formula is not None:
             formula = _closed(terms, claim.formula, lowered)
         if claim.goal is not None:

@@ -58,7 +58,7 @@ class Lowering:
         self,
         source: int,
         target: int,
-        node: t.Statement | t.Term | t.ForEach,
+        node: t.Statement | t.Term | t.Callback,
         context: Context,
         guard: Expr = TRUE,
         effects: tuple[Assign, ...] = (),
@@ -202,7 +202,8 @@ class Lowering:
         if isinstance(target, t.Name):
             declared = self.terms.program.variables.get(target.name)
             return target.name in context.scope or not declared or not declared.indices
-        base, depth = target, 0
+        base: t.Term = target
+        depth = 0
         while isinstance(base, t.Index):
             base, depth = base.base, depth + 1
         if not isinstance(base, t.Name):

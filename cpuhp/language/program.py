@@ -376,7 +376,9 @@ def _reader_flags(
         if kind not in READS:
             continue
         reading, writing = users(lock, READS[kind]), users(lock, WRITES[kind])
-        flags = {f"{lock}.reader.{p.name}": (p,) for p in reading}
+        flags: dict[str, tuple[t.ProcessDeclaration, ...]] = {
+            f"{lock}.reader.{p.name}": (p,) for p in reading
+        }
         if kind == "rwsem":
             flags |= {f"{lock}.writer.{p.name}": (p,) for p in writing}
         if kind == "srcu_struct":

@@ -453,7 +453,7 @@ class Terms:
         name, mask, param, inner = self.bound(node, scope)
         member = mask.member(param)
         if node.filter is None:
-            body = TRUE if name != "all" else FALSE
+            body: Expr = TRUE if name != "all" else FALSE
         else:
             body = self.boolean(node.filter, inner)
         if name == "all":

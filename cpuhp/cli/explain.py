@@ -1,0 +1,77 @@
+"""`cpuhp explain`: what a check claims and why it matters, or why its proof holds."""
+
+from __future__ import annotations
+
+import click
+
+GROUP = "verify"
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="CHECK | SCENARIO CHECK")
+@click.option(
+    "--proof", is_flag=True, help="SCENARIO CHECK: the invariant in sentences."
+)
+@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
+@click.option("--timeout", type=click.FloatRange(0.1), default=60.0, help="Seconds.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    proof: bool,
+    order: str | None,
+    timeout: float,
+) -> None:
+    """Explain a check; with --proof, print the invariant that proves it.
+
+    The clauses say what never is, for all distinct CPUs i and j that are not the
+    control CPU. Each can be held against the code.
+    """
+    if proof:
+        if len(names) != 2:
+            raise click.UsageError("--proof takes a scenario and a check")
+        ctx.exit(_proof(names[0], names[1], order, timeout))
+    if len(names) != 1:
+        raise click.UsageError("one check at a time")
+    _explain(names[0])
+
+
+def _explain(name: str) -> None:
+    from cpuhp.diagnostics import fail, suggestion
+    from cpuhp.language.library import shipped
+
+    checks = shipped().checks
+    if name not in checks:
+        raise fail(
+            "HP503", f"there is no check '{name}'", help=suggestion(name, checks)
+        )
+    check = checks[name]
+    click.echo(f"{name}  ({check.span})\n")
+    for line in check.doc.splitlines():
+        click.echo(f"  {line}")
+    click.echo()
+    for claim in check.claims:
+        click.echo("  " + " ".join(claim.span.text.split()))
+    if check.requires:
+        used = ", ".join(required.name for required in check.requires)
+        click.echo(f"\n  applies to scenarios that use: {used}")
+
+
+def _proof(scenario: str, check: str, order: str | None, timeout: float) -> int:
+    from cpuhp.api import Settings, load
+    from cpuhp.engines.parametric import clause_text
+
+    loaded = load(scenario, order=order)
+    status = 0
+    for name, number, prop in loaded.claims(check):
+        answer = loaded.checker.answer(name, number, Settings(timeout=timeout))
+        click.echo(f"{answer.result.verdict.value}  {name}: {prop.text}")
+        if answer.result.reason:
+            click.echo(f"  {answer.result.reason}")
+        if answer.invariant is None:
+            status = status or (0 if prop.expectation.value == "sometimes" else 3)
+            continue
+        click.echo("  for all distinct CPUs i, j other than the control CPU:")
+        for clause in answer.invariant.clauses:
+            click.echo(f"    {clause_text(answer.sliced.system, clause)}")
+    return status

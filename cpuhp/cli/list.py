@@ -1,0 +1,94 @@
+"""`cpuhp list`: what there is to check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cpuhp.api import Scenario
+
+GROUP = "look"
+
+
+@click.command()
+@click.argument(
+    "what",
+    type=click.Choice(["scenarios", "checks", "steps", "options"]),
+    default="scenarios",
+)
+@click.argument("scenario", required=False)
+@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
+def command(what: str, scenario: str | None, order: str | None) -> None:
+    """List scenarios, checks, hotplug steps or options.
+
+    steps and options are those of a SCENARIO, checks can be.
+    """
+    lines = {"scenarios": _scenarios, "checks": _checks}
+    if what in lines and not (what == "checks" and scenario):
+        for line in lines[what]():
+            click.echo(line)
+        return
+    if scenario is None:
+        raise click.UsageError(f"'cpuhp list {what}' takes a scenario")
+    from cpuhp.api import load
+
+    loaded = load(scenario, order=order)
+    tell = {"checks": _own_checks, "steps": _steps, "options": _options}[what]
+    for line in tell(loaded):
+        click.echo(line)
+
+
+def _scenarios() -> list[str]:
+    from cpuhp.api import scenarios
+    from cpuhp.language.library import shipped
+
+    units = shipped().units
+    return [
+        f"{name:<34} {_first_sentence(units[name.replace('-', '_')].doc)}"
+        for name in scenarios()
+    ]
+
+
+def _checks() -> list[str]:
+    from cpuhp.language.library import shipped
+
+    return [
+        f"{name:<42} {_first_sentence(check.doc)}"
+        for name, check in sorted(shipped().checks.items())
+        if check.span.source.name.startswith("checks/")
+    ]
+
+
+def _own_checks(loaded: Scenario) -> list[str]:
+    return [f"{p.check:<42} {p.text}" for _, _, p in loaded.claims()]
+
+
+def _steps(loaded: Scenario) -> list[str]:
+    models: dict[int, list[str]] = {}
+    for registered in loaded.program.callbacks:
+        callback = registered.callback
+        told = f"{callback.direction} {callback.name}"
+        models.setdefault(registered.state.number, []).append(told)
+    core = {state.number for state in loaded.modelled}
+    rows = []
+    for state in loaded.program.table.states:
+        known = models.get(state.number)
+        text = ", ".join(known) if known else "core" if state.number in core else "-"
+        name = state.name + (" (added)" if state.added else "")
+        section = loaded.program.table.section(state.number).value
+        rows.append(f"{state.number:3} {section:<8} {name:<38} {text}")
+    return rows
+
+
+def _options(loaded: Scenario) -> list[str]:
+    return [
+        f"{name} = {value}  ({sort})  {_first_sentence(doc)}"
+        for name, sort, value, doc in loaded.options()
+    ]
+
+
+def _first_sentence(doc: str) -> str:
+    text = " ".join(doc.split())
+    return text.split(". ")[0].rstrip(".")
