@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from cpuhp.diagnostics import fail
+from cpuhp.diagnostics import InputError, fail
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, fuse, reachable
@@ -446,8 +446,20 @@ def _initial(
         scope = {params[0].sort.name: params[0]}
     is_mask = isinstance(node.type, t.NamedType) and node.type.name == "cpumask"
     if is_mask:
-        return terms.mask(node.value, scope).member(params[-1])
+        member = terms.mask(node.value, scope).member(params[-1])
+        if reads(member):
+            raise _reads_variables(node.value)
+        return member
     value = terms.value(node.value, scope, sort)
     if reads(value):
-        raise fail("HP318", "an initial value cannot read variables", node.value.span)
+        raise _reads_variables(node.value)
     return value
+
+
+def _reads_variables(value: t.Term) -> InputError:
+    return fail(
+        "HP318",
+        "an initial value cannot read variables",
+        value.span,
+        help="let it be `any`, and say with `assume` what it is",
+    )
