@@ -19,7 +19,7 @@ from enum import Enum
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
 from cpuhp.model.expr import TRUE, Apply, Expr, Op, and_, reads
-from cpuhp.model.system import Assign, Choice, Expectation, Property
+from cpuhp.model.system import Assign, Choice, Expectation, Order, Property
 
 BLOCKING = frozenset(
     {Expectation.DEADLOCK_FREE, Expectation.TERMINATES, Expectation.LEADS_TO}
@@ -44,9 +44,15 @@ class Slice:
 
 
 def relevant(
-    lowered: Lowered, props: Iterable[Property], depth: Depth = Depth.ALL
+    lowered: Lowered,
+    props: Iterable[Property],
+    depth: Depth = Depth.ALL,
+    only: frozenset[str] | None = None,
 ) -> Slice:
-    """The smallest set of variables and parts that is closed under dependence."""
+    """The smallest set of variables and parts that is closed under dependence.
+
+    With `only`, a condition matters as far as it speaks of these variables.
+    """
     props = tuple(props)
     locks = frozenset(n for n, d in lowered.program.variables.items() if d.lock)
     edges = [edge for process in lowered.processes for edge in process.flow.edges]
@@ -72,8 +78,16 @@ def relevant(
         variables |= {v.name for p in lowered.processes for v in p.locals}
         parts |= {place for edge in edges for place in _places(edge)}
         locks = frozenset()
+    # Values that an assumption ties together stay together.
+    assumed = [
+        reads(lowered.terms.boolean(node.condition, {}))
+        for node in lowered.program.assumptions
+    ]
     while True:
         before = len(variables), len(parts)
+        for together in assumed:
+            if together & variables:
+                variables |= together
         for edge in edges:
             if (edge.writes() - locks) & variables:
                 parts.update(_places(edge))
@@ -84,15 +98,15 @@ def relevant(
         }
         for edge in edges:
             if _decides(edge, variables, parts, inner, depth):
-                variables |= _guard_reads(edge)
+                variables |= _guard_reads(edge, only)
             elif depth is Depth.ALL and id(edge) in waits:
                 # Where a function waits, so does the part that it is called from,
                 # though the function writes nothing.
                 if _home(edge, lowered) in parts:
-                    variables |= _guard_reads(edge) - locks
+                    variables |= _guard_reads(edge, only) - locks
             for effect in edge.effects:
                 if effect.variable in variables:
-                    variables |= reads(effect.value) | _choice_reads(edge)
+                    variables |= reads(effect.value) | _choice_reads(edge, only)
                     for index in effect.indices:
                         variables |= reads(index)
         if (len(variables), len(parts)) == before:
@@ -125,12 +139,17 @@ def _places(edge: Edge) -> tuple[str, ...]:
     return edge.note.places if edge.note else ()
 
 
-def _guard_reads(edge: Edge) -> frozenset[str]:
-    return reads(edge.guard) | _choice_reads(edge)
+def _guard_reads(edge: Edge, only: frozenset[str] | None) -> frozenset[str]:
+    return _reads_within(edge.guard, only) | _choice_reads(edge, only)
 
 
-def _choice_reads(edge: Edge) -> frozenset[str]:
-    return frozenset[str]().union(*(reads(choice.among) for choice in edge.choices))
+def _choice_reads(edge: Edge, only: frozenset[str] | None) -> frozenset[str]:
+    found = (_reads_within(choice.among, only) for choice in edge.choices)
+    return frozenset[str]().union(*found)
+
+
+def _reads_within(condition: Expr, only: frozenset[str] | None) -> frozenset[str]:
+    return reads(condition if only is None else _weaker(condition, only))
 
 
 def _blocking_edges(lowered: Lowered) -> Iterator[Edge]:
@@ -184,7 +203,10 @@ def _mentions(effect: Assign) -> frozenset[str]:
 
 
 def _weaken(choice: Choice, variables: frozenset[str]) -> Choice:
-    return replace(choice, among=_weaker(choice.among, variables))
+    among = _weaker(choice.among, variables)
+    if among is choice.among:
+        return choice
+    return replace(choice, among=among, order=Order.ANY)  # the first may be another
 
 
 def _weaker(guard: Expr, variables: frozenset[str]) -> Expr:
