@@ -18,7 +18,8 @@ from enum import Enum
 
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
-from cpuhp.model.expr import TRUE, Apply, Expr, Op, and_, reads
+from cpuhp.model.expr import TRUE, Apply, Const, Expr, Op, and_, reads, walk
+from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice, Expectation, Order, Property
 
 BLOCKING = frozenset(
@@ -68,6 +69,7 @@ def relevant(
         variables |= reads(prop.formula) | reads(prop.goal)
     locks -= variables  # a lock that a claim looks at is a variable like any other
     parts |= {name.removeprefix("at.") for name in variables if name.startswith("at.")}
+    parts |= _observed_parts(lowered, props)
     if any(prop.expectation in BLOCKING for prop in props):
         for edge in _blocking_edges(lowered):
             parts.update(_places(edge))
@@ -111,6 +113,25 @@ def relevant(
                         variables |= reads(index)
         if (len(variables), len(parts)) == before:
             return Slice(frozenset(variables), frozenset(parts))
+
+
+def _observed_parts(lowered: Lowered, props: Iterable[Property]) -> set[str]:
+    """The parts around the program points that a claim compares with (`bug()`)."""
+    roots = [root for prop in props for root in (prop.formula, prop.goal)]
+    points = {
+        (part.sort.name, part.value)
+        for root in roots
+        for part in walk(root)
+        if isinstance(part, Const) and isinstance(part.sort, EnumSort)
+    }
+    return {
+        place
+        for process in lowered.processes
+        for edge in process.flow.edges
+        for point in (edge.source, edge.target)
+        if (f"at.{process.name}", point) in points
+        for place in _places(edge)
+    }
 
 
 def _decides(
