@@ -241,7 +241,8 @@ class _Job:
         from cpuhp.report.diagrams.evidence import evidence
 
         result = self._result() if self.is_result else self._checked()
-        return chart(evidence(result, self.subject), self.theme, self.base)
+        found = evidence(result, self.subject)
+        return chart(found, self.theme, self.base, full=self.full)
 
     def _checked(self) -> Mapping[str, Any]:
         """Run the check that is in focus, or all until one is violated."""
@@ -259,11 +260,12 @@ class _Job:
         return choose(as_json(answers), None, scenario.name)
 
     def _sequence(self) -> Picture:
-        from cpuhp.report.diagrams.sequence import of_run, of_table
+        from cpuhp.report.diagrams.sequence import of_run
         from cpuhp.report.diagrams.sequence_chart import chart
 
         if self.is_table:
             from cpuhp.kernel.order import read_order
+            from cpuhp.report.diagrams.sequence_table import of_table
 
             table = read_order(self.subject)
             sequence = of_table(table, self._models(), self.full)
@@ -275,8 +277,8 @@ class _Job:
             sequence = of_run(whole, footprints(whole), run(whole), self.full)
         return chart(sequence, self.theme, self.base)
 
-    def _models(self) -> list[tuple[int, str, str]]:
-        """Rows of the table with a teardown model that other CPUs notice."""
+    def _models(self) -> list[tuple[int, str, str, bool]]:
+        """Rows of the table with a teardown model, and if other CPUs notice it."""
         from cpuhp.diagnostics import InputError
         from cpuhp.graph.footprint import footprints
 
@@ -287,10 +289,11 @@ class _Job:
         models = []
         for key, step in found.steps.items():
             registered = step.callback
-            if registered is None or registered.state.added or not found.crosses(key):
+            if registered is None or registered.state.added:
                 continue
             if registered.callback.direction == "teardown":
-                models.append((registered.state.number, key, registered.source or ""))
+                number, source = registered.state.number, registered.source or ""
+                models.append((number, key, source, found.crosses(key)))
         return models
 
     def _dependency(self) -> Picture:

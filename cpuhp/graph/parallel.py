@@ -25,6 +25,7 @@ from cpuhp.model.system import Expectation, Order, Property, Runs
 
 INVOKES = re.compile(r"\binvoke_(startup|teardown)\s*\(\s*(\w+)")
 _UNROLLED = re.compile(r"(\[[^\]]*\])?(~\d+)?$")
+_ENTERS = re.compile(r"(startup|teardown)\s+\w+\s*\(")
 Pair = tuple[str, str]
 At = tuple[str, int | None, int]  # process, CPU (None: runs once), program point
 
@@ -142,7 +143,9 @@ def occupancy(bones: Lowered, found: Footprints) -> Occupancy:
     for process in bones.processes:
         rests = process.flow.resting | ({process.entry} & process.flow.waits)
         for edge in process.flow.edges:
-            at = edge.target if edge.source in rests else edge.source
+            at = edge.source
+            if edge.source in rests or _enters(edge):
+                at = edge.target
             steps = _stands_for(process, edge, found, kept)
             points.setdefault((process.name, at), set()).update(steps)
     return Occupancy({at: frozenset(steps) for at, steps in points.items()})
@@ -189,9 +192,15 @@ def _begins(process: LoweredProcess) -> list[int]:
         before = entering.get(edge.source, set())
         if before != {step_key(process.name, edge)} or _invokes(edge):
             found.add(edge.source)
-        if edge.source in rests:
+        if edge.source in rests or _enters(edge):
             found.add(edge.target)
     return sorted(found)
+
+
+def _enters(edge: Edge) -> bool:
+    """Is this the test by which a callback is found? It belongs to its caller."""
+    note = edge.note
+    return bool(note and note.callback and _ENTERS.match(note.text))
 
 
 def _invokes(edge: Edge) -> re.Match[str] | None:

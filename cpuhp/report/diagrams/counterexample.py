@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from cpuhp.report.diagrams.canvas import (
+    SLIM,
     WIDE,
     Chart,
     Line,
@@ -20,10 +23,21 @@ LEFT = 44.0
 GAP = 12.0
 SIZE = 9.0
 HEAD = 26.0
+FOLD = 32.0
+ROOM = 8.0  # above a step that an arrow enters
+SHORT = 24  # so many steps need no folding
 
 
-def chart(found: Evidence, theme: Theme, base: str | None = None) -> Picture:
-    """The chart of an interleaving. `base`: where links to the kernel's source lead."""
+def chart(
+    found: Evidence, theme: Theme, base: str | None = None, *, full: bool = False
+) -> Picture:
+    """The chart of an interleaving. `base`: where links to the kernel's source lead.
+
+    Without `full`, steps that say nothing about the claim are folded, if there are many.
+    """
+    if full or len(found.moments) <= SHORT:
+        for moment in found.moments:
+            moment.told = True
     used = sorted({m.cpu for m in found.moments})
     lane = {cpu: at for at, cpu in enumerate(used)}
     wide = 300.0 if len(used) <= 3 else 240.0
@@ -32,24 +46,56 @@ def chart(found: Evidence, theme: Theme, base: str | None = None) -> Picture:
     drawing = Chart(title, _words(found), theme)
     top = _heading(drawing, found, theme, width, title)
     blocks = [_lines(m, theme, wide) for m in found.moments]
-    places: list[tuple[float, float, float, float]] = []
+    places: dict[int, _At] = {}
+    folds: list[tuple[list[Moment], _At]] = []
     at = top + HEAD + 12
-    for moment, lines in zip(found.moments, blocks):
-        high = 8 + sum(line.size * 1.32 for line in lines)
-        x = LEFT + GUTTER / 2 + lane[moment.cpu] * (wide + GUTTER)
-        places.append((x, at, wide, high))
-        at += high + GAP
+    for told, group in groupby(found.moments, key=lambda m: m.told):
+        run = list(group)
+        if told:
+            for moment in run:
+                if any(not found.moments[w].told for w, _ in moment.came):
+                    moment.came = [c for c in moment.came if found.moments[c[0]].told]
+                at += ROOM if moment.came else 0
+                high = 8 + sum(n.size * 1.32 for n in blocks[moment.number - 1])
+                x = LEFT + GUTTER / 2 + lane[moment.cpu] * (wide + GUTTER)
+                places[moment.number - 1] = (x, at, wide, high)
+                at += high + GAP
+            continue
+        for cpu in used:
+            mine = [m for m in run if m.cpu == cpu]
+            if mine:
+                x = LEFT + GUTTER / 2 + lane[cpu] * (wide + GUTTER)
+                folds.append((mine, (x, at, wide, FOLD)))
+        at += FOLD + GAP
     _lanes(drawing, found, theme, used, wide, top, at)
     _arrows(drawing, found, theme, places, lane)
-    for moment, lines, place in zip(found.moments, blocks, places):
-        _step(drawing, moment, lines, place, theme, base)
-    if found.loop is not None and found.loop < len(places):
+    for number, place in places.items():
+        _step(drawing, found.moments[number], blocks[number], place, theme, base)
+    for mine, place in folds:
+        _fold(drawing, mine, place, theme)
+    if found.loop is not None and found.loop in places:
         y = places[found.loop][1] - GAP / 2
         drawing.box("loop", (LEFT, y - 6, width - LEFT, 12),
                     [Line("from here on it repeats for ever", 9, True,
                           color=theme.bad)])  # fmt: skip
     _ending(drawing, found, theme, at + 4, width)
     return drawing.picture()
+
+
+_At = tuple[float, float, float, float]
+
+
+def _fold(drawing: Chart, mine: list[Moment], place: _At, theme: Theme) -> None:
+    """One box for steps of one CPU that say nothing about the claim."""
+    who = ", ".join(dict.fromkeys(m.callback or m.process for m in mine))
+    count = f"{len(mine)} steps" if len(mine) > 1 else "1 step"
+    room = int((place[2] - 14) / (8 * WIDE))
+    lines = [Line(f"{mine[0].number} … {mine[-1].number}: {count}", SIZE, True),
+             Line(shortened(who, room), 8, color=theme.faint)]  # fmt: skip
+    drawing.box(
+        f"fold {mine[0].number}", place, lines, fill=theme.quiet, stroke=theme.faint,
+        style="dotted", tip=tooltip(*(f"{m.number} {m.text}" for m in mine)),
+    )  # fmt: skip
 
 
 def _words(found: Evidence) -> str:
@@ -76,7 +122,9 @@ def _heading(
                     [Line(text, 10, number == 0, True,
                           theme.bad if violated else theme.good)])  # fmt: skip
         top += 14
-    remark = f"{found.cpus} CPUs, {len(found.moments)} steps, control CPU {found.boot}"
+    steps = len(found.moments)
+    count = f"{steps} steps" if steps != 1 else "1 step"
+    remark = f"{found.cpus} CPUs, {count}, control CPU {found.boot}"
     drawing.box("remark", (LEFT, top, room, 14), [Line(remark, 9, color=theme.faint)])
     return top + 20
 
@@ -94,10 +142,10 @@ def _lines(moment: Moment, theme: Theme, wide: float) -> list[Line]:
         lines.append(Line(shortened(text, small), 8, code=True, color=theme.message))
     if len(changes) > 4:
         lines.append(Line(f"and {len(changes) - 4} more changes", 8, color=theme.faint))
-    place = "  ".join(p for p in (moment.source, moment.origin) if p)
-    if place:
-        lines.append(Line(shortened(place, int((wide - 14) / (7 * WIDE))), 7,
-                          color=theme.faint))  # fmt: skip
+    for place in (moment.source, moment.origin):
+        if place:
+            told = shortened(place, int((wide - 14) / (7.5 * SLIM)))
+            lines.append(Line(told, 7.5, color=theme.faint))
     if moment.bad:
         lines += [Line(t, 8.5, True, color=theme.bad)
                   for t in folded(f"BAD READ: {moment.bad}", small, 5)]  # fmt: skip
@@ -152,13 +200,15 @@ def _arrows(
     drawing: Chart,
     found: Evidence,
     theme: Theme,
-    places: list[tuple[float, float, float, float]],
+    places: dict[int, _At],
     lane: dict[int, int],
 ) -> None:
     """From the writer of a value to its reader, beside the lanes and between the rows."""
     slots: dict[int, int] = {}
     for at, moment in enumerate(found.moments):
         for number, (writer, name) in enumerate(moment.came):
+            if writer not in places or at not in places:
+                continue
             source = found.moments[writer]
             x, y, w, h = places[writer]
             tx, ty, tw, th = places[at]

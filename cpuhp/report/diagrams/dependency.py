@@ -70,7 +70,9 @@ def picture(
         _edge(graph, tie, theme, taken, groups)
     remarks = [f"May happen in parallel: {found.parallel.basis}."]
     if alone > 0:
-        remarks.append(f"{alone} steps without a tie to others are left out (--full).")
+        remarks.append(
+            f"Steps without a tie to others, left out here: {alone} (--full)."
+        )
     _legend(graph, theme, remarks, {_kind(t) for t in shown})
     unsafe = [
         f"{t.source} and {t.target} ({', '.join(t.unsafe)})" for t in found.unsafe
@@ -258,7 +260,7 @@ def _edge(
     else:
         attributes["weight"] = "2" if kind == "unsafe" else "1"
     if kind in ("unsafe", "lock"):
-        attributes["label"] = f"<{markup(_names(names))}>"
+        attributes["label"] = f"<  {markup(_names(names))}  >"
     attributes["labeltooltip"] = attributes["tooltip"]
     graph.edge(name_of(tie.source, taken), name_of(tie.target, taken), **attributes)
 

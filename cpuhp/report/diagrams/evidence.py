@@ -36,6 +36,7 @@ class Moment:
     changes: dict[str, tuple[str, str]]
     came: list[tuple[int, str]] = field(default_factory=list)
     bad: str | None = None
+    told: bool = True  # drawn also where what matters less is folded
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def evidence(result: Mapping[str, Any], name: str) -> Evidence:
     initial = {str(k): str(v) for k, v in (machine.get("initial") or {}).items()}
     values = _explain(moments, found.claim, found.verdict, initial)
     words = set(_WORD.findall(found.claim))
+    _sort_out(moments, words)
     ending = tuple(
         f"{cell} = {value}"
         for cell, value in sorted(values.items())
@@ -181,6 +183,51 @@ def _stale(
             if told is not None:
                 read.bad = told
                 return
+    for use in reversed(uses):
+        if _picked(moments, use, claimed):
+            return
+    if uses:
+        cells = [f"{c} = {new}" for c, (_, new) in uses[-1].changes.items()
+                 if _base(c) in claimed]  # fmt: skip
+        uses[-1].bad = f"this step breaks the claim: {', '.join(cells)}"
+
+
+def _picked(moments: tuple[Moment, ...], use: Moment, claimed: set[str]) -> bool:
+    """Mark the choice of a CPU that the claim then finds in the wrong condition."""
+    for cell, (_, value) in use.changes.items():
+        if _base(cell) not in claimed or not value.startswith("CPU"):
+            continue
+        later = [
+            (m, c, new) for m in moments[use.number :] for c, (_, new) in m.changes.items()
+            if _base(c) in claimed and f"[{value}]" in c
+        ]  # fmt: skip
+        if not later:
+            continue
+        chosen = [m for m in moments[: use.number - 1]
+                  if (m.cpu, m.process) == (use.cpu, use.process)
+                  and value in [new for _, new in m.changes.values()]]  # fmt: skip
+        read = chosen[-1] if chosen else use
+        last, name, new = later[-1]
+        read.bad = (
+            f"chose {value}, but step {last.number} on CPU{last.cpu} makes {name} "
+            f"{new}: it should have been a CPU that stays"
+        )
+        return True
+    return False
+
+
+def _sort_out(moments: tuple[Moment, ...], claimed: set[str]) -> None:
+    """Which steps a reader needs: those about the claim, and what they stand among."""
+    kept = {
+        m.number for m in moments
+        if m.bad or any(_base(c) in claimed for c in m.changes)
+    }  # fmt: skip
+    kept |= {int(n) for m in moments if m.bad for n in re.findall(r"step (\d+)", m.bad)}
+    calls = {(m.cpu, m.callback) for m in moments if m.number in kept and m.callback}
+    others = {m.callback for m in moments if m.number in kept and m.callback}
+    for m in moments:
+        near = (m.cpu, m.callback) in calls or (m.callback in others)
+        m.told = m.number in kept or near or m.number == len(moments)
 
 
 def _overtaken(

@@ -43,7 +43,7 @@ def _described(svg: str, picture: Picture) -> str:
     title = html.escape(clean(picture.title))
     text = html.escape(clean(picture.description))
     words = f'<title id="title">{title}</title>\n<desc id="description">{text}</desc>\n'
-    svg = re.sub(r"<!--(?!.*-->\n<svg).*?-->\n?", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(<g id=\"graph0\"[^>]*>\n)<title>[^<]*</title>\n", r"\1", svg)
     # The names of nodes mean nothing to a reader; their tooltips do.
     svg = re.sub(

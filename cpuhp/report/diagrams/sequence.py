@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from cpuhp.graph.footprint import Footprints
@@ -97,7 +97,7 @@ def of_run(lowered: Lowered, found: Footprints, run: Run, full: bool) -> Sequenc
         name,
         (
             f"One run on 3 CPUs, drawn for one of the hotplugged ones; hotplug table "
-            f"{program.table.name}: {modelled} of {len(program.table.states)} steps "
+            f"{table_name(program.table)}: {modelled} of {len(program.table.states)} steps "
             "modelled.",
         ),
         lanes,
@@ -227,8 +227,7 @@ class _Items:
             item.tip = _tip(event)
             self._append(item, event)
             self.last = None
-            if not event.changes or not self.full:
-                return
+            return
         name = event.step.split("/")[-1]
         last = self.last
         if last is None or last.key != event.step or last.band != band:
@@ -422,10 +421,10 @@ def fold(lane: int, band: int, rows: list[HotplugState], local: int) -> Item:
     first, last = rows[0], rows[-1]
     if count == 1:
         known = "own CPU only" if local else "no model"
-        title = f"{first.number} {_name(first)}: {known}"
+        title = f"{first.number} {state_name(first)}: {known}"
         return Item("fold", lane, band, title, [], [title])
     title = f"{count} steps: {first.number} … {last.number}"
-    lines = [f"{_name(first)} … {_name(last)}"]
+    lines = [f"{state_name(first)} … {state_name(last)}"]
     told = []
     if local:
         told.append(f"{local} on their own CPU only" if local > 1
@@ -433,17 +432,17 @@ def fold(lane: int, band: int, rows: list[HotplugState], local: int) -> Item:
     if count - local:
         told.append(f"{count - local} without a model")
     lines.append(", ".join(told))
-    tip = [f"{s.number} {_name(s)}" for s in rows]
+    tip = [f"{s.number} {state_name(s)}" for s in rows]
     return Item("fold", lane, band, title, lines, tip)
 
 
 def unmodelled(lane: int, band: int, state: HotplugState) -> Item:
     """A row of the table of which nothing is known but its name."""
-    return Item("fold", lane, band, f"{state.number} {_name(state)}",
-                tip=[f"{state.number} {_name(state)}: without a model"])  # fmt: skip
+    return Item("fold", lane, band, f"{state.number} {state_name(state)}",
+                tip=[f"{state.number} {state_name(state)}: without a model"])  # fmt: skip
 
 
-def _name(state: HotplugState) -> str:
+def state_name(state: HotplugState) -> str:
     return state.name or state.enumerator or ""
 
 
@@ -484,75 +483,6 @@ def _tip(event: Event) -> list[str]:
     return [f"{note.text}  ({note.span.source.name}:{note.span.line})"] if note else []
 
 
-# -- a table alone -------------------------------------------------------------
-
-
-def of_table(
-    table: Table, models: Iterable[tuple[int, str, str]], full: bool
-) -> Sequence:
-    """How the kernel takes one CPU down through the rows of a table.
-
-    `models`: number, callback and source of the rows with a teardown model that other
-    CPUs notice. Who runs what is the kernel's own division into sections.
-    """
-    known = {number: (name, source) for number, name, source in models}
-    lanes = (
-        Lane("control CPU", "cpu_down()"),
-        Lane("hotplug thread cpuhp/N", "section ONLINE"),
-        Lane("stopper migration/N", "section STARTING, interrupts off"),
-        Lane("idle task swapper/N", ""),
-    )
-    bands = (
-        Band("ONLINE", "torn down by the CPU's own hotplug thread"),
-        Band("STARTING", "torn down in stop_machine, then the CPU is dead"),
-        Band("PREPARE", "torn down by the control CPU"),
-    )
-    items: list[Item] = []
-
-    def put(kind: str, lane: int, band: int, title: str, cause: tuple[int, str] | None = None,
-            *lines: str) -> int:  # fmt: skip
-        causes = [cause] if cause else []
-        items.append(Item(kind, lane, band, title, list(lines), causes=causes))
-        return len(items) - 1
-
-    def rows(section: Section, lane: int, band: int) -> None:
-        folded: list[HotplugState] = []
-        for state in reversed(table.states):
-            if table.section(state.number) is not section:
-                continue
-            if state.number in known:
-                if folded:
-                    items.append(fold(lane, band, folded, 0))
-                    folded = []
-                name, source = known[state.number]
-                items.append(Item("call", lane, band, f"{name}()",
-                                  [f"{state.number} {_name(state)}"], [name, source],
-                                  source))  # fmt: skip
-            elif full:
-                items.append(unmodelled(lane, band, state))
-            else:
-                folded.append(state)
-        if folded:
-            items.append(fold(lane, band, folded, 0))
-
-    kick = put("step", 0, 0, "cpuhp_kick_ap_work()")
-    put("wait", 1, 0, "wait for work", (kick, "should_run"))
-    rows(Section.ONLINE, 1, 0)
-    done = len(items) - 1
-    put("wait", 0, 0, "wait_for_completion(done_down)", (done, "done_down"))
-    stop = put("step", 0, 1, "takedown_cpu()", None, "stop_machine(take_cpu_down)")
-    put("wait", 2, 1, "all CPUs: interrupts off", (stop, "stop_machine"))
-    put("step", 2, 1, "take_cpu_down()", None, "__cpu_disable()")
-    rows(Section.STARTING, 2, 1)
-    last = len(items) - 1
-    put("wait", 3, 1, "the stopper has left", (last, "stopper parked"))
-    idle = put("step", 3, 1, "cpuhp_report_idle_dead()")
-    put("wait", 0, 1, "wait_for_completion(done_down)", (idle, "done_down"))
-    put("step", 0, 1, "__cpu_die()")
-    rows(Section.PREPARE, 0, 2)
-    return Sequence(
-        f"{table.name}: one CPU down",
-        (f"{len(table.states)} hotplug states; {len(known)} with a model that other "
-         "CPUs notice.",),
-        lanes, bands, tuple(items),
-    )  # fmt: skip
+def table_name(table: Table) -> str:
+    # A recorded table is named after its file; the folder is nobody's business.
+    return table.name.replace("\\", "/").split("/")[-1].removesuffix(".states")

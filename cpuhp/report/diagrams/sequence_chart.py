@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cpuhp.report.diagrams.canvas import (
+    SLIM,
     WIDE,
     Chart,
     Line,
@@ -21,7 +22,7 @@ from cpuhp.report.diagrams.theme import Theme
 LANE = 208.0
 GUTTER = 34.0
 LEFT = 14.0
-GAP = 20.0  # above a row that an arrow enters; arrows run here
+GAP = 23.0  # above a row that an arrow enters; arrows run here
 SMALL_GAP = 7.0
 HEAD = 40.0
 BAND_HEAD = 34.0
@@ -56,7 +57,7 @@ def chart(sequence: Sequence, theme: Theme, base: str | None = None) -> Picture:
         drawing.box("ending", (LEFT, bottom, width - LEFT, 20),
                     [Line(sequence.ending, 11, True, color=theme.bad)])  # fmt: skip
         bottom += 26
-    _legend(drawing, theme, bottom + 6)
+    _legend(drawing, theme, bottom + 6, width)
     return drawing.picture()
 
 
@@ -96,8 +97,8 @@ def _lines(item: Item, theme: Theme) -> tuple[Line, ...]:
         text = folded(lead + item.title, _room(SIZE), 3)
         return tuple(Line(t, SIZE, code=True) for t in text)
     if item.kind == "fold":
-        first = shortened(item.title, room)
-        rest = [shortened(t, _room(8)) for t in item.lines]
+        first = shortened(item.title, int((LANE - 14) / (SIZE * SLIM)))
+        rest = [shortened(t, int((LANE - 14) / (8 * SLIM))) for t in item.lines]
         return (
             Line(
                 first, SIZE, bool(item.lines), color=theme.faint if not rest else None
@@ -262,11 +263,11 @@ def _arrows(
             label = shortened(names, _room(8) // 2)
             wide = len(label) * 8 * WIDE + 4
             left = end_x - wide - 6 if right else end_x + 6
-            drawing.box(f"message {number} {at}", (left, level - 11, wide, 10),
+            drawing.box(f"message {number} {at}", (left, level - 10, wide, 9),
                         [Line(label, 8, code=True, color=theme.good)])  # fmt: skip
 
 
-def _legend(drawing: Chart, theme: Theme, top: float) -> None:
+def _legend(drawing: Chart, theme: Theme, top: float, width: float) -> None:
     kinds = [
         ("callback()", "callback that other CPUs notice", theme.call, theme.message,
          "solid"),
@@ -277,7 +278,9 @@ def _legend(drawing: Chart, theme: Theme, top: float) -> None:
          "dotted"),
     ]  # fmt: skip
     for number, (sample, text, fill, stroke, style) in enumerate(kinds):
-        x = LEFT + number * 240
+        columns = max(1, int(width // 240))
+        x = LEFT + number % columns * 240
+        top += 20 if number and number % columns == 0 else 0
         drawing.box(f"legend {number}", (x, top, 62, 16),
                     [Line(sample, 8, code=True)], fill=fill, stroke=stroke,
                     style=style, align="CENTER")  # fmt: skip

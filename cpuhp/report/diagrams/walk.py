@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.graph.footprint import is_wait, step_key
@@ -257,7 +258,7 @@ def _overlapping(events: list[Event]) -> Iterator[str]:
             )
     for name, by_cpu in spans.items():
         ranges = sorted((found[0], found[-1]) for found in by_cpu.values())
-        if any(a[1] > b[0] for a, b in zip(ranges, ranges[1:])):
+        if any(a[1] > b[0] for a, b in pairwise(ranges)):
             yield name
 
 
