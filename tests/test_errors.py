@@ -92,7 +92,10 @@ def error_of(tmp_path, data):
         (b"scenario a; process p { wait (" + b"(" * 100_000 + b"x", "HP104"),
         (b"scenario a; process p " + b"{" * 5000 + b"}" * 5000, "HP102"),
         (b"scenario a; check c { always " + b"!" * 9000 + b"true; }", "HP102"),
-        (b"scenario a; check c { always x" + b"[x" * 999 + b"]" * 999 + b"; }", "HP102"),
+        (
+            b"scenario a; check c { always x" + b"[x" * 999 + b"]" * 999 + b"; }",
+            "HP102",
+        ),
         (b"scenario a; instances i : " + b"9" * 9999 + b";", "HP107"),
         (b"component a;", "HP502"),
     ],
@@ -124,7 +127,9 @@ def test_a_table_without_a_free_slot_registers_nothing_wrong():
 
 # -- anything else -----------------------------------------------------------------
 
-WORDS = re.compile(r'"[^"\n]*"|//[^\n]*|\w+|\s+|[=!<>]=|&&|\|\||=>|\+\+|--|\.\.|.', re.S)
+WORDS = re.compile(
+    r'"[^"\n]*"|//[^\n]*|\w+|\s+|[=!<>]=|&&|\|\||=>|\+\+|--|\.\.|.', re.DOTALL
+)
 SPECS = [
     unit.span.source.text
     for unit in shipped().units.values()
@@ -145,7 +150,7 @@ def mutated(draw):
     solid = [n for n, w in enumerate(words) if w.strip() and not w.startswith("//")]
     for _ in range(draw(st.integers(1, 3))):
         at, other = draw(st.sampled_from(solid)), draw(st.sampled_from(solid))
-        kind = draw(st.sampled_from("replace like drop double swap".split()))
+        kind = draw(st.sampled_from(["replace", "like", "drop", "double", "swap"]))
         if kind == "replace":
             words[at] = draw(st.sampled_from(POOL))
         elif kind == "like":
