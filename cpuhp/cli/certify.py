@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -125,9 +126,7 @@ def _model(obligation: Obligation) -> None:
 
 def _row(outcome: Outcome) -> None:
     form = {"qf": "without quantifiers", "forall": "with quantifiers"}[outcome.form]
-    failed = {group: 0 for group, _ in outcome.counts}
-    for failure in outcome.failures:
-        failed[failure.group] += 1
+    failed = Counter(failure.group for failure in outcome.failures)
     for group, count in outcome.counts:
         wrong = f", {failed[group]} not refuted" if failed[group] else ""
         click.echo(f"  {group:11} {count:4} condition{'s' if count != 1 else ' '} "

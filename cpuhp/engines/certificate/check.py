@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from cpuhp.engines.certificate.claims import GROUPS, Condition, Script
 from cpuhp.engines.certificate.pool_conditions import PoolConditions
-from cpuhp.engines.certificate.solvers import SAT, UNKNOWN, UNSAT, Solver, start
+from cpuhp.engines.certificate.solvers import (
+    SAT,
+    UNKNOWN,
+    UNSAT,
+    Solver,
+    SolverError,
+    start,
+)
 from cpuhp.engines.certificate.terms import disj
 from cpuhp.engines.certificate.twin import TwinConditions
 from cpuhp.model.invariant import Invariant
@@ -79,8 +86,11 @@ def check(
     for script in made:
         engine = start(solver, int(seconds * 1000))
         version = engine.version
-        for condition in _run(script, engine, failures):
-            counts[condition.group] += 1
+        try:
+            for condition in _run(script, engine, failures):
+                counts[condition.group] += 1
+        except SolverError as error:
+            failures.append(Failure("solver", script.name, str(error), UNKNOWN))
     return Outcome(
         solver,
         version,

@@ -71,6 +71,7 @@ Cell = tuple[str, ...]  # the indices of a cell, as terms
 Named = Mapping[Symbol, str]  # the control CPU and those that a clause names
 Grant = tuple[str, int]  # what may be assumed, for so many seats
 LONG = 60
+MAX_TERMS = 400_000
 
 
 class Pool(Translator):
@@ -149,6 +150,8 @@ class Pool(Translator):
             return text
         name = self._named.get(text)
         if name is None:
+            if len(self._named) > MAX_TERMS:
+                raise Unsupported("quantifiers that are nested too deeply")
             name = self._named[text] = self.fresh("t")
             self.lines.append(f"(define-fun {name} () {sort} {text})")
         return name

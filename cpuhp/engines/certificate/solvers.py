@@ -33,12 +33,16 @@ class Z3(Solver):
         import z3
 
         self._evaluate = z3.Z3_eval_smtlib2_string
+        self._error = z3.Z3Exception
         self._context = z3.Context()
         self.version = z3.get_version_string()
         self.tell(f"(set-option :timeout {milliseconds})")
 
     def _run(self, text: str) -> list[str]:
-        output: str = self._evaluate(self._context.ref(), text)
+        try:
+            output: str = self._evaluate(self._context.ref(), text)
+        except self._error as error:  # so it says when time is over
+            return [f"unknown ({error})"]
         return output.split("\n")
 
     def tell(self, text: str) -> None:
@@ -85,7 +89,7 @@ SOLVERS: dict[str, type[Z3] | type[Cvc5]] = {"z3": Z3, "cvc5": Cvc5}
 
 
 class SolverError(Exception):
-    """A solver did not understand the text: an error of ours."""
+    """A solver did not take the text: out of time or memory, or an error of ours."""
 
 
 def _refuse(name: str, output: list[str]) -> None:

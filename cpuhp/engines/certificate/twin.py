@@ -70,11 +70,12 @@ class Twin(Translator):
             "(declare-const none CPU)",
             "(assert (distinct boot none))",
         ]
-        for variable in system.variables:
-            self._declare(variable)
         for mask in self.masks:
             name = self.populations[mask] = symbol(f"number of {mask}")
             self.lines.append(f"(declare-const {name} Int)")
+        for variable in system.variables:
+            self._declare(variable)
+        for mask, name in self.populations.items():
             for fact in self.facts(name, self.has(mask)):
                 self.axiom(fact)
 
