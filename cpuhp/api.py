@@ -141,13 +141,16 @@ class Scenario:
         )
 
     def expected(self, prop: Property) -> str | None:
-        """The verdict that the scenario's header expects, the last that applies."""
-        if prop.expectation.value == "sometimes":
-            return "WITNESSED"
-        found = None
+        """The verdict that the scenario's header expects, the last that applies.
+
+        A `sometimes` is to be witnessed, unless the header says UNREACHABLE.
+        """
+        sometimes = prop.expectation.value == "sometimes"
+        found = "WITNESSED" if sometimes else None
         terms = Terms(self.program, EnumSort("hpstate", ()))
         for item in self.program.expectations:
-            if item.check != prop.check:
+            reached = item.verdict in ("WITNESSED", "UNREACHABLE")
+            if item.check != prop.check or reached is not sometimes:
                 continue
             if item.condition is not None:
                 holds = terms.boolean(item.condition, {})
