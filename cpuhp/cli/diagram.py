@@ -126,7 +126,7 @@ def _target(output: str | None) -> tuple[Path | None, str]:
     form = path.suffix.lower().removeprefix(".")
     if form not in FORMATS:
         raise fail(
-            "HP704",
+            "HP804",
             f"'{output}' does not tell a form of picture",
             help="a name that ends in .svg, .pdf, .png or .dot",
         )
@@ -230,7 +230,7 @@ class _Job:
             results = json.loads(data)
         except (ValueError, RecursionError) as error:
             raise fail(
-                "HP710",
+                "HP810",
                 f"'{self.subject}' is not JSON: {error}",
                 help="cpuhp check SCENARIO --format json > RESULT.json",
             ) from None
@@ -347,7 +347,7 @@ def _focused(found: Dependencies, focus: str) -> list[str]:
     if not keys:
         known = [step.name for step in found.steps]
         raise fail(
-            "HP705",
+            "HP805",
             f"no step of the graph is called '{focus}', belongs to such a hotplug "
             "state or stands in such a file",
             help=suggestion(focus, known) or f"steps: {', '.join(known[:8])}, ...",

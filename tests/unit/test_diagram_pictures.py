@@ -177,7 +177,7 @@ def test_text_helpers():
     assert link("https://x/y/", "k/a b.c:12") == "https://x/y/k/a%20b.c#L12"
     with pytest.raises(InputError) as caught:
         link("javascript:alert(1)//", "a.c")
-    assert caught.value.diagnostics[0].code == "HP701"
+    assert caught.value.diagnostics[0].code == "HP801"
 
 
 def moves(*rows):
@@ -251,20 +251,20 @@ def test_huge_interleavings_are_refused():
 def test_broken_json_is_refused(tmp_path):
     path = tmp_path / "r.json"
     path.write_text("[" * 100_000)
-    assert refused(str(path)).code == "HP710"
+    assert refused(str(path)).code == "HP810"
     path.write_bytes(b"\xff\xfe{")
-    assert refused(str(path)).code == "HP710"
+    assert refused(str(path)).code == "HP810"
     path.write_text(json.dumps({"results": []}))
-    assert refused(str(path)).code == "HP711"
+    assert refused(str(path)).code == "HP811"
 
 
 def test_wrong_targets_are_refused_before_any_work():
-    assert refused("no-such-scenario", "-o", "a.jpg").code == "HP704"
-    assert refused(SMALL, "--link-base", "javascript:x").code == "HP701"
+    assert refused("no-such-scenario", "-o", "a.jpg").code == "HP804"
+    assert refused(SMALL, "--link-base", "javascript:x").code == "HP801"
     wrong = refused(SMALL, "--kind", "dependency", "--focus", "hand_ovr")
-    assert wrong.code == "HP705" and "hand_over" in wrong.help
+    assert wrong.code == "HP805" and "hand_over" in wrong.help
     wrong = refused(SMALL, "--kind", "state-machine", "--focus", "stage_off")
-    assert wrong.code == "HP720" and "stage_of" in wrong.help
+    assert wrong.code == "HP820" and "stage_of" in wrong.help
 
 
 def test_focus_keeps_a_neighbourhood():
@@ -294,7 +294,7 @@ def test_dot_text_needs_no_graphviz_and_rendering_says_how(tmp_path, monkeypatch
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "digraph" in draw(SMALL)
     missing = refused(SMALL, "-o", str(tmp_path / "a.svg"))
-    assert missing.code == "HP702" and "apt-get install graphviz" in missing.help
+    assert missing.code == "HP802" and "apt-get install graphviz" in missing.help
     assert not list(tmp_path.iterdir())
 
 

@@ -75,12 +75,12 @@ def name_of(key: str, taken: dict[str, str]) -> str:
 
 
 def link(base: str | None, file: str | None) -> str | None:
-    """Where the source of a node is shown. Raises InputError HP701 for a wrong base."""
+    """Where the source of a node is shown. Raises InputError HP801 for a wrong base."""
     if base is None or not file:
         return None
     if not _SAFE_BASE.match(base):
         raise fail(
-            "HP701",
+            "HP801",
             f"'{clean(base, 80)}' is not a base for links",
             help="give an address that begins with https://, http://, file:/// or a path",
         )

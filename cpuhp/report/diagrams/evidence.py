@@ -55,11 +55,11 @@ class Evidence:
 def choose(results: Any, check: str | None, name: str) -> Mapping[str, Any]:
     """The result with an interleaving in a results file: that of `check`, or the first.
 
-    Raises InputError HP710 if the file is no results file, HP711 if there is none.
+    Raises InputError HP810 if the file is no results file, HP811 if there is none.
     """
     found = results.get("results") if isinstance(results, dict) else None
     if not isinstance(found, list) or not all(isinstance(r, dict) for r in found):
-        raise fail("HP710", f"'{name}' is not a result of cpuhp check",
+        raise fail("HP810", f"'{name}' is not a result of cpuhp check",
                    help="cpuhp check SCENARIO --format json > RESULT.json")  # fmt: skip
     drawn = [r for r in found if r.get("trace")]
     if check is not None:
@@ -68,14 +68,14 @@ def choose(results: Any, check: str | None, name: str) -> Mapping[str, Any]:
     if not drawn:
         about = f" of check '{check}'" if check else ""
         names = sorted({str(r.get("check")) for r in found if r.get("trace")})
-        raise fail("HP711", f"'{name}' has no interleaving{about}",
+        raise fail("HP811", f"'{name}' has no interleaving{about}",
                    help=f"those with one: {', '.join(names) or 'none'}")  # fmt: skip
     result: Mapping[str, Any] = drawn[0]
     return result
 
 
 def evidence(result: Mapping[str, Any], name: str) -> Evidence:
-    """The steps of a result, with who read from whom. Raises InputError HP710."""
+    """The steps of a result, with who read from whom. Raises InputError HP810."""
     try:
         moments = tuple(_moments(result))
         machine = result.get("machine") or {}
@@ -85,11 +85,11 @@ def evidence(result: Mapping[str, Any], name: str) -> Evidence:
             int(machine.get("boot", 0)), _number(machine.get("loop")), moments, (),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise fail("HP710", f"'{name}' is not a result of cpuhp check ({error!r:.80})",
+        raise fail("HP810", f"'{name}' is not a result of cpuhp check ({error!r:.80})",
                    help="cpuhp check SCENARIO --format json > RESULT.json") from None  # fmt: skip
     lanes = max((m.cpu for m in moments), default=0) + 1
     if lanes > MAX_CPUS or found.cpus > MAX_CPUS or len(moments) > MAX_STEPS:
-        raise fail("HP710", f"the interleaving in '{name}' is too large to draw",
+        raise fail("HP810", f"the interleaving in '{name}' is too large to draw",
                    help=f"at most {MAX_CPUS} CPUs and {MAX_STEPS} steps")  # fmt: skip
     initial = {str(k): str(v) for k, v in (machine.get("initial") or {}).items()}
     values = _explain(moments, found.claim, found.verdict, initial)

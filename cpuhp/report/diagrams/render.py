@@ -16,7 +16,7 @@ FORMATS = ("svg", "pdf", "png", "dot")
 def render(picture: Picture, form: str) -> bytes:
     """The picture as a file of that form.
 
-    Raises InputError HP702 if Graphviz is not installed, HP703 if it fails.
+    Raises InputError HP802 if Graphviz is not installed, HP803 if it fails.
     """
     if form == "dot":
         return picture.dot.encode()
@@ -28,13 +28,13 @@ def render(picture: Picture, form: str) -> bytes:
             data = source.pipe(format=form, quiet=True)
     except graphviz.ExecutableNotFound:
         raise fail(
-            "HP702",
+            "HP802",
             f"a picture in {form.upper()} needs Graphviz, and there is no 'dot' program",
             help="apt-get install graphviz, or write the DOT text: -o FILE.dot",
         ) from None
     except graphviz.CalledProcessError as error:
         told = clean(str(error.stderr or error), 300)
-        raise fail("HP703", f"Graphviz failed: {told}") from None
+        raise fail("HP803", f"Graphviz failed: {told}") from None
     return _described(data.decode(), picture).encode() if form == "svg" else bytes(data)
 
 

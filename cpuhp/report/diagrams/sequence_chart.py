@@ -43,7 +43,7 @@ def chart(sequence: Sequence, theme: Theme, base: str | None = None) -> Picture:
     top = _title(drawing, sequence, theme, width)
     places = [_lines(item, theme) for item in sequence.items]
     rows = _rows(sequence)
-    tops, heights, bands, bottom = _heights(sequence, rows, places, top + HEAD + 8)
+    tops, _, bands, bottom = _heights(sequence, rows, places, top + HEAD + 8)
     _background(drawing, sequence, theme, top, bands, bottom, width)
     boxes: list[tuple[float, float, float, float]] = []
     for item, row, lines in zip(sequence.items, rows, places):

@@ -50,7 +50,7 @@ def state_machine(
 ) -> StateMachine:
     """The transitions of variable `name` (None: the first enum that has several).
 
-    Raises InputError HP720 if there is no such variable, or no enum at all.
+    Raises InputError HP820 if there is no such variable, or no enum at all.
     """
     name = _variable(whole, name)
     declared = whole.program.variables[name]
@@ -135,9 +135,14 @@ def _function(action: Action, whole: Lowered) -> str | None:
     here = action.span
     for name, function in whole.program.functions.items():
         span = function.span
-        if here is not None and span.source is here.source:
-            if span.start <= here.start and here.end <= span.end:
-                return name
+        inside = (
+            here is not None
+            and span.source is here.source
+            and span.start <= here.start
+            and here.end <= span.end
+        )
+        if inside:
+            return name
     return None
 
 
@@ -151,10 +156,10 @@ def _variable(whole: Lowered, name: str | None) -> str:
         usable = [n for n, d in variables.items() if d.sort == BoolSort()] + enums
         if name in usable:
             return name
-        raise fail("HP720", f"there is no enum or bool variable '{name}' to draw",
+        raise fail("HP820", f"there is no enum or bool variable '{name}' to draw",
                    help=suggestion(name, usable) or f"enums: {', '.join(enums)}")  # fmt: skip
     preferred = [n for n in ("ap_sync_state", "luo_state", "stop_state") if n in enums]
     if not enums:
-        raise fail("HP720", "the scenario has no enum variable to draw as a state machine",
+        raise fail("HP820", "the scenario has no enum variable to draw as a state machine",
                    help="name a bool variable: --focus VARIABLE")  # fmt: skip
     return (preferred or enums)[0]
