@@ -69,6 +69,7 @@ class Twin(Translator):
             "(declare-const boot CPU)",
             "(declare-const none CPU)",
             "(assert (distinct boot none))",
+            "(declare-fun before (CPU CPU) Bool)",
         ]
         for mask in self.masks:
             name = self.populations[mask] = symbol(f"number of {mask}")
@@ -149,9 +150,6 @@ class Twin(Translator):
         return equal(a, b)
 
     def before(self, a: str, b: str) -> str:
-        declaration = "(declare-fun before (CPU CPU) Bool)"
-        if declaration not in self.lines:
-            self.lines.insert(1, declaration)
         return FALSE if a == b else f"(before {a} {b})"
 
     # Numbers of CPUs
