@@ -12,22 +12,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from cpuhp.engines.encoding import Encoder, Env, Need, Taken
+from cpuhp.engines.encoding import OTHER, Encoder, Env, Need, Taken
 from cpuhp.engines.explicit.space import at_rest
 from cpuhp.engines.formulas import Bit, conj, negate
 from cpuhp.model.expr import (
     Apply,
+    Const,
     Expr,
     Op,
     Param,
     Quantified,
     Quantifier,
+    Read,
     not_,
     reads,
     walk,
 )
 from cpuhp.model.invariant import Clause, Symbol
-from cpuhp.model.sorts import CounterSort, IndexSort
+from cpuhp.model.sorts import CounterSort, IndexSort, Sort
 from cpuhp.model.system import (
     Action,
     Expectation,
@@ -43,6 +45,16 @@ NOBODY = -9  # seat of a CPU that a clause does not speak of
 
 
 @dataclass(frozen=True)
+class Move:
+    """A step takes this cell, a program point, from one value to another."""
+
+    variable: str
+    where: tuple[int, ...]
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
 class Case:
     """A step: an action with seats for its parameters; `used` AP seats are taken."""
 
@@ -51,6 +63,7 @@ class Case:
     enabled: Bit
     written: frozenset[str]
     touched: frozenset[str]  # variables that matter to the step
+    move: Move | None = None
 
     @property
     def action(self) -> Action:
@@ -95,8 +108,29 @@ def cases(encoder: Encoder) -> list[Case]:
             enabled = encoder.enabled(taken, PRE)
             if enabled is not False and written:
                 touched = action.read | written
-                found.append(Case(taken, used, enabled, written, touched))
+                move = _move(encoder.system, taken)
+                found.append(Case(taken, used, enabled, written, touched, move))
     return found
+
+
+def _move(system: TransitionSystem, taken: Taken) -> Move | None:
+    """What guard and effects say about the actor's program point, if it is plain."""
+    action = taken.action
+    variable = system.process(action.process).location
+    indices: tuple[Expr, ...] = (action.actor,) if action.actor else ()
+    targets = [e for e in action.effects if e.variable == variable]
+    if len(targets) != 1 or targets[0].indices != indices or targets[0].bound:
+        return None
+    guard = action.guard
+    is_and = isinstance(guard, Apply) and guard.op is Op.AND
+    for part in guard.args if is_and else (guard,):  # type: ignore[union-attr]
+        match part:
+            case Apply(Op.EQ, (Read(name, at, _), Const(source, _)), _):
+                target = targets[0].value
+                if (name, at) == (variable, indices) and isinstance(target, Const):
+                    where = tuple(taken.binding[p] for p in indices)  # type: ignore[index]
+                    return Move(variable, where, source, target.value)
+    return None
 
 
 def written_by(system: TransitionSystem, action: Action) -> frozenset[str]:
@@ -139,29 +173,61 @@ def hypotheses(encoder: Encoder, clause: Clause) -> Iterator[Bit]:
 def violation(encoder: Encoder, case: Case, clause: Clause, i: int, j: int) -> Bit:
     """The step makes true, for these seats, what the clause forbids."""
     changed = False
-    bits = [encoder.exists[max(BOOT, i, j)]]
+    rest = []
+    move = case.move
     for literal in clause.cube:
-        before = encoder.literal(literal, i, j, PRE)
-        if literal.variable in case.written:
-            where, _ = encoder.meant(literal, i, j)
-            post = encoder.post(case.taken, PRE, literal.variable, where)
-            if post is not encoder.cell(PRE, literal.variable, where):
-                changed = True
-                before = encoder.literal_after(literal, i, j, PRE, case.taken)
-        if before is False:
-            return False
-        bits.append(before)
+        if literal.variable not in case.written:
+            rest.append((literal, False))
+            continue
+        where, wanted = encoder.meant(literal, i, j)
+        if move and literal.variable == move.variable:
+            if where == move.where:
+                if move.target not in wanted:
+                    return False
+                changed = changed or move.source not in wanted
+            else:
+                rest.append((literal, False))
+            continue
+        post = encoder.post(case.taken, PRE, literal.variable, where)
+        moved = post is not encoder.cell(PRE, literal.variable, where)
+        changed = changed or moved
+        rest.append((literal, moved))
     if not changed:
         return False  # it was so before the step, which the hypothesis excludes
-    return conj((*bits, *_reserved(encoder, case, i, j)))
+    bits = [encoder.exists[max(BOOT, i, j)]]
+    for literal, moved in rest:
+        if moved:
+            bit = encoder.literal_after(literal, i, j, PRE, case.taken)
+        else:
+            bit = encoder.literal(literal, i, j, PRE)
+        if bit is False:
+            return False
+        bits.append(bit)
+    return conj((*bits, *_reserved(encoder, case, clause, i, j)))
 
 
-def _reserved(encoder: Encoder, case: Case, i: int, j: int) -> list[Bit]:
+def _reserved(
+    encoder: Encoder, case: Case, clause: Clause, i: int, j: int
+) -> list[Bit]:
     used = {*range(1, case.used + 1), *(s for s in (i, j) if s > BOOT)}
     pair = tuple(s for s in (i, j) if s > BOOT)
     needs = encoder.guard_needs(case.taken, PRE)
     needs += encoder.effect_needs(case.taken, PRE, pair)
+    needs += _pointed_at(encoder, case, clause, i, j)
     return reserve(needs, len(encoder.seats) - 1 - len(used))
+
+
+def _pointed_at(
+    encoder: Encoder, case: Case, clause: Clause, i: int, j: int
+) -> Iterator[Need]:
+    """The CPU that a literal of the clause points at afterwards can have a seat."""
+    for literal in clause.cube:
+        if Symbol.OTHER in literal.values:
+            where, _ = encoder.meant(literal, i, j)
+            after = encoder.post(case.taken, PRE, literal.variable, where)
+            there = after.get(OTHER, False)
+            if there is not False:
+                yield Need(1, negate(there))
 
 
 def reserve(needs: list[Need], seats: int) -> list[Bit]:
@@ -181,14 +247,19 @@ def reserve(needs: list[Need], seats: int) -> list[Bit]:
 def pool_size(system: TransitionSystem, prop: Property, cap: int = 6) -> int:
     """How many AP seats the cases would like, at least 3."""
     wanted = 3
+    pointers = any(_is_pointer(variable.sort) for variable in system.variables)
     trial = Encoder(system, cap + 3, closed=False)
     for case in cases(trial):
         needs = trial.guard_needs(case.taken, PRE)
         needs += trial.effect_needs(case.taken, PRE, ())
-        wanted = max(wanted, case.used + 2 + _total(needs))
+        wanted = max(wanted, case.used + 2 + _total(needs) + pointers)
     for bad in bad_states(trial, prop):
         wanted = max(wanted, bad.used + _total(list(bad.needs)))
     return min(wanted, cap)
+
+
+def _is_pointer(sort: Sort) -> bool:
+    return isinstance(sort, IndexSort) and sort.name == "cpu"
 
 
 def _total(needs: list[Need]) -> int:
@@ -277,8 +348,7 @@ def _stuck(encoder: Encoder, bad: Bad) -> Bad:
     bits, needs = list(bad.bits), list(bad.needs)
     late: list[Need] = []
     for variable in encoder.system.variables:
-        pointer = isinstance(variable.sort, IndexSort) and variable.sort.name == "cpu"
-        if pointer and not variable.indices:
+        if _is_pointer(variable.sort) and not variable.indices:
             values = encoder.cell(PRE, variable.name, ())
             late += [Need(1, negate(bit)) for v, bit in values.items() if v > 1 << 19]
     touched = set(bad.touched)

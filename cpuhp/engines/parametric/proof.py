@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import z3
 
 from cpuhp.engines.encoding import Encoder
-from cpuhp.engines.formulas import Bit, Values, as_z3, disj
+from cpuhp.engines.formulas import Bit, Values, as_z3, conj, disj
 from cpuhp.engines.parametric.cases import (
     BOOT,
     PRE,
@@ -30,6 +30,7 @@ from cpuhp.engines.parametric.cases import (
 )
 from cpuhp.engines.parametric.sampling import collect_samples
 from cpuhp.engines.parametric.text import view_text
+from cpuhp.engines.parametric.together import Together, ordered
 from cpuhp.engines.parametric.verify import Undecided, Verifier
 from cpuhp.engines.parametric.views import (
     View,
@@ -39,12 +40,12 @@ from cpuhp.engines.parametric.views import (
     pairs_of,
     ranges,
 )
-from cpuhp.model.invariant import Clause, Invariant
-from cpuhp.model.system import Expectation, Property, TransitionSystem
+from cpuhp.model.invariant import Argument, Clause, Invariant, Symbol
+from cpuhp.model.system import Expectation, Property, Role, TransitionSystem
 from cpuhp.model.verdict import Result, Verdict
 
 ENGINE = "parametric"
-_AT_ONCE = 3  # clauses learnt from one state
+_AT_ONCE = 8  # clauses learnt from one state, beside those about what a step touches
 Progress = Callable[[str], None]
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 
@@ -97,7 +98,12 @@ def prove(
 
 
 class Learner:
-    """The state of the loop for one property."""
+    """The state of the loop for one property.
+
+    *Hypotheses* are clauses that no sample contradicts; as many as z3's states call for
+    are assumed. *Obligations* are those that a refutation needed: only they have to be
+    shown to be inductive.
+    """
 
     def __init__(
         self,
@@ -110,61 +116,46 @@ class Learner:
         self.system, self.prop = system, prop
         self.deadline, self.progress = deadline, progress
         self.views = samples.copy() if samples else collect_samples(system)
+        self.together = Together(self.views)
         seats = pool_size(system, prop) + 1
         self.encoder = Encoder(system, seats, closed=False)
         self.cases = cases(self.encoder)
         self.bad = bad_states(self.encoder, prop)
-        self.clauses: dict[Clause, z3.BoolRef] = {}
-        self.pending: list[list[Clause]] = [[] for _ in self.cases]
-        self._used: list[set[int]] = [set() for _ in self.cases]
-        self._clause_names: list[z3.BoolRef] = []
+        self.clauses: dict[Clause, z3.BoolRef] = {}  # hypotheses and their names
         self.stats = {"queries": 0, "samples": len(self.views.known), "dropped": 0}
         self._names = 0
-        self._violations: dict[tuple[int, Clause], list[Bit]] = {}
-        self._start()
+        self._ways_known: dict[tuple[int, Clause], list[Bit]] = {}
+        self._reader = Reader(self.encoder)
+        self._records: list[_Record] = []
+        self.solver = z3.SolverFor("QF_FD")
+        self._axioms = 0
+        self.solver.add(as_z3(self.encoder.assumed(PRE)))
         for clause in ranges(self.views):
             self._add(clause)
 
     # The solver
 
-    def _start(self) -> None:
-        self.solver = z3.SolverFor("QF_FD")
-        self._axioms = 0
-        self._enabled = [z3.Bool(f"step{n}") for n in range(len(self.cases))]
-        for name, case in zip(self._enabled, self.cases):
-            self.solver.add(z3.Implies(name, as_z3(case.enabled)))
-        self.solver.add(as_z3(self.encoder.assumed(PRE)))
-
     def _add(self, clause: Clause) -> None:
-        """A new clause. Its name switches it on, so that it can be dropped again."""
-        name = z3.Bool(f"clause{len(self._clause_names)}")
-        self._clause_names.append(name)
-        self.clauses[clause] = name
+        """A new hypothesis. Its name switches it on, so that it can be dropped again."""
+        if clause in self.clauses:
+            return
+        name = self.clauses[clause] = self._fresh("clause")
         for bit in hypotheses(self.encoder, clause):
             if bit is not True:
                 self.solver.add(z3.Implies(name, as_z3(bit)))
-        for waiting in self.pending:
-            waiting.append(clause)
 
-    def _drop(self, clauses: list[Clause]) -> None:
-        """Forget clauses; what was settled with their help is open again."""
-        gone = {self.clauses.pop(clause).get_id() for clause in clauses}
-        for number, used in enumerate(self._used):
-            if used & gone:
-                self.pending[number] = list(self.clauses)
-                self._used[number] = set()
-            else:
-                dropped = set(clauses)
-                waiting = self.pending[number]
-                self.pending[number] = [c for c in waiting if c not in dropped]
+    def _fresh(self, hint: str) -> z3.BoolRef:
+        self._names += 1
+        return z3.Bool(f"{hint}{self._names}")
 
-    def _check(self, *assumed: Bit) -> z3.ModelRef | None:
-        """A model of the clauses and what is assumed."""
+    def _check(self, goal: z3.BoolRef) -> z3.ModelRef | None:
+        """A model of the hypotheses and the goal."""
+        return self._ask([goal, *self.clauses.values()])
+
+    def _ask(self, literals: list[z3.BoolRef]) -> z3.ModelRef | None:
         left = None if self.deadline is None else self.deadline - time.monotonic()
         if left is not None and left <= 0:
             raise _GiveUp("time limit reached")
-        literals = [self._named(bit) for bit in assumed]
-        literals += self.clauses.values()
         for axiom in self.encoder.axioms[self._axioms :]:
             self.solver.add(axiom)
         self._axioms = len(self.encoder.axioms)
@@ -176,29 +167,37 @@ class Learner:
             raise _GiveUp(f"z3 gave up: {self.solver.reason_unknown()}")
         return self.solver.model() if answer == z3.sat else None
 
-    def _named(self, bit: Bit) -> z3.BoolRef:
-        if not isinstance(bit, bool) and z3.is_const(bit):
-            return bit
-        self._names += 1
-        name = z3.Bool(f"query{self._names}")
-        self.solver.add(z3.Implies(name, as_z3(bit)))
-        return name
+    def _core(self, goal: z3.BoolRef) -> frozenset[Clause]:
+        """Hypotheses that refute the goal, after it was refuted with all."""
+        by_name = {name.get_id(): clause for clause, name in self.clauses.items()}
+        size = len(by_name) + 1
+        while True:
+            core = [
+                name for name in self.solver.unsat_core() if name.get_id() in by_name
+            ]
+            if len(core) >= size:
+                return frozenset(by_name[name.get_id()] for name in core)
+            size = len(core)
+            if self._ask([goal, *core]) is not None:
+                raise _GiveUp("internal error: a core that refutes nothing")
 
     # The loop
 
     def run(self) -> Invariant:
         """The inductive invariant, minimised and verified anew."""
-        verifier: Verifier | None = None
+        todo: list[Clause] = [c for c in self.clauses if self._is_range(c)]
+        for bad in self.bad:
+            todo += self._refute_bad(bad)
+        verifier = Verifier(self.system, self.prop, self.encoder, self.deadline)
         while True:
-            self._close()
-            verifier = verifier or Verifier(self.system, self.prop, self.encoder)
-            wrong = verifier.initiation(list(self.clauses))
+            self._discharge(todo)
+            needed = self._needed()
+            wrong = verifier.initiation(needed)
             if wrong is None:
                 break
-            self._learn_sample(*wrong)
+            todo = self._learn_sample(*wrong)
         self.stats["clauses_found"] = len(self.clauses)
-        verifier.deadline = self.deadline
-        invariant = verifier.minimised(list(self.clauses), self.cases, self.bad)
+        invariant = Invariant(tuple(needed))
         failed = Verifier(self.system, self.prop, deadline=self.deadline).failures(
             invariant
         )
@@ -208,102 +207,245 @@ class Learner:
         self.stats["seats"] = len(self.encoder.seats) - 1
         return invariant
 
-    def _close(self) -> None:
-        """Learn until the clauses are inductive and exclude all bad states."""
-        bad_bits = [(bad, bad.formula(self.encoder)) for bad in self.bad]
-        while True:
-            for bad, bit in bad_bits:
-                while (model := self._check(bit)) is not None:
-                    self._exclude_bad(model, bad)
-            if not self._advance():
-                return
+    def _is_range(self, clause: Clause) -> bool:
+        (literal, *more) = clause.cube
+        return not more and self.system.variable(literal.variable).role is Role.LOCATION
 
-    def _advance(self) -> bool:
-        """Look at the waiting clauses of all cases once. Was anything learnt?"""
-        learnt = False
+    def _needed(self) -> list[Clause]:
+        needed = set().union(*(r.core | r.proven for r in self._records))
+        return [clause for clause in self.clauses if clause in needed]
+
+    def _refute_bad(self, bad: Bad) -> frozenset[Clause]:
+        goal = self._fresh("bad")
+        self.solver.add(z3.Implies(goal, as_z3(bad.formula(self.encoder))))
+        while (model := self._check(goal)) is not None:
+            if not self._learn(model, bad.touched):
+                shown = view_text(self.views, self._views_of(model)[0])
+                raise _GiveUp(f"abstraction too coarse; not excluded: {shown}")
+        core = self._core(goal)
+        self._records.append(_Record(frozenset(), core, bad))
+        return core
+
+    def _discharge(self, todo: list[Clause]) -> None:
+        """Show that these clauses are inductive, and those that this needs."""
+        while todo:
+            proven = set().union(*(r.proven for r in self._records))
+            batch = [c for c in dict.fromkeys(todo) if c in self.clauses]
+            batch = [c for c in batch if c not in proven]
+            todo = self._step(batch) if batch else []
+            if self.progress:
+                self.progress(
+                    f"{len(batch)} obligations, {len(self.clauses)} hypotheses, "
+                    f"{self.stats['queries']} queries"
+                )
+
+    def _step(self, batch: list[Clause]) -> list[Clause]:
+        """Refute that a step breaks a clause of the batch. What is to be shown next."""
+        goals: list[tuple[z3.BoolRef, Case, list[tuple[Clause, Bit]]]] = []
         for number, case in enumerate(self.cases):
-            while self.pending[number]:
-                if not self._settle(number, case):
-                    self.pending[number] = []
-                    break
-                learnt = True
-        if self.progress:
-            self.progress(
-                f"{len(self.clauses)} clauses, {self.stats['queries']} queries"
-            )
-        return learnt
+            if not self._may_start(case):
+                continue
+            ways = [
+                (clause, bit)
+                for clause in batch
+                for bit in self._ways(number, case, clause)
+            ]
+            if ways:
+                name = self._fresh("step")
+                broken = disj(bit for _, bit in ways)
+                self.solver.add(z3.Implies(name, as_z3(conj((case.enabled, broken)))))
+                goals.append((name, case, ways))
+        goal = self._fresh("goal")
+        names = [name for name, _, _ in goals]
+        self.solver.add(z3.Implies(goal, as_z3(disj(names))))
+        while (model := self._check(goal)) is not None:
+            case, clause = self._broken(model, goals)
+            touched = case.touched | {lit.variable for lit in clause.cube}
+            if not self._learn(model, frozenset(touched)):
+                state = _State(self.encoder, model, case)
+                return batch + self._learn_sample(*state.views(self.views))
+        core = self._core(goal)
+        self._records.append(_Record(frozenset(batch), core))
+        self.solver.add(z3.Not(goal))
+        return list(core)
 
-    def _settle(self, number: int, case: Case) -> bool:
-        """Refute that the step violates a waiting clause, or learn why it does."""
-        ways = [
-            (clause, bit)
-            for clause in self.pending[number]
-            for bit in self._ways(number, case, clause)
-        ]
-        if not ways:
-            return False
-        goal = disj(bit for _, bit in ways)
-        model = self._check(self._enabled[number], goal)
-        if model is None:
-            self._used[number] |= {name.get_id() for name in self.solver.unsat_core()}
-            return False
-        touched = set(case.touched)
-        for clause, bit in ways:
-            if z3.is_true(model.eval(as_z3(bit), model_completion=True)):
-                touched |= {literal.variable for literal in clause.cube}
-                break
-        if not self._block(model, frozenset(touched)):
-            self._learn_successor(model, case)
-        return True
+    def _may_start(self, case: Case) -> bool:
+        """Does any sample know the program point at which the step starts?
+
+        If none does, a clause about program points alone, which is an obligation, rules
+        the step out.
+        """
+        if case.move is None:
+            return True
+        seats: dict[int, Argument] = {BOOT: Symbol.BOOT}
+        where = tuple(seats.get(seat, Symbol.I) for seat in case.move.where)
+        number = self.views.index[case.move.variable, where]
+        seen = self.views.bits[number].get(case.move.source, 0)
+        return bool(seen) or not any(
+            self._is_range(clause)
+            and clause.cube[0].variable == case.move.variable
+            and clause.cube[0].arguments == where
+            and case.move.source in clause.cube[0].values
+            for clause in self.clauses
+        )
+
+    def _broken(
+        self,
+        model: z3.ModelRef,
+        goals: list[tuple[z3.BoolRef, Case, list[tuple[Clause, Bit]]]],
+    ) -> tuple[Case, Clause]:
+        for name, case, ways in goals:
+            if self._reader.holds(model, name):
+                for clause, bit in ways:
+                    if z3.is_true(model.eval(as_z3(bit), model_completion=True)):
+                        return case, clause
+        raise _GiveUp("internal error: a model that breaks nothing")
 
     def _ways(self, number: int, case: Case, clause: Clause) -> list[Bit]:
         """How the step can make true what the clause forbids, up to symmetry."""
         key = number, clause
-        if key not in self._violations:
-            self._violations[key] = []
+        if key not in self._ways_known:
+            self._ways_known[key] = []
             if any(literal.variable in case.written for literal in clause.cube):
                 found = (
                     violation(self.encoder, case, clause, i, j)
                     for i, j in pairs(clause, case.used)
                 )
-                self._violations[key] = [bit for bit in found if bit is not False]
-        return self._violations[key]
+                self._ways_known[key] = [bit for bit in found if bit is not False]
+        return self._ways_known[key]
 
-    def _block(self, model: z3.ModelRef, touched: frozenset[str]) -> bool:
-        """Forbid a view of the state that no sample has, if there is one."""
-        state = _State(self.encoder, model)
-        found = []
-        for view in state.views(self.views):
-            if view not in self.views.known:
-                clause = generalise(self.views, view, touched)
-                if clause is not None and clause not in self.clauses:
-                    found.append(clause)
-        if not found:
-            return False
-        found.sort(key=lambda c: (len(c.symbols), len(c.cube)))
-        for clause in list(dict.fromkeys(found))[:_AT_ONCE]:
+    # Learning
+
+    def _learn(self, model: z3.ModelRef, touched: frozenset[str]) -> bool:
+        """Assume clauses that the state contradicts and no sample does, if there are."""
+        found = self._views_of(model)
+        pairs_found = self._strange(found, touched)
+        if not pairs_found:
+            for view in found:
+                if view not in self.views.known:
+                    clause = generalise(self.views, view, touched)
+                    if clause is not None and clause not in self.clauses:
+                        pairs_found.append(ordered(clause))
+                        break
+        for clause in pairs_found:
             self._add(clause)
-        return True
+        return bool(pairs_found)
 
-    def _exclude_bad(self, model: z3.ModelRef, bad: Bad) -> None:
-        if not self._block(model, bad.touched):
-            state = _State(self.encoder, model)
-            shown = view_text(self.views, next(iter(state.views(self.views))))
-            raise _GiveUp(f"abstraction too coarse; not excluded: {shown}")
-
-    def _learn_successor(self, model: z3.ModelRef, case: Case) -> None:
-        state = _State(self.encoder, model, case)
-        self._learn_sample(*state.views(self.views))
-
-    def _learn_sample(self, *found: View) -> None:
+    def _strange(self, found: list[View], touched: frozenset[str]) -> list[Clause]:
+        ranked: dict[Clause, int] = {}
+        layout = self.views.layout
         for view in found:
-            self.views.add(view)
-        wrong = [c for c in self.clauses if contradicted(self.views, c)]
-        if not wrong:
-            raise _GiveUp("abstraction too coarse: two CPUs do not tell enough")
-        self._drop(wrong)
+            for pair in self.together.strange(view):
+                rank = sum(layout[n].variable not in touched for n in pair)
+                clause = self.together.clause(view, pair)
+                if clause is not None and clause not in self.clauses:
+                    ranked[clause] = min(rank, ranked.get(clause, 2))
+        best = min(ranked.values(), default=0)
+        first = [clause for clause, rank in ranked.items() if rank == best]
+        return first[: _AT_ONCE if best else None]
+
+    def _views_of(self, model: z3.ModelRef) -> list[View]:
+        return self._reader.views(model, self.views)
+
+    def _learn_sample(self, *found: View) -> list[Clause]:
+        """Believe these views; what has to be shown again without the clauses that go."""
+        for view in found:
+            if self.views.add(view):
+                self.together.add(view)
         self.views.settle()
-        self.stats["dropped"] += len(wrong)
+        gone = {c for c in self.clauses if contradicted(self.views, c)}
+        if not gone:
+            raise _GiveUp("abstraction too coarse: two CPUs do not tell enough")
+        self.stats["dropped"] += len(gone)
+        for clause in gone:
+            del self.clauses[clause]
+        for clause in ranges(self.views):
+            self._add(clause)
+        again = [c for c in self.clauses if self._is_range(c)]
+        kept = []
+        for record in self._records:
+            if not record.core & gone:
+                kept.append(record)
+                continue
+            again += [c for c in record.proven if c not in gone]
+        lost = [r.bad for r in self._records if r.core & gone and r.bad]
+        self._records = kept
+        for bad in lost:
+            again += self._refute_bad(bad)
+        return again
+
+
+@dataclass(frozen=True)
+class _Record:
+    """With the clauses of `core` no step breaks those of `proven`, or no state is bad."""
+
+    proven: frozenset[Clause]
+    core: frozenset[Clause]
+    bad: Bad | None = None
+
+
+class Reader:
+    """Reads the state before the step out of a model, each variable once."""
+
+    def __init__(self, encoder: Encoder):
+        self.encoder = encoder
+        self._plans: dict[tuple[str, tuple[int, ...]], _Plan] = {}
+        self._context = z3.main_ctx().ref()
+
+    def holds(self, model: z3.ModelRef, name: z3.BoolRef) -> bool:
+        """The truth of a propositional variable."""
+        held = z3.Z3_model_get_const_interp(self._context, model.model, name.decl().ast)
+        return bool(held) and z3.Z3_get_bool_value(self._context, held) == 1
+
+    def views(self, model: z3.ModelRef, views: Views) -> list[View]:
+        """The views of all pairs of CPUs that have a seat."""
+        exists = self.encoder.exists
+        aps = [s for s in self.encoder.seats[1:] if self.holds(model, exists[s])]
+        known: dict[tuple[str, tuple[int, ...]], int] = {}
+
+        def look(variable: str, where: tuple[int, ...]) -> int:
+            key = (variable, where)
+            if key not in known:
+                known[key] = self._value(model, key)
+            return known[key]
+
+        found = (views.look(look, BOOT, i, j) for i, j in pairs_of(aps))
+        return list(dict.fromkeys(found))
+
+    def _value(self, model: z3.ModelRef, key: tuple[str, tuple[int, ...]]) -> int:
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = _plan(self.encoder.cell(PRE, *key))
+        if plan.declared is None:
+            return plan.domain[0]
+        held = z3.Z3_model_get_const_interp(
+            self._context, model.model, plan.declared.ast
+        )
+        if not held:
+            return plan.domain[0]
+        if plan.is_bool:
+            truth = z3.Z3_get_bool_value(self._context, held) == 1
+            return plan.domain[truth]
+        number = str(z3.Z3_get_numeral_string(self._context, held))
+        return plan.domain[int(number)]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    declared: z3.FuncDeclRef | None
+    domain: tuple[int, ...]
+    is_bool: bool = False
+
+
+def _plan(values: Values) -> _Plan:
+    """How to read a cell that was made by `Encoder.cell`."""
+    domain = tuple(values)
+    first = values[domain[0]]
+    if isinstance(first, bool):
+        return _Plan(None, domain)
+    if z3.is_const(first):
+        return _Plan(first.decl(), (0, 1), True)
+    return _Plan(first.arg(0).decl(), domain)
 
 
 class _State:

@@ -32,8 +32,11 @@ def collect_samples(
     max_states: int = 12_000,
     seconds: float = 10.0,
     aps: tuple[int, ...] = _APS,
+    walks: int = _WALKS,
 ) -> Views:
     """The views of up to `max_states` states of each small machine.
+
+    Where there are more states, those of so many random walks are added.
 
     The same samples serve all properties of the system.
     """
@@ -41,13 +44,18 @@ def collect_samples(
     loose = without_order(system)
     until = time.monotonic() + seconds
     for count in aps:
-        _explore(loose, count + 1, views, max_states, until)
+        _explore(loose, count + 1, views, max_states, until, walks)
     views.settle()
     return views
 
 
 def _explore(
-    system: TransitionSystem, cpus: int, views: Views, limit: int, until: float
+    system: TransitionSystem,
+    cpus: int,
+    views: Views,
+    limit: int,
+    until: float,
+    walks: int,
 ) -> None:
     machine = Machine(system, cpus)
     space = make_space(compile_machine(machine), is_symmetric(system))
@@ -66,14 +74,14 @@ def _explore(
                     following.append(after)
         layer = following
     if len(seen) >= limit:
-        _wander(space, projector, until)
+        _wander(space, projector, until, walks)
 
 
-def _wander(space: Space, projector: _Projector, until: float) -> None:
+def _wander(space: Space, projector: _Projector, until: float, walks: int) -> None:
     """Random runs to their end: breadth alone never sees the later phases."""
     random = Random(0)
     seen: set[Key] = set()
-    for _ in range(_WALKS):
+    for _ in range(walks):
         key = random.choice(space.initial())
         for _ in range(_WALK_STEPS):
             if key not in seen:

@@ -183,7 +183,7 @@ def generalise(views: Views, view: View, relevant: frozenset[str]) -> Clause | N
     for parts in _scopes(views, view, relevant):
         cube = _separate(views, view, parts)
         if cube is not None:
-            clause = _clause(views, _widen(views, _shorten(views, cube)), view)
+            clause = clause_of(views, widen(views, _shorten(views, cube)), view)
             return None if contradicted(views, clause) else clause
     return None
 
@@ -228,7 +228,8 @@ def _shorten(views: Views, cube: Cube) -> Cube:
     return cube
 
 
-def _widen(views: Views, cube: Cube) -> Cube:
+def widen(views: Views, cube: Cube) -> Cube:
+    """Forbid more values, as many as no sample has with the others."""
     for position, (number, values) in enumerate(list(cube)):
         others = views.excluded(lit for k, lit in enumerate(cube) if k != position)
         column = views.bits[number]
@@ -241,7 +242,8 @@ def _widen(views: Views, cube: Cube) -> Cube:
     return _shorten(views, cube)
 
 
-def _clause(views: Views, cube: Cube, view: View) -> Clause:
+def clause_of(views: Views, cube: Cube, view: View) -> Clause:
+    """The cube of values of a view as a clause, about as few CPUs as can be."""
     literals = tuple(_literal(views.layout[n], v) for n, v in sorted(cube, key=_first))
     clause = canonical(Clause(literals))
     if not contradicted(views, clause):
@@ -285,8 +287,13 @@ def canonical(clause: Clause) -> Clause:
     for symbol in (Symbol.J, Symbol.I):
         clause = _without(clause, symbol)
     if Symbol.J in clause.symbols and Symbol.I not in clause.symbols:
-        return Clause(tuple(_swapped(literal) for literal in clause.cube))
+        return swapped(clause)
     return clause
+
+
+def swapped(clause: Clause) -> Clause:
+    """The same clause with i for j and j for i."""
+    return Clause(tuple(_swapped(literal) for literal in clause.cube))
 
 
 def _without(clause: Clause, symbol: Symbol) -> Clause:

@@ -1,0 +1,115 @@
+"""Which values are seen together: pairs of components that no sample has.
+
+Most of an invariant about concurrent code relates two things: the program point of one
+CPU and a flag, two program points, a flag and a lock. All such relations are read off the
+samples at once; a state of z3's is compared with them in a few operations.
+"""
+
+from __future__ import annotations
+
+from cpuhp.engines.parametric.views import (
+    View,
+    Views,
+    canonical,
+    clause_of,
+    contradicted,
+    swapped,
+    widen,
+)
+from cpuhp.model.invariant import Clause, Symbol, Value
+
+Pair = tuple[int, int]  # numbers of two components, the lower one first
+
+
+class Together:
+    """The pairs of values that some sample has; grows with the samples."""
+
+    def __init__(self, views: Views):
+        views.settle()
+        self.views = views
+        self._number: list[dict[Value, int]] = []
+        self._owner: list[tuple[int, Value]] = []
+        for part, column in enumerate(views.bits):
+            numbers: dict[Value, int] = {}
+            for value in column:
+                numbers[value] = len(self._owner)
+                self._owner.append((part, value))
+            self._number.append(numbers)
+        self._with = [0] * len(self._owner)
+        self._fill()
+        self._clauses: dict[tuple[int, Value, int, Value], Clause | None] = {}
+
+    def _fill(self) -> None:
+        columns = [self.views.bits[part][value] for part, value in self._owner]
+        for a, (first, _) in enumerate(self._owner):
+            found, samples = 1 << a, columns[a]
+            for b in range(a):
+                if self._owner[b][0] != first and samples & columns[b]:
+                    found |= 1 << b
+                    self._with[b] |= 1 << a
+            self._with[a] |= found
+
+    def add(self, view: View) -> None:
+        """A new sample."""
+        self._clauses.clear()
+        numbers = []
+        for part, value in enumerate(view):
+            if value is None:
+                continue
+            if value not in self._number[part]:
+                self._number[part][value] = len(self._owner)
+                self._owner.append((part, value))
+                self._with.append(0)
+            numbers.append(self._number[part][value])
+        mask = sum(1 << number for number in numbers)
+        for number in numbers:
+            self._with[number] |= mask
+
+    def strange(self, view: View) -> list[Pair]:
+        """Pairs of components whose values no sample has together."""
+        numbers = [
+            self._number[part][value]
+            for part, value in enumerate(view)
+            if value is not None and value in self._number[part]
+        ]
+        mask = 0
+        for number in numbers:
+            mask |= 1 << number
+        found = []
+        for number in numbers:
+            missing = mask & ~self._with[number] & ((1 << number) - 1)
+            while missing:
+                low = missing & -missing
+                missing ^= low
+                other = self._owner[low.bit_length() - 1][0]
+                found.append((other, self._owner[number][0]))
+        return found
+
+    def clause(self, view: View, pair: Pair) -> Clause | None:
+        """A wide clause that forbids these two values of the view."""
+        a, b = pair
+        va, vb = view[a], view[b]
+        assert va is not None and vb is not None
+        key = (a, va, b, vb)
+        if key not in self._clauses:
+            cube = [(a, frozenset((va,))), (b, frozenset((vb,)))]
+            clause = ordered(clause_of(self.views, widen(self.views, cube), view))
+            wrong = contradicted(self.views, clause)
+            self._clauses[key] = None if wrong else clause
+        return self._clauses[key]
+
+
+def ordered(clause: Clause) -> Clause:
+    """The one of two clauses that say the same of (i, j) and of (j, i)."""
+    clause = canonical(clause)
+    if clause.symbols != {Symbol.I, Symbol.J}:
+        return clause
+    other = swapped(clause)
+    return min(clause, other, key=_text)
+
+
+def _text(clause: Clause) -> list[str]:
+    return sorted(
+        f"{lit.variable}{lit.arguments}{sorted(map(str, lit.values))}"
+        for lit in clause.cube
+    )
