@@ -59,7 +59,7 @@ from cpuhp.semantics import Machine, apply, enabled, holds, initial_states
 from cpuhp.semantics.steps import is_quiescent
 
 B, C, D, X, OTHER = (Symbol.BOOT, *(Param(n, CPU) for n in "cdx"), Symbol.OTHER)
-I, J = Symbol.I, Symbol.J  # noqa: E741
+I, J = Symbol.I, Symbol.J
 
 
 def election(among_survivors=True):
@@ -492,7 +492,7 @@ def test_a_forgotten_claim_is_noticed(monkeypatch, form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_rest_taken_for_progress_is_noticed(monkeypatch, form):
-    everything = lambda system: list(system.actions)  # noqa: E731
+    everything = lambda system: list(system.actions)
     monkeypatch.setattr(pool_conditions, "movers", everything)
     monkeypatch.setattr(twin, "movers", everything)
     assert slips(form) == ["an_environment_that_may_stop"]

@@ -75,9 +75,7 @@ def scripts(
     return list(made(system, prop, invariant).scripts())
 
 
-def check(
-    made: list[Script], form: str, solver: str, seconds: float = 60.0
-) -> Outcome:
+def check(made: list[Script], form: str, solver: str, seconds: float = 60.0) -> Outcome:
     """Put every condition to the solver, at most `seconds` for each."""
     began = time.monotonic()
     failures: list[Failure] = []

@@ -232,8 +232,10 @@ def _value_json(sort: Sort, value: Value) -> object:
         return "far" if value == FAR else value
     if isinstance(sort, RangeSort) or isinstance(value, Symbol):
         return value.value if isinstance(value, Symbol) else value
-    return value if isinstance(sort, IndexSort) and value != NONE else value_text(
-        sort, value
+    return (
+        value
+        if isinstance(sort, IndexSort) and value != NONE
+        else value_text(sort, value)
     )
 
 
@@ -263,9 +265,7 @@ def _literal_of(system: TransitionSystem, item: object) -> Literal:
     )
 
 
-def _argument(
-    system: TransitionSystem, value: object, sort: IndexSort
-) -> int | Symbol:
+def _argument(system: TransitionSystem, value: object, sort: IndexSort) -> int | Symbol:
     if sort.name == "cpu":
         if value in ("boot", "i", "j"):
             return _SYMBOLS[str(value)]

@@ -355,7 +355,9 @@ class Pool(Translator):
         if set(self.free(expr)) <= set(env):
             if isinstance(expr, Quantified) and is_cpu(expr.param.sort):
                 if expr.kind is Quantifier.COUNT:
-                    yield self.enough(self.counted(expr, env), f"{self._key(expr, env)}")
+                    yield self.enough(
+                        self.counted(expr, env), f"{self._key(expr, env)}"
+                    )
                 elif value:
                     hole = self.hole(expr, env)
                     self.truth(expr, env)
@@ -396,7 +398,9 @@ class Pool(Translator):
         """The term, the value of the literal's cell, is one of its values."""
         sort = self.system.variable(literal.variable).sort
         if isinstance(sort, BoolSort):
-            return disj(text if v else neg(text) for v in sorted(literal.values, key=str))
+            return disj(
+                text if v else neg(text) for v in sorted(literal.values, key=str)
+            )
         if isinstance(sort, CounterSort):
             return near(text, literal)
         if not is_cpu(sort):

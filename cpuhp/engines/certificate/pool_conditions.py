@@ -52,9 +52,7 @@ Place = dict[Param, str]
 class PoolConditions:
     """All conditions of one certificate; those with equally many seats share a script."""
 
-    def __init__(
-        self, system: TransitionSystem, prop: Property, invariant: Invariant
-    ):
+    def __init__(self, system: TransitionSystem, prop: Property, invariant: Invariant):
         self.system, self.prop = system, prop
         self.clauses = invariant.clauses
         self._bases: dict[int, _Base] = {}
@@ -219,9 +217,7 @@ class PoolConditions:
             part = (self.prop.text or "the claim", TRUE)
             base.add(Condition("safety", label, premise, (part,)))
 
-    def _bad(
-        self, pool: Pool, expr: Expr, env: Place, spare: int
-    ) -> tuple[str, int]:
+    def _bad(self, pool: Pool, expr: Expr, env: Place, spare: int) -> tuple[str, int]:
         text, total = pool.may(expr, env, False, spare)
         grant, price = pool.granted((expr,), env, spare - total)
         found, total = [text, grant], total + price
@@ -250,11 +246,11 @@ class PoolConditions:
                 places.setdefault(key, []).append((action, actor))
         prices: dict[tuple[str, str], int] = {}
         named = {"", pool.boot, *env.values()}
-        for (process, who, here), actions in sorted(
+        for (process, who, place), actions in sorted(
             places.items(), key=lambda item: (item[0][1] not in named, item[0][1] != "")
         ):
             left = spare - total + prices.get((process, who), 0)
-            seats = left if here and who in named else 0
+            seats = left if place and who in named else 0
             texts, price = [], 0
             for action, actor in actions:
                 text, more = self._disabled(pool, action, actor, seats - price)

@@ -127,7 +127,9 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
             f"the spec says '{prop.text}'"
         )
     if model_digest(system, prop) != certificate.model:
-        raise Rejected(f"it is about another model: {_difference(certificate, program)}")
+        raise Rejected(
+            f"it is about another model: {_difference(certificate, program)}"
+        )
     clauses = []
     for number, (says, data) in enumerate(certificate.clauses):
         clause = clause_of(system, data)

@@ -72,10 +72,13 @@ class Cvc5(Solver):
         self._parser.setStringInput(language, text, "certificate")
         symbols = self._parser.getSymbolManager()
         found = []
-        while not (command := self._parser.nextCommand()).isNull():
-            output = str(command.invoke(self._solver, symbols)).strip()
-            if output:
-                found.append(output)
+        try:
+            while not (command := self._parser.nextCommand()).isNull():
+                output = str(command.invoke(self._solver, symbols)).strip()
+                if output:
+                    found.append(output)
+        except RuntimeError as error:  # text that it does not take
+            return [f"({error})"]
         return found
 
     def tell(self, text: str) -> None:
@@ -85,7 +88,7 @@ class Cvc5(Solver):
         return _answer(self.name, self._run(text))
 
 
-SOLVERS: dict[str, type[Z3] | type[Cvc5]] = {"z3": Z3, "cvc5": Cvc5}
+SOLVERS: dict[str, type[Z3 | Cvc5]] = {"z3": Z3, "cvc5": Cvc5}
 
 
 class SolverError(Exception):

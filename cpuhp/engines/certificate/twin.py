@@ -49,7 +49,14 @@ from cpuhp.engines.certificate.translate import (
 from cpuhp.model.expr import Expr, Param, Quantified, Quantifier, Read, and_, not_
 from cpuhp.model.invariant import Clause, Invariant, Literal, Symbol
 from cpuhp.model.sorts import BoolSort, CounterSort, IndexSort
-from cpuhp.model.system import Action, Assign, Property, Runs, TransitionSystem, Variable
+from cpuhp.model.system import (
+    Action,
+    Assign,
+    Property,
+    Runs,
+    TransitionSystem,
+    Variable,
+)
 
 Named = Mapping[Symbol, str]
 
@@ -226,9 +233,7 @@ class Twin(Translator):
 class TwinConditions:
     """All conditions of one certificate; each script stands for itself."""
 
-    def __init__(
-        self, system: TransitionSystem, prop: Property, invariant: Invariant
-    ):
+    def __init__(self, system: TransitionSystem, prop: Property, invariant: Invariant):
         self.system, self.prop = system, prop
         self.clauses = invariant.clauses
 
@@ -281,7 +286,9 @@ class TwinConditions:
         for assumption in lasting(self.system):
             twin.axiom(twin.truth(assumption, {}))
         for clause in self.clauses:
-            cpus = {s: n if s is Symbol.BOOT else f"?{n}" for s, n in _named(clause).items()}
+            cpus = {
+                s: n if s is Symbol.BOOT else f"?{n}" for s, n in _named(clause).items()
+            }
             body = neg(conj((_distinct(cpus), twin.cube(clause, cpus, {}))))
             binders = " ".join(f"({n} CPU)" for n in cpus.values() if n != "boot")
             twin.axiom(f"(forall ({binders}) {body})" if binders else body)
@@ -302,9 +309,7 @@ class TwinConditions:
         script.items += twin.lines
         twin.lines.clear()
 
-    def _consecution(
-        self, twin: Twin, number: int, action: Action
-    ) -> Condition | None:
+    def _consecution(self, twin: Twin, number: int, action: Action) -> Condition | None:
         written = written_by(self.system, action)
         broken = touched(self.clauses, written)
         if not broken:
@@ -325,9 +330,8 @@ class TwinConditions:
         for param in action.params:
             env[param] = twin.declare(param.name, twin.sort(param.sort))
             known.append(twin.element(env[param], param.sort))
-        if action.actor:
-            if self.system.process(action.process).runs is Runs.EVERY_AP:
-                known.append(neg(equal(env[action.actor], twin.boot)))
+        if action.actor and self._is_ap(action):
+            known.append(neg(equal(env[action.actor], twin.boot)))
         for condition in (*(c.among for c in action.choices), action.guard):
             known.append(twin.truth(condition, env))
         return env, known
@@ -362,7 +366,10 @@ class TwinConditions:
                 return
             hit = [
                 *elements,
-                *(equal(p, twin.value(i, local)) for i, p in zip(effect.indices, where)),
+                *(
+                    equal(p, twin.value(i, local))
+                    for i, p in zip(effect.indices, where)
+                ),
             ]
             text = ite(
                 conj(hit), twin.assigned(effect.value, local, variable.sort), text
@@ -395,9 +402,7 @@ class TwinConditions:
             total.append(self._grown(twin, effect, effects[position + 1 :], env))
         twin.axiom(equal(name, plus(total)))
 
-    def _grown(
-        self, twin: Twin, effect: Assign, later: list[Assign], env: Env
-    ) -> str:
+    def _grown(self, twin: Twin, effect: Assign, later: list[Assign], env: Env) -> str:
         """By how much the assignment changes the number of bits that are set."""
         (index,) = effect.indices
         place = twin.value(index, env)
@@ -421,13 +426,15 @@ class TwinConditions:
         part = (self.prop.text or "the claim", TRUE)
         return Condition("safety", label, conj(known), (part,))
 
+    def _is_ap(self, action: Action) -> bool:
+        return self.system.process(action.process).runs is Runs.EVERY_AP
+
     def _disabled(self, twin: Twin, action: Action) -> str:
         """No CPUs enable the action."""
         names = {p: twin.variable() for p in action.params}
         there = [twin.element(n, p.sort) for p, n in names.items()]
-        if action.actor:
-            if self.system.process(action.process).runs is Runs.EVERY_AP:
-                there.append(neg(equal(names[action.actor], twin.boot)))
+        if action.actor and self._is_ap(action):
+            there.append(neg(equal(names[action.actor], twin.boot)))
         enabled = and_(*(c.among for c in action.choices), action.guard)
         body = neg(conj((*there, twin.truth(enabled, names))))
         binders = " ".join(f"({n} {twin.sort(p.sort)})" for p, n in names.items())

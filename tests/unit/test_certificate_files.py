@@ -1,0 +1,355 @@
+"""Certificate files: written, read back, checked by the command; and what is refused."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+import cpuhp
+from cpuhp.cli.certify import command
+from cpuhp.diagnostics import InputError
+from cpuhp.engines.certificate import (
+    Rejected,
+    check,
+    format,
+    model_digest,
+    obligation_of,
+    program_of,
+    read_certificate,
+    scripts,
+    solvers,
+    write_certificate,
+)
+from cpuhp.engines.certificate.digest import canonical, text_digest
+from cpuhp.engines.checking import Settings
+
+SPEC = """
+scenario two_users;
+option bool careful = true;
+shared mutex m;
+shared int 0..3 work = 0;
+percpu bool inside;
+
+process user(cpu) on cpus {
+    if (careful) mutex_lock(m);
+    inside[cpu] = true;
+    work = 1;
+    inside[cpu] = false;
+    if (careful) mutex_unlock(m);
+}
+
+check one_at_a_time {
+    never exists(a in cpus : exists(b in cpus : a != b && inside[a] && inside[b]));
+    deadlock_free;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def proved(tmp_path_factory):
+    """A spec file and the text of a certificate of its first claim."""
+    folder = tmp_path_factory.mktemp("certificates")
+    spec = folder / "users.hp"
+    spec.write_text(SPEC)
+    scenario = cpuhp.load(str(spec))
+    answer = scenario.answer("one_at_a_time", 0, Settings(timeout=20))
+    name, text = answer.proof
+    assert name == "two-users.one_at_a_time.0.hpcert.json"
+    (folder / name).write_text(text)
+    return spec, text
+
+
+def edited(text, change, seal=True):
+    """The certificate after a change, with a new SHA-256 so that it looks whole."""
+    body = json.loads(text)
+    body.pop("sha256")
+    change(body)
+    if seal:
+        body["sha256"] = text_digest(canonical(body))
+    return json.dumps(body)
+
+
+def certify(tmp_path, text, *arguments):
+    path = tmp_path / "it.hpcert.json"
+    path.write_text(text)
+    return CliRunner().invoke(command, [str(path), *arguments])
+
+
+def refused(tmp_path, text, *arguments):
+    """The error's text where a certificate is bad input."""
+    result = certify(tmp_path, text, *arguments)
+    assert isinstance(result.exception, InputError), result.output
+    return str(result.exception)
+
+
+def rejected(tmp_path, text, *arguments):
+    result = certify(tmp_path, text, *arguments)
+    assert result.exit_code == 1, (result.output, result.exception)
+    return result.output.splitlines()[-1]
+
+
+def test_a_certificate_is_accepted_by_all_solvers_in_both_forms(proved, tmp_path):
+    result = certify(tmp_path, proved[1])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1].startswith("ACCEPTED by z3 and cvc5")
+    for form in ("without quantifiers", "with quantifiers"):
+        assert form in result.output
+
+
+def test_what_is_written_is_read_back(proved, tmp_path):
+    path = tmp_path / "it.json"
+    path.write_text(proved[1])
+    certificate = read_certificate(path)
+    path.write_text(write_certificate(certificate))
+    assert read_certificate(path) == certificate
+    assert certificate.options == ()
+    assert json.loads(proved[1])["cpus"] == "all"
+
+
+def test_clauses_read_as_sentences(proved):
+    said = [clause["says"] for clause in json.loads(proved[1])["clauses"]]
+    assert all("never: " in sentence for sentence in said)
+    assert any(sentence.startswith("for ") for sentence in said)
+
+
+def test_conditions_are_exported_and_all_unsat(proved, tmp_path):
+    certify(tmp_path, proved[1], "--export", str(tmp_path / "smt2"), "--solver", "z3")
+    files = sorted((tmp_path / "smt2").iterdir())
+    assert {".qf.", ".forall."} <= {part for f in files for part in _forms(f.name)}
+    for file in files:
+        answers = _run_z3(file)
+        assert answers and set(answers) == {"unsat"}
+
+
+def _forms(name):
+    return [form for form in (".qf.", ".forall.") if form in name]
+
+
+def _run_z3(file):
+    import z3
+
+    context = z3.Context()
+    return z3.Z3_eval_smtlib2_string(context.ref(), file.read_text()).split()
+
+
+def test_the_checker_shares_no_code_with_the_search(proved):
+    folder = proved[0].parent
+    code = f"""
+import sys
+from click.testing import CliRunner
+from cpuhp.cli.certify import command
+made = CliRunner().invoke(command, [{str(folder / "two-users.one_at_a_time.0.hpcert.json")!r}])
+assert made.exit_code == 0, made.output
+search = ("checking", "parametric", "explicit", "encoding", "formulas", "bounded")
+found = [m for m in sys.modules if m.startswith("cpuhp.engines.")]
+assert not [m for m in found if m.split(".")[2] in search], found
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_digest_is_the_same_in_another_process(proved):
+    spec = str(proved[0])
+    code = f"""
+import cpuhp
+from cpuhp.engines.certificate import model_digest
+sliced = cpuhp.load({spec!r}).checker.slice("one_at_a_time", 0)
+print(model_digest(sliced.system, sliced.prop))
+"""
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_the_digest_does_not_depend_on_spans(proved, tmp_path):
+    moved = tmp_path / "moved.hp"
+    # Program points are named by line, so that the lines have to stay.
+    moved.write_text(SPEC.replace("work = 1;", "work  =  1; // a comment") + "// more")
+    digests = set()
+    for path in (proved[0], moved):
+        sliced = cpuhp.load(str(path)).checker.slice("one_at_a_time", 0)
+        digests.add(model_digest(sliced.system, sliced.prop))
+    assert len(digests) == 1
+
+
+# --- what is rejected, each with its reason
+
+
+def test_another_model(proved, tmp_path):
+    other = tmp_path / "users.hp"
+    other.write_text(SPEC.replace("if (careful) mutex_lock(m);", ""))
+    reason = rejected(tmp_path, proved[1], "--spec", str(other))
+    assert "another model" in reason and "changed" in reason
+
+
+def test_a_comment_in_the_spec_changes_nothing(proved, tmp_path):
+    other = tmp_path / "users.hp"
+    other.write_text(SPEC + "// mended\n")
+    assert certify(tmp_path, proved[1], "--spec", str(other)).exit_code == 0
+
+
+def test_other_options(proved, tmp_path):
+    def change(body):
+        body["options"] = {"careful": "false"}
+
+    assert "another model" in rejected(tmp_path, edited(proved[1], change))
+
+
+def test_another_claim(proved, tmp_path):
+    def change(body):
+        body["claim"]["number"] = 1
+
+    assert "another claim" in rejected(tmp_path, edited(proved[1], change))
+
+    def text(body):
+        body["claim"]["text"] = "never false"
+
+    assert "another claim" in rejected(tmp_path, edited(proved[1], text))
+
+    def unknown(body):
+        body["claim"]["check"] = "two_at_a_time"
+
+    assert "no check 'two_at_a_time'" in rejected(tmp_path, edited(proved[1], unknown))
+
+
+def test_a_clause_removed(proved, tmp_path):
+    def change(body):
+        body["clauses"].clear()
+        body["conditions"] = 2
+
+    assert "safety: the clauses admit" in rejected(tmp_path, edited(proved[1], change))
+
+
+def test_a_clause_made_stronger(proved, tmp_path):
+    program = program_of(_parsed(proved[1]))
+    system = obligation_of(_parsed(proved[1]), program).system
+
+    def change(body):
+        free = {"variable": "m", "arguments": [], "values": ["none"]}
+        for clause in body["clauses"]:
+            clause.update(forbids=[free], says=_sentence(system, [free]))
+
+    reason = rejected(tmp_path, edited(proved[1], change))
+    assert "number of its conditions" in reason or "initial state" in reason
+
+
+def _parsed(text):
+    return format.parse_certificate(text.encode(), "it")
+
+
+def _sentence(system, forbids):
+    return format.sentence(system, format.clause_of(system, forbids))
+
+
+def test_a_clause_made_weaker(proved, tmp_path):
+    system = obligation_of(_parsed(proved[1]), program_of(_parsed(proved[1]))).system
+
+    def change(body):
+        more = {"variable": "m", "arguments": [], "values": ["none"]}
+        for clause in body["clauses"]:
+            clause["forbids"] = [*clause["forbids"], more]
+            clause["says"] = _sentence(system, clause["forbids"])
+
+    assert "REJECTED: " in rejected(tmp_path, edited(proved[1], change))
+
+
+def test_a_sentence_that_says_something_else(proved, tmp_path):
+    def change(body):
+        body["clauses"][0]["says"] = "all is well"
+
+    assert "the sentence of clause 1" in rejected(tmp_path, edited(proved[1], change))
+
+
+def test_an_edit_without_a_new_seal(proved, tmp_path):
+    text = proved[1].replace("never exists", "always exists", 1)
+    assert "HP704" in refused(tmp_path, text)
+    assert "HP704" in refused(tmp_path, edited(proved[1], lambda body: None, seal=False))
+
+
+def test_cut_files(proved, tmp_path):
+    whole = proved[1]
+    for size in (0, 1, 100, len(whole) // 2, len(whole) - 3):
+        assert "HP702" in refused(tmp_path, whole[:size])
+
+
+def test_an_unknown_version(proved, tmp_path):
+    for version in (2, 0, "1", None, True):
+        text = edited(proved[1], lambda body, v=version: body.update(version=v))
+        assert "HP703" in refused(tmp_path, text)
+
+
+def test_other_files(tmp_path):
+    for text in ("[]", "{}", '{"format": "elf"}', "NaN", "[" * 100_000, "\ufeff{}"):
+        assert "HP702" in refused(tmp_path, text)
+    with pytest.raises(InputError, match="HP701"):
+        read_certificate(tmp_path / "nothing")
+    with pytest.raises(InputError, match="HP701"):
+        read_certificate(tmp_path)
+
+
+def test_huge_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(format, "MAX_BYTES", 1000)
+    assert "larger" in refused(tmp_path, " " * 2000)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body.pop("claim"),
+        lambda body: body.update(clauses=7),
+        lambda body: body.update(options=[]),
+        lambda body: body["table"].update(bringup=3),
+        lambda body: body["claim"].update(number="0"),
+        lambda body: body["clauses"][0].pop("says"),
+        lambda body: body["clauses"][0].update(forbids=7),
+        lambda body: body["clauses"][0]["forbids"][0].update(variable="nothing"),
+        lambda body: body["clauses"][0]["forbids"][0].update(variable=[]),
+        lambda body: body["clauses"][0]["forbids"][0].update(values=[]),
+        lambda body: body["clauses"][0]["forbids"][0].update(values=[3.5]),
+        lambda body: body["clauses"][0]["forbids"][0].update(arguments=["k", "k"]),
+        lambda body: body["clauses"][0]["forbids"][0].pop("values"),
+    ],
+)
+def test_malformed_files(proved, tmp_path, change):
+    assert "HP705" in refused(tmp_path, edited(proved[1], change))
+
+
+def test_a_solver_that_does_not_know(proved, tmp_path, monkeypatch):
+    monkeypatch.setattr(solvers.Z3, "ask", lambda self, text: solvers.UNKNOWN)
+    result = certify(tmp_path, proved[1], "--solver", "z3", "--form", "qf")
+    assert result.exit_code == 3
+    assert "gives no answer" in result.output
+
+
+def test_a_solver_that_is_missing(proved, tmp_path, monkeypatch):
+    monkeypatch.setattr(solvers, "find_spec", lambda name: None)
+    assert "not installed" in refused(tmp_path, proved[1], "--solver", "cvc5")
+    assert "no solver 'z4'" in refused(tmp_path, proved[1], "--solver", "z4")
+
+
+def test_a_solver_that_does_not_understand_accepts_nothing(proved):
+    certificate = _parsed(proved[1])
+    it = obligation_of(certificate, program_of(certificate))
+    made = scripts(it.system, it.prop, it.invariant, "qf")
+    made[0].items.insert(0, "(assert (= nothing 1))")
+    for solver in ("z3", "cvc5"):
+        outcome = check(made, "qf", solver)
+        assert not outcome.is_accepted and outcome.is_unknown
+
+
+def test_a_claim_that_is_not_there(proved):
+    certificate = _parsed(proved[1])
+    wrong = replace(certificate, number=9)
+    with pytest.raises(Rejected, match="no claim number 9"):
+        obligation_of(wrong, program_of(certificate))
