@@ -130,6 +130,8 @@ def _target(output: str | None) -> tuple[Path | None, str]:
             f"'{output}' does not tell a form of picture",
             help="a name that ends in .svg, .pdf, .png or .dot",
         )
+    if not path.parent.is_dir():
+        raise fail("HP804", f"there is no folder '{path.parent}' to write to")
     return path, form
 
 
@@ -144,6 +146,9 @@ def _write(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -85,9 +85,11 @@ class Footprints:
         return tuple(a for a in self.accesses if a.step == key)
 
     def crosses(self, key: str) -> bool:
-        """Does the step touch what is not its own CPU's and what somebody writes?"""
+        """Does the step wait, or touch what somebody writes and is not its own CPU's?"""
         written = {a.variable for a in self.accesses if a.write}
-        return any(a.variable in written and not a.own for a in self.of(key))
+        return any(
+            a.variable in written and (a.waits or not a.own) for a in self.of(key)
+        )
 
 
 def step_key(process: str, edge: Edge) -> str:

@@ -12,6 +12,7 @@ import graphviz
 import pytest
 from click.testing import CliRunner
 
+from cpuhp.api import scenarios
 from cpuhp.cli.diagram import KINDS, command
 from cpuhp.diagnostics import InputError
 from cpuhp.model.table import HotplugState, Table
@@ -99,6 +100,12 @@ def test_sequence_folds_but_counts_every_row():
     full = draw(SMALL, "--kind", "sequence", "--full")
     assert "13 steps: 236" in folded and "padata:online" in full
     assert "hand_over()" in folded and "hand_over()" in full
+
+
+@pytest.mark.parametrize("name", scenarios())
+def test_every_shipped_scenario_has_a_sequence_without_overlaps(name):
+    boxes, clashes = overlapping(draw(name))
+    assert len(boxes) > 2 and not clashes
 
 
 def table(names):
@@ -260,6 +267,7 @@ def test_broken_json_is_refused(tmp_path):
 
 def test_wrong_targets_are_refused_before_any_work():
     assert refused("no-such-scenario", "-o", "a.jpg").code == "HP804"
+    assert refused(SMALL, "-o", "no/such/folder/a.svg").code == "HP804"
     assert refused(SMALL, "--link-base", "javascript:x").code == "HP801"
     wrong = refused(SMALL, "--kind", "dependency", "--focus", "hand_ovr")
     assert wrong.code == "HP805" and "hand_over" in wrong.help
@@ -270,6 +278,9 @@ def test_wrong_targets_are_refused_before_any_work():
 def test_focus_keeps_a_neighbourhood():
     text = draw(SMALL, "--kind", "dependency", "--focus", "RCU/tree:online")
     assert "count_down" in text and "mark_own" not in text
+    assert "hand_over" in draw(
+        SMALL, "--kind", "dependency", "--focus", "drivers/hand_over.c"
+    )
 
 
 def test_files_are_written_whole(tmp_path, monkeypatch):

@@ -55,6 +55,22 @@ def shortened(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(1, width - 1)] + "…"
 
 
+def fitted(text: str, points: float, size: float) -> str:
+    """As much of a text as fits into a width in a proportional font, by its letters."""
+    text = clean(text)
+    if _span(text, size) <= points:
+        return text
+    while text and _span(text + "…", size) > points:
+        text = text[:-1]
+    return text + "…"
+
+
+def _span(text: str, size: float) -> float:
+    wide = sum(c.isupper() or c in "_mw@%…" or ord(c) > 0x2E7F for c in text)
+    slim = sum(c in "iljtfr.,:;|'!()[]/ " for c in text)
+    return size * (0.76 * wide + 0.36 * slim + SLIM * (len(text) - wide - slim))
+
+
 def folded(text: str, width: int, lines: int) -> list[str]:
     """Text over some lines of at most `width` characters."""
     found = wrap(clean(text), max(4, width), break_on_hyphens=False) or [""]

@@ -131,7 +131,10 @@ def _bands(
         doc = " ".join(function.doc.split()) if function else ""
         doc = re.sub(r"^\w+\(\)[:.]?\s*", "", doc).replace("`", "")
         doc = re.split(r"(?<=[.:;])\s", doc)[0].rstrip(":;")
-        bands.append(Band(call or (f"{name}()" if function else name), doc))
+        band = Band(call or (f"{name}()" if function else name), doc)
+        if bands and bands[-1].title == band.title:  # a loop: the next CPU's turn
+            continue
+        bands.append(band)
         starts.append(first)
     if not bands:
         bands, starts = [Band("", "")], [0]
@@ -202,6 +205,7 @@ class _Items:
     last: Item | None = None
     seen: dict[tuple[int, int, str], Item] = field(default_factory=dict)
     local: dict[str, tuple[int, int]] = field(default_factory=dict)
+    folded: dict[int, Item] = field(default_factory=dict)  # by id, the box it is in
 
     def add(self, lane: int, band: int, event: Event) -> None:
         for name, row in event.walked:
@@ -338,7 +342,8 @@ class _Items:
         rows = [
             s for s in self.table.states
             if low <= s.number <= high
-            and (section is None or self.table.section(s.number) is section)
+            and (section is None or self.table.section(s.number) is section
+                 or s.number in walk.items)
             and not (down and s.number == low and s.number not in walk.items)
         ]  # fmt: skip
         rows.sort(key=lambda s: s.number, reverse=down)
@@ -365,7 +370,11 @@ class _Items:
                 self.items.append(item)
             return
         local = sum(state.number in walk.items for state in rows)
-        self.items.append(fold(lane, walk.band, rows, local))
+        box = fold(lane, walk.band, rows, local)
+        self.items.append(box)
+        for state in rows:
+            if state.number in walk.items:
+                self.folded[id(walk.items[state.number])] = box
 
     def result(self, run: Run) -> list[Item]:
         """All items in order, repetitions dropped, with the arrows into waits."""
@@ -398,7 +407,9 @@ class _Items:
             if cause is None or cause.lane == item_.lane:
                 continue
             names = sorted({v for v, _, _ in woke.changes} & event.awaits)
-            at = place[id(cause)]
+            at = place.get(id(self.folded.get(id(cause), cause)), -1)
+            if at < 0:
+                continue
             if all(at != known for known, _ in item_.causes):
                 item_.causes.append((at, ", ".join(names)))
         return kept

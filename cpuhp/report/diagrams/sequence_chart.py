@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cpuhp.report.diagrams.canvas import (
-    SLIM,
     WIDE,
     Chart,
     Line,
     Picture,
+    fitted,
     folded,
     link,
     quoted,
@@ -97,8 +97,8 @@ def _lines(item: Item, theme: Theme) -> tuple[Line, ...]:
         text = folded(lead + item.title, _room(SIZE), 3)
         return tuple(Line(t, SIZE, code=True) for t in text)
     if item.kind == "fold":
-        first = shortened(item.title, int((LANE - 14) / (SIZE * SLIM)))
-        rest = [shortened(t, int((LANE - 14) / (8 * SLIM))) for t in item.lines]
+        first = fitted(item.title, LANE - 14, SIZE * (1.06 if item.lines else 1))
+        rest = [fitted(t, LANE - 14, 8) for t in item.lines]
         return (
             Line(
                 first, SIZE, bool(item.lines), color=theme.faint if not rest else None

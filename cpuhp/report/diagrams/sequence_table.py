@@ -13,7 +13,6 @@ from cpuhp.report.diagrams.sequence import (
     fold,
     state_name,
     table_name,
-    unmodelled,
 )
 
 
@@ -67,7 +66,7 @@ def of_table(
                                   [f"{state.number} {state_name(state)}"], [name, source],
                                   source))  # fmt: skip
             elif full:
-                items.append(unmodelled(lane, band, state))
+                items.append(fold(lane, band, [state], count([state])))
             else:
                 folded.append(state)
         if folded:
