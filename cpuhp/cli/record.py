@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     default=("down-up",),
     show_default=True,
     metavar="SCRIPT",
-    help="boot, down-up, smt-off-on, fail:STATE, fail:all or target:STATE. May be "
-    "repeated.",
+    help="boot, down-up, smt-off-on, fail:STATE, fail:all, target:STATE or kexec (arm64, "
+    "comes last). May be repeated.",
 )
 @click.option("--busybox", type=click.Path(), help="Static busybox for the guest.")
 @click.option("--append", default="", help="More of the kernel's command line.")
@@ -115,13 +115,15 @@ def _here(scripts: tuple[Script, ...]) -> Recording:
 
 
 def _write(recording: Recording, output: str) -> None:
+    from pathlib import Path
+
+    from cpuhp.cli._work import write_whole
     from cpuhp.diagnostics import fail
 
     for ending, text in (("states", recording.states), ("trace", recording.trace)):
         name = f"{output}.{ending}"
         try:
-            with open(name, "w", encoding="utf-8") as stream:
-                stream.write(text)
+            write_whole(Path(name), text)
         except OSError as error:
             raise fail("HP449", f"cannot write {name}: {error.strerror}") from None
         click.echo(f"{name}: {len(text.splitlines())} lines")

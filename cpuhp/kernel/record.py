@@ -16,15 +16,22 @@ from pathlib import Path
 from cpuhp.diagnostics import InputError, fail
 from cpuhp.kernel.record_image import (
     Arch,
+    Entry,
     arch_of_kernel,
     check_busybox,
     initramfs,
     read_image,
 )
+from cpuhp.kernel.record_kexec import kexec_program
 from cpuhp.kernel.record_scripts import Script, shell
 
 BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
 MAX_CPUS = 255
+KEXEC = Script("kexec")
+
+_STATE = re.compile(r"^ *\d+: .*\n", re.MULTILINE)
+_PRINTED = re.compile(r"^\[ *\d+\.\d+\] cpuhp_.*\n", re.MULTILINE)
+_JUMPED = re.compile(r"\] Bye!$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ def record_guest(guest: Guest, scripts: tuple[Script, ...]) -> Recording:
     arch = arch_of_kernel(image, guest.kernel)
     if guest.arch not in (None, arch):
         raise fail("HP441", f"{guest.kernel} is a kernel image of {arch.value}")
+    _check_kexec(scripts, arch)
     qemu = shutil.which(arch.qemu)
     if qemu is None:
         package = "qemu-system-x86" if arch is Arch.X86_64 else "qemu-system-arm"
@@ -71,6 +79,19 @@ def record_guest(guest: Guest, scripts: tuple[Script, ...]) -> Recording:
     busybox = _busybox(guest, arch)
     with tempfile.TemporaryDirectory(prefix="cpuhp-record-") as folder:
         return _boot(guest, arch, qemu, busybox, scripts, Path(folder))
+
+
+def _check_kexec(scripts: tuple[Script, ...], arch: Arch) -> None:
+    if KEXEC not in scripts:
+        return
+    if arch is not Arch.ARM64:
+        raise fail(
+            "HP444",
+            f"the script kexec does not run on {arch.value}",
+            help="only arm64 takes its CPUs down one by one before it jumps",
+        )
+    if scripts[-1] != KEXEC or scripts.count(KEXEC) > 1:
+        raise fail("HP444", "kexec must be the last script: the guest ends with it")
 
 
 def _busybox(guest: Guest, arch: Arch) -> bytes:
@@ -93,8 +114,11 @@ def _boot(
 ) -> Recording:
     device = "/dev/ttyS1" if arch is Arch.X86_64 else "/dev/ttyAMA0"
     initrd = folder / "initrd.gz"
-    initrd.write_bytes(initramfs(busybox, shell(scripts, guest.cpus, device)))
-    command = qemu_command(guest, arch, qemu, folder)
+    jumps = KEXEC in scripts
+    programs = (Entry("bin/kexec", kexec_program()),) if jumps else ()
+    init = shell(scripts, guest.cpus, device)
+    initrd.write_bytes(initramfs(busybox, init, programs))
+    command = qemu_command(guest, arch, qemu, folder, printk=jumps)
     try:
         done = subprocess.run(
             command,
@@ -113,18 +137,26 @@ def _boot(
     if done.returncode:
         words = done.stdout.decode(errors="replace")
         raise _no_answer(f"QEMU ended with status {done.returncode}", words)
-    return split_output(data, console)
+    return split_printed(console) if jumps else split_output(data, console)
 
 
-def qemu_command(guest: Guest, arch: Arch, qemu: str, folder: Path) -> list[str]:
-    """The command line of the emulator. Serial lines go to files in `folder`."""
+def qemu_command(
+    guest: Guest, arch: Arch, qemu: str, folder: Path, printk: bool = False
+) -> list[str]:
+    """The command line of the emulator. Serial lines go to files in `folder`.
+
+    With `printk` the events are printed on the console as they happen.
+    """
     topology = f"{guest.cpus},threads=2" if guest.smt else str(guest.cpus)
     # QEMU's own model is an AMD one, which knows no threads.
     cpu = "max,vendor=GenuineIntel" if guest.smt and arch is Arch.X86_64 else "max"
+    if printk and arch is Arch.ARM64:
+        # Linux 6.12 with 52-bit addresses oopses in kexec_load, in a page-table copy.
+        cpu = "max,lpa2=off"
     console = "ttyS0" if arch is Arch.X86_64 else "ttyAMA0"
     append = (
-        f"console={console} quiet loglevel=1 panic=-1 trace_event=cpuhp:* "
-        f"trace_buf_size=8M {guest.append}"
+        f"console={console} {'tp_printk loglevel=7' if printk else 'quiet loglevel=1'} "
+        f"panic=-1 trace_event=cpuhp:* trace_buf_size=8M {guest.append}"
     )
     command = [qemu, "-accel", "tcg,thread=multi", "-cpu", cpu, "-smp", topology]
     command += ["-m", str(guest.memory), "-display", "none", "-nodefaults"]
@@ -152,6 +184,22 @@ def split_output(data: str, console: str = "") -> Recording:
     if match is None:
         raise _no_answer("the guest ended before it printed its trace", console or data)
     return Recording(match[1], match[2], notes)
+
+
+def split_printed(console: str) -> Recording:
+    """States and trace of a guest that jumped to another kernel. Raises HP446.
+
+    The trace is what the kernel printed, the last line whatever the jump left of it.
+    """
+    notes = tuple(re.findall(r"^@@note (.*)$", console, re.MULTILINE))
+    match = re.search(
+        r"^@@states\n(.*?)^@@kexec$", console, re.MULTILINE | re.DOTALL
+    )
+    if match is None or not _JUMPED.search(console):
+        raise _no_answer("the guest ended before it jumped to the next kernel", console)
+    states = _STATE.findall(match[1])
+    events = _PRINTED.findall(console)
+    return Recording("".join(states), "".join(events), notes)
 
 
 def _no_answer(message: str, console: str) -> InputError:

@@ -44,8 +44,10 @@ class Here:
 def record_here(scripts: tuple[Script, ...], here: Here) -> Recording:
     """Run the scripts on this machine and bring back states and trace.
 
-    Raises InputError HP447, HP448; whatever else goes wrong, settings are restored.
+    Raises InputError HP444, HP447, HP448; whatever else goes wrong, settings are restored.
     """
+    if any(script.name == "kexec" for script in scripts):
+        raise fail("HP444", "kexec ends the machine: it is for guests only")
     tracing = next((t for t in _TRACING if here.exists(f"{t}/events/cpuhp")), None)
     if tracing is None:
         raise fail(

@@ -54,11 +54,11 @@ def archive(entries: tuple[Entry, ...]) -> bytes:
     return gzip.compress(bytes(out), 1, mtime=0)
 
 
-def initramfs(busybox: bytes, init: str) -> bytes:
+def initramfs(busybox: bytes, init: str, programs: tuple[Entry, ...] = ()) -> bytes:
     """An archive with busybox, the mount points and the script `init`."""
     folders = ("bin", "dev", "proc", "sys")
     files = (Entry("bin/busybox", busybox), Entry("init", init.encode()))
-    return archive(tuple(Entry(folder) for folder in folders) + files)
+    return archive(tuple(Entry(folder) for folder in folders) + files + programs)
 
 
 def read_image(path: str | Path, what: str) -> bytes:

@@ -1,7 +1,7 @@
 """What a guest or a machine does while it is recorded.
 
-A script is written `down-up`, `boot`, `smt-off-on`, `fail:STATE` or `fail:all`; a guest
-runs it as shell text, the machine at hand runs it in record_here.py.
+A script is written `down-up`, `boot`, `smt-off-on`, `kexec`, `fail:STATE` or `fail:all`;
+a guest runs it as shell text, the machine at hand runs it in record_here.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cpuhp.diagnostics import fail, suggestion
 
-PLAIN = ("boot", "down-up", "smt-off-on")
+PLAIN = ("boot", "down-up", "smt-off-on", "kexec")
 WITH_STATE = ("fail", "target")
 
 _STATE = re.compile(r"[\w./:+-]{1,64}")
@@ -90,6 +90,9 @@ _SCRIPTS = {
     "boot": "",
     "down-up": "for c in $(cpus); do put 0 $c; done\n"
     "for c in $(cpus); do need 1 $c; done\n",
+    # Nothing comes back from the jump; tp_printk puts the trace on the console.
+    "kexec": "{ echo @@states; $b cat hotplug/states; echo @@kexec; } >&3\n"
+    '$b sleep 1\n/bin/kexec; say "kexec refused, errno $?"\n',
     "smt-off-on": 'say "smt $($b cat smt/active)"\n'
     "echo off > smt/control; echo on > smt/control\n",
     "fail": 's=$(number "{state}")\n[ -n "$s" ] || say "no state {state}"\n'

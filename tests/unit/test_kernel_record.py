@@ -3,6 +3,7 @@ import os
 import shutil
 import struct
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,13 @@ from click.testing import CliRunner
 from cpuhp.cli.record import command
 from cpuhp.diagnostics import InputError, Source
 from cpuhp.kernel.conform import conform
-from cpuhp.kernel.record import Guest, qemu_command, record_guest, split_output
+from cpuhp.kernel.record import (
+    Guest,
+    qemu_command,
+    record_guest,
+    split_output,
+    split_printed,
+)
 from cpuhp.kernel.record_here import Here, online_cpus, record_here
 from cpuhp.kernel.record_image import (
     Arch,
@@ -20,8 +27,9 @@ from cpuhp.kernel.record_image import (
     archive,
     check_busybox,
 )
+from cpuhp.kernel.record_kexec import NEXT_KERNEL, kexec_program
 from cpuhp.kernel.record_scripts import Script, parse_script, shell
-from cpuhp.kernel.states_file import parse_states
+from cpuhp.kernel.states_file import parse_states, read_kernel_states
 from cpuhp.kernel.trace import read_trace
 
 QEMU = shutil.which("qemu-system-x86_64")
@@ -85,7 +93,8 @@ def test_bad_scripts_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    "name", ["boot", "down-up", "smt-off-on", "fail:188", "fail:all", "target:150"]
+    "name",
+    ["boot", "down-up", "smt-off-on", "fail:188", "fail:all", "target:150", "kexec"],
 )
 def test_guest_scripts_are_valid_shell(name):
     text = shell((parse_script(name),), 4, "/dev/ttyS1")
@@ -110,6 +119,49 @@ def test_output_is_split():
     assert recording.states == "  0: offline\n"
     assert recording.trace == "# t\n"
     assert recording.notes == ("hello",)
+
+
+PRINTED = """[    0.1] Booting
+@@note script kexec
+@@states
+  0: offline
+[   11.3] something the kernel says amid it
+145: cpu:teardown
+@@kexec
+[   13.204054] cpuhp_exit:  cpu: 0003  state:  10 step:  11 ret: 0
+[   13.205723] Bye!
+"""
+
+
+def test_printed_trace_is_split_from_what_the_kernel_says():
+    recording = split_printed(PRINTED)
+    assert recording.states == "  0: offline\n145: cpu:teardown\n"
+    assert recording.trace == PRINTED.splitlines(keepends=True)[-2]
+    assert recording.notes == ("script kexec",)
+    assert code_of(split_printed, PRINTED.replace("Bye!", "Oops")) == "HP446"
+
+
+def test_kexec_program_is_static_and_describes_its_segment():
+    data = kexec_program()
+    check_busybox(data, Arch.ARM64, "kexec")
+    buffer, size, place, room = struct.unpack_from("<4Q", data, len(data) - 48)
+    assert data[buffer - 0x400000 :] == data[-size:]
+    assert (size, place, room) == (16, NEXT_KERNEL, 4096)
+
+
+@pytest.mark.parametrize("scripts", [("kexec", "boot"), ("kexec", "kexec")])
+def test_kexec_comes_last(scripts, tmp_path):
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(bytes(0x38) + b"ARM\x64")
+    chosen = tuple(Script(name) for name in scripts)
+    assert code_of(record_guest, Guest(str(image)), chosen) == "HP444"
+
+
+def test_kexec_is_for_guests_of_arm64(tmp_path):
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(bytes(0x202) + b"HdrS")
+    assert code_of(record_guest, Guest(str(image)), (Script("kexec"),)) == "HP444"
+    assert code_of(record_here, (Script("kexec"),), Here(tmp_path)) == "HP444"
 
 
 def test_guest_without_an_answer_is_an_error():
@@ -225,6 +277,21 @@ def test_unknown_state_is_an_error_and_restores(machine):
     assert settings_of(machine) == before
 
 
+KEXEC_SHUTDOWN = Path(__file__).parents[1] / "recordings/arm64-6.12.117-kexec.trace.gz"
+
+
+def test_kexec_shutdown_of_arm64_is_serial_and_conforms():
+    states = KEXEC_SHUTDOWN.with_name("arm64-6.12.117-kexec.states")
+    answer = conform(read_trace(KEXEC_SHUTDOWN), read_kernel_states(states))
+    assert answer.conforms and answer.explained == len(answer.operations) == 20
+    downs = answer.operations[-3:]
+    assert [(o.cpu, o.before, o.after) for o in downs] == [
+        (1, 236, 0), (2, 236, 0), (3, 236, 0)
+    ]  # fmt: skip
+    assert all(a.end <= b.start for a, b in pairwise(downs))
+    assert not answer.overlaps
+
+
 def kernel_images():
     """Images to boot: files named in CPUHP_TEST_KERNELS, separated by colons."""
     return [path for path in os.environ.get("CPUHP_TEST_KERNELS", "").split(":") if path]
@@ -233,7 +300,8 @@ def kernel_images():
 @pytest.fixture(params=["6.12", "6.1"])
 def image(request):
     for path in kernel_images():
-        if f"-{request.param}." in Path(path).name and QEMU:
+        name = Path(path).name
+        if f"-{request.param}." in name and "arm64" not in name and QEMU:
             return path
     pytest.skip(f"no kernel image {request.param} in CPUHP_TEST_KERNELS, or no QEMU")
 
@@ -260,4 +328,30 @@ def test_real_kernel_conforms(image, smt, script, tmp_path):
         rolled = [o for o in answer.operations if o.rolled_back or o.result]
         assert refused
         # A failure at the first step of all leaves no trace.
+        assert len(failed) - 1 <= len(rolled) <= len(failed)
+
+
+@pytest.fixture
+def arm64_guest():
+    """An image named as such in CPUHP_TEST_KERNELS, and CPUHP_TEST_BUSYBOX_ARM64."""
+    busybox = os.environ.get("CPUHP_TEST_BUSYBOX_ARM64")
+    image = next((p for p in kernel_images() if "arm64" in Path(p).name), None)
+    if not (busybox and image and shutil.which("qemu-system-aarch64")):
+        pytest.skip("no arm64 image in CPUHP_TEST_KERNELS, no busybox, or no QEMU")
+    return Guest(image, Arch.ARM64, cpus=4, busybox=busybox, timeout=240)
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+@pytest.mark.parametrize("script", ["down-up", "fail:all", "kexec"])
+def test_real_arm64_kernel_conforms(arm64_guest, script, tmp_path):
+    recording = record_guest(arm64_guest, (parse_script(script),))
+    trace = tmp_path / "real.trace"
+    trace.write_text(recording.trace)
+    answer = conform(read_trace(trace), parse_states(Source("s", recording.states)))
+    assert answer.conforms
+    assert answer.explained == len(answer.operations) > 5
+    if script == "fail:all":
+        failed = [note for note in recording.notes if " result 1 " in note]
+        rolled = [o for o in answer.operations if o.rolled_back or o.result]
         assert len(failed) - 1 <= len(rolled) <= len(failed)
