@@ -184,12 +184,12 @@ def test_a_clause_that_forbids_too_much_is_rejected():
     always_parked = Literal("ap.at", (I,), frozenset({0}))
     stronger = Invariant((*clauses, Clause((always_parked,))))
     for outcome in outcomes(system, prop, stronger):
-        assert "initial state violates clause 2" in str(outcome.failures[0])
+        assert "initial state violates clause" in str(outcome.failures[0])
 
 
 def test_a_clause_that_forbids_too_little_is_rejected():
     system, prop = barrier()
-    (clause,) = proof_of(system, prop).clauses
+    clause = next(c for c in proof_of(system, prop).clauses if c.symbols)
     where = Literal("control.at", (), frozenset({0}))
     assert not any(accepted(system, prop, Invariant((Clause((*clause.cube, where)),))))
 

@@ -269,9 +269,8 @@ def _argument(system: TransitionSystem, value: object, sort: IndexSort) -> int |
     if sort.name == "cpu":
         if value in ("boot", "i", "j"):
             return _SYMBOLS[str(value)]
-    elif isinstance(value, int) and not isinstance(value, bool):
-        if 0 <= value < dict(system.sizes)[sort.name]:
-            return value
+    elif type(value) is int and 0 <= value < dict(system.sizes)[sort.name]:
+        return value
     raise _bad(f"{value!r} is not an index of sort {sort}")
 
 

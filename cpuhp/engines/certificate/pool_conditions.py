@@ -80,13 +80,13 @@ class PoolConditions:
     def _initiation(self) -> Script:
         initials = [self._trial.initial(v) for v in self.system.variables]
         exprs = [e for e in initials if e is not None]
-        price = 0
+        price, roles = 0, max([2, *(_seats(self.system, c) for c in self.clauses)])
         for assumption in self.system.assumptions:
             price += self._trial.may(assumption, {}, True, 99)[1]
         price += self._trial.granted((*exprs, *self.system.assumptions), {}, 99)[1]
         counters = 2 * len(self._trial.masks)
-        pool = Pool(self.system, self.prop, min(2 + price + counters, MAX_APS))
-        spare = pool.aps - 2
+        pool = Pool(self.system, self.prop, min(roles + price + counters, MAX_APS))
+        spare = pool.aps - min(roles, MAX_APS)
         known = [self._starts(pool)]
         for assumption in self.system.assumptions:
             text, used = pool.may(assumption, {}, True, spare)
@@ -105,8 +105,12 @@ class PoolConditions:
         for number, clause in enumerate(self.clauses):
             named = _named(clause, cpus)
             cube = [pool.there[len(named) - 1]]
+            left = min(roles, MAX_APS) - len(clause.symbols)
+            pointers = _pointers(self.system, clause)[: max(0, left)]
             for literal in clause.cube:
                 cell = pool.cell(literal.variable, pool.clause_cell(literal, named))
+                if literal in pointers:
+                    cube.append(neg(equal(cell, pool.other)))
                 cube.append(pool.literal(literal, named, cell))
             parts.append((f"clause {number + 1}", conj(cube)))
         label = "every initial state satisfies every clause"
@@ -137,7 +141,8 @@ class PoolConditions:
         broken = touched(self.clauses, written)
         if not broken:
             return
-        roles = sum(is_cpu(p.sort) for p in action.params) + 2
+        params = sum(is_cpu(p.sort) for p in action.params)
+        roles = params + max(_seats(self.system, self.clauses[n]) for n in broken)
         trial = {p: self._trial.elements(p.sort)[0] for p in action.params}
         if action.actor:
             trial[action.actor] = self._trial.seats[1]
@@ -145,7 +150,7 @@ class PoolConditions:
         base = self._base(roles + price)
         for actor in self._actors(action):
             for env, used in _placed(base.pool, action, actor):
-                self._from(base, action, env, used, broken, base.pool.aps - roles)
+                self._from(base, action, env, used, broken, roles)
 
     def _actors(self, action: Action) -> list[int | None]:
         if action.actor is None:
@@ -178,24 +183,23 @@ class PoolConditions:
         env: Place,
         used: int,
         broken: list[int],
-        spare: int,
+        roles: int,
     ) -> None:
         pool = base.pool
+        params = sum(is_cpu(p.sort) for p in action.params)
         there = [pool.is_there[env[p]] for p in action.params if is_cpu(p.sort)]
-        enabled = self._enabled(pool, action, env, spare)[0]
-        if enabled == FALSE:
-            return
+        enabled, price = self._enabled(pool, action, env, pool.aps - roles)
+        room = pool.aps - params - price
         step = _Step(pool, action, env)
         parts = []
         for number in broken:
-            texts = list(base.violations(step, self.clauses[number], used))
+            texts = list(base.violations(step, self.clauses[number], used, room))
             if any(text != FALSE for text in texts):
                 parts.append((f"clause {number + 1}", disj(texts)))
-        if parts:
-            condition = Condition(
-                "consecution", action.name, conj((*there, enabled)), tuple(parts)
-            )
-            base.add(condition)
+        # What is plain to see without a solver is counted, and asked, all the same.
+        shown = tuple(parts) or (("any clause", FALSE),)
+        premise = conj((*there, enabled))
+        base.add(Condition("consecution", action.name, premise, shown))
 
     # Safety
 
@@ -332,9 +336,16 @@ class _Base:
             self._literals[key] = self.pool.literal(literal, cpus, text)
         return self._literals[key]
 
-    def violations(self, step: _Step, clause: Clause, used: int) -> Iterator[str]:
-        """What the clause forbids is so after the step, for CPUs in these seats."""
+    def violations(
+        self, step: _Step, clause: Clause, used: int, room: int
+    ) -> Iterator[str]:
+        """What the clause forbids is so after the step, for CPUs in these seats.
+
+        Of the seats, `room` are left for the clause: for i and j, and then for those
+        that its pointers point to.
+        """
         pool = self.pool
+        pointers = _pointers(pool.system, clause)[: max(0, room - len(clause.symbols))]
         for cpus in _roles(pool, clause, used):
             changed = False
             cube = [pool.is_there[seat] for seat in cpus.values()]
@@ -342,6 +353,8 @@ class _Base:
                 where = pool.clause_cell(literal, cpus)
                 old = pool.cell(literal.variable, where)
                 new = step.after(literal.variable, where)
+                if literal in pointers:
+                    cube.append(neg(equal(new, pool.other)))
                 if new == old:
                     cube.append(self.before(literal, cpus))
                 else:
@@ -440,6 +453,21 @@ def _used_as_value(expr: Expr) -> Expr:
     if isinstance(expr.sort, BoolSort):
         return Apply(Op.EQ, (expr, expr), BoolSort())
     return expr
+
+
+def _pointers(system: TransitionSystem, clause: Clause) -> list[Literal]:
+    """The clause's literals that speak of a CPU which it does not name otherwise."""
+    return [
+        literal
+        for literal in clause.cube
+        if is_cpu(system.variable(literal.variable).sort)
+        and Symbol.OTHER in literal.values
+    ]
+
+
+def _seats(system: TransitionSystem, clause: Clause) -> int:
+    """Seats for all CPUs that the clause speaks of."""
+    return len(clause.symbols) + len(_pointers(system, clause))
 
 
 def _named(clause: Clause, cpus: tuple[str, ...]) -> Named:
