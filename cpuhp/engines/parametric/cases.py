@@ -8,7 +8,7 @@ case's formulas need.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -168,6 +168,39 @@ def hypotheses(encoder: Encoder, clause: Clause) -> Iterator[Bit]:
         i, j = (*place, NOBODY, NOBODY)[:2]
         there = encoder.exists[max(place)] if place else True
         yield negate(conj((there, encoder.cube(clause, i, j, PRE))))
+
+
+def is_ruled_out(case: Case, clauses: Iterable[Clause]) -> bool:
+    """Does one of the clauses say that nobody is where the step starts?"""
+    move = case.move
+    if move is None:
+        return False
+    actor = tuple(Symbol.BOOT if seat == BOOT else Symbol.I for seat in move.where)
+    return any(
+        len(clause.cube) == 1
+        and (part := clause.cube[0]).variable == move.variable
+        and part.arguments == actor
+        and move.source in part.values
+        for clause in clauses
+    )
+
+
+def concerned(clauses: Iterable[Clause], case: Case) -> list[Clause]:
+    """The clauses that the step can break, as far as is plain to see."""
+    move = case.move
+    others = case.written - {move.variable} if move else case.written
+    found = []
+    for clause in clauses:
+        for part in clause.cube:
+            if part.variable in others or (
+                move is not None
+                and part.variable == move.variable
+                and move.target in part.values
+                and move.source not in part.values
+            ):
+                found.append(clause)
+                break
+    return found
 
 
 def violation(encoder: Encoder, case: Case, clause: Clause, i: int, j: int) -> Bit:

@@ -23,7 +23,9 @@ from cpuhp.engines.parametric.cases import (
     Case,
     bad_states,
     cases,
+    concerned,
     hypotheses,
+    is_ruled_out,
     pairs,
     pool_size,
     violation,
@@ -40,7 +42,7 @@ from cpuhp.engines.parametric.views import (
     pairs_of,
     ranges,
 )
-from cpuhp.model.invariant import Argument, Clause, Invariant, Symbol
+from cpuhp.model.invariant import Clause, Invariant
 from cpuhp.model.system import Expectation, Property, Role, TransitionSystem
 from cpuhp.model.verdict import Result, Verdict
 
@@ -242,12 +244,13 @@ class Learner:
     def _step(self, batch: list[Clause]) -> list[Clause]:
         """Refute that a step breaks a clause of the batch. What is to be shown next."""
         goals: list[tuple[z3.BoolRef, Case, list[tuple[Clause, Bit]]]] = []
+        points = [c for c in self.clauses if self._is_range(c)]
         for number, case in enumerate(self.cases):
-            if not self._may_start(case):
+            if is_ruled_out(case, points):
                 continue
             ways = [
                 (clause, bit)
-                for clause in batch
+                for clause in concerned(batch, case)
                 for bit in self._ways(number, case, clause)
             ]
             if ways:
@@ -269,26 +272,6 @@ class Learner:
         self.solver.add(z3.Not(goal))
         return list(core)
 
-    def _may_start(self, case: Case) -> bool:
-        """Does any sample know the program point at which the step starts?
-
-        If none does, a clause about program points alone, which is an obligation, rules
-        the step out.
-        """
-        if case.move is None:
-            return True
-        seats: dict[int, Argument] = {BOOT: Symbol.BOOT}
-        where = tuple(seats.get(seat, Symbol.I) for seat in case.move.where)
-        number = self.views.index[case.move.variable, where]
-        seen = self.views.bits[number].get(case.move.source, 0)
-        return bool(seen) or not any(
-            self._is_range(clause)
-            and clause.cube[0].variable == case.move.variable
-            and clause.cube[0].arguments == where
-            and case.move.source in clause.cube[0].values
-            for clause in self.clauses
-        )
-
     def _broken(
         self,
         model: z3.ModelRef,
@@ -306,12 +289,11 @@ class Learner:
         key = number, clause
         if key not in self._ways_known:
             self._ways_known[key] = []
-            if any(literal.variable in case.written for literal in clause.cube):
-                found = (
-                    violation(self.encoder, case, clause, i, j)
-                    for i, j in pairs(clause, case.used)
-                )
-                self._ways_known[key] = [bit for bit in found if bit is not False]
+            found = (
+                violation(self.encoder, case, clause, i, j)
+                for i, j in pairs(clause, case.used)
+            )
+            self._ways_known[key] = [bit for bit in found if bit is not False]
         return self._ways_known[key]
 
     # Learning
@@ -395,7 +377,7 @@ class Reader:
     def holds(self, model: z3.ModelRef, name: z3.BoolRef) -> bool:
         """The truth of a propositional variable."""
         held = z3.Z3_model_get_const_interp(self._context, model.model, name.decl().ast)
-        return bool(held) and z3.Z3_get_bool_value(self._context, held) == 1
+        return bool(held and z3.Z3_get_bool_value(self._context, held) == 1)
 
     def views(self, model: z3.ModelRef, views: Views) -> list[View]:
         """The views of all pairs of CPUs that have a seat."""
@@ -424,8 +406,8 @@ class Reader:
         if not held:
             return plan.domain[0]
         if plan.is_bool:
-            truth = z3.Z3_get_bool_value(self._context, held) == 1
-            return plan.domain[truth]
+            truth = bool(z3.Z3_get_bool_value(self._context, held) == 1)
+            return plan.domain[int(truth)]
         number = str(z3.Z3_get_numeral_string(self._context, held))
         return plan.domain[int(number)]
 

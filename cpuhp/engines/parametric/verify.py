@@ -11,11 +11,12 @@ from cpuhp.engines.formulas import Bit, as_z3, conj, disj
 from cpuhp.engines.parametric.cases import (
     NOBODY,
     PRE,
-    Bad,
     Case,
     bad_states,
     cases,
+    concerned,
     hypotheses,
+    is_ruled_out,
     pairs,
     pool_size,
     reserve,
@@ -54,7 +55,10 @@ class Verifier:
             found.append("an initial state violates the invariant")
         known = self._hypotheses(clauses)
         steps: dict[str, list[Bit]] = {}
+        single = [clause for clause in clauses if len(clause.cube) == 1]
         for case in cases(encoder):
+            if is_ruled_out(case, single):
+                continue
             steps.setdefault(case.action.name, []).append(self._breaks(case, clauses))
         if not self._refuted(known, disj(b for bits in steps.values() for b in bits)):
             for name, bits in steps.items():
@@ -68,7 +72,7 @@ class Verifier:
     def _breaks(self, case: Case, clauses: list[Clause]) -> Bit:
         broken = disj(
             violation(self.encoder, case, clause, i, j)
-            for clause in clauses
+            for clause in concerned(clauses, case)
             for i, j in pairs(clause, case.used)
         )
         return conj((case.enabled, broken))
@@ -115,46 +119,6 @@ class Verifier:
             if left <= 0:
                 raise Undecided("time limit reached")
             solver.set("timeout", max(1, int(left * 1000)))
-
-    def minimised(
-        self, clauses: list[Clause], steps: list[Case], bad: list[Bad]
-    ) -> Invariant:
-        """The clauses that the property needs, and those that they need in turn."""
-        encoder = self.encoder
-        solver = z3.SolverFor("QF_FD")
-        solver.add(as_z3(encoder.assumed(PRE)))
-        names = {clause: z3.Bool(f"clause{n}") for n, clause in enumerate(clauses)}
-        by_name = {str(name): clause for clause, name in names.items()}
-        for clause, name in names.items():
-            for bit in hypotheses(encoder, clause):
-                solver.add(z3.Implies(name, as_z3(bit)))
-        goals = [disj(b.formula(encoder) for b in bad)]
-        needed: dict[Clause, None] = {}
-        while goals:
-            goal = goals.pop()
-            if goal is False:
-                continue
-            for clause in self._core(solver, goal, names, by_name):
-                if clause not in needed:
-                    needed[clause] = None
-                    goals.append(disj(self._breaks(step, [clause]) for step in steps))
-        return Invariant(tuple(c for c in clauses if c in needed))
-
-    def _core(
-        self,
-        solver: z3.Solver,
-        goal: Bit,
-        names: dict[Clause, z3.BoolRef],
-        by_name: dict[str, Clause],
-    ) -> list[Clause]:
-        self._limit(solver)
-        query = z3.FreshBool("goal")
-        solver.add(z3.Implies(query, as_z3(goal)))
-        solver.add(*self.encoder.axioms)
-        if _model_of(solver, solver.check(query, *names.values())) is not None:
-            raise Undecided("internal error: the clauses found are not inductive")
-        core = [by_name[n] for n in map(str, solver.unsat_core()) if n in by_name]
-        return sorted(core, key=list(names).index)
 
 
 def _model_of(solver: z3.Solver, answer: z3.CheckSatResult) -> z3.ModelRef | None:

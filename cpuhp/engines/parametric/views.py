@@ -233,11 +233,8 @@ def widen(views: Views, cube: Cube) -> Cube:
     for position, (number, values) in enumerate(list(cube)):
         others = views.excluded(lit for k, lit in enumerate(cube) if k != position)
         column = views.bits[number]
-        allowed = {
-            value
-            for value in views.layout[number].domain
-            if not others & column.get(value, 0)
-        }
+        # Values that no sample has are left to the clause about the component alone.
+        allowed = {value for value, having in column.items() if not others & having}
         cube[position] = (number, values | allowed)
     return _shorten(views, cube)
 
