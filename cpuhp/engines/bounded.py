@@ -37,12 +37,18 @@ SEARCHABLE = (
 )
 
 
-def confirm(system: TransitionSystem, trace: Trace, prop: Property) -> bool:
+def confirm(
+    system: TransitionSystem,
+    trace: Trace,
+    prop: Property,
+    seconds: float | None = None,
+) -> bool | None:
     """Does z3 agree that these actions can be taken and end where the trace says so?
 
     The states between are left to z3. The last one violates the property (witnesses
     it, for `sometimes`); a trace with a loop returns to where the loop starts. For
-    kinds that a single state does not decide, only the run is confirmed.
+    kinds that a single state does not decide, only the run is confirmed. None if z3
+    has no answer within `seconds`.
     """
     paths = _Paths(system, trace.cpus, trace.boot)
     encoder = paths.encoder
@@ -64,7 +70,10 @@ def confirm(system: TransitionSystem, trace: Trace, prop: Property) -> bool:
         ]
     solver = z3.SolverFor("QF_FD")
     solver.add(as_z3(conj(bits)), *encoder.axioms)
-    return bool(solver.check() == z3.sat)
+    if seconds is not None:
+        solver.set("timeout", max(1, int(seconds * 1000)))
+    answer = solver.check()
+    return None if answer == z3.unknown else bool(answer == z3.sat)
 
 
 def search(

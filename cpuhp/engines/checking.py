@@ -17,7 +17,7 @@ from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.engines.lifting import lift
 from cpuhp.graph.claim import system_of
 from cpuhp.graph.slicing import Depth
-from cpuhp.language.build import build
+from cpuhp.language.build import build, private_variables
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
 from cpuhp.model.expr import not_
@@ -83,13 +83,30 @@ class Checker:
             for number, prop in enumerate(props)
         ]
 
-    def slice(
-        self, check_name: str, number: int, depth: Depth = Depth.ALL
-    ) -> Sliced:
+    def slice(self, check_name: str, number: int, depth: Depth = Depth.ALL) -> Sliced:
         """The smallest system of this depth that decides the claim."""
         prop = self._props[check_name][number]
         system, told, parts = system_of(self.whole, prop, number, depth)
         return Sliced(system, told, parts, depth)
+
+    def plain_variables(self) -> list[str]:
+        """Variables that are written without an atomic operation, by and for several."""
+        system, _ = build(self.whole, None, reduced=False)
+        written = frozenset[str]().union(*(a.written for a in system.actions))
+        alone = frozenset[str]().union(*private_variables(self.whole).values())
+        return [
+            v.name
+            for v in system.variables
+            if v.plain and v.name in written and v.name not in alone
+        ]
+
+    def race_slice(self, check_name: str, number: int, name: str) -> Sliced:
+        """The smallest system that decides whether there is a race on one variable."""
+        prop = self._props[check_name][number]
+        system, told, parts = system_of(
+            self.whole, prop, number, accessed=frozenset({name})
+        )
+        return Sliced(only_plain(system, name), told, parts)
 
     def entire(self, check_name: str, number: int) -> tuple[TransitionSystem, Property]:
         """The whole program, every statement a step, and the claim in its terms."""
@@ -111,6 +128,14 @@ class Checker:
         answer = run.go()
         seconds = time.monotonic() - started
         return replace(answer, result=replace(answer.result, seconds=seconds))
+
+
+def only_plain(system: TransitionSystem, name: str) -> TransitionSystem:
+    """The system in which accesses to one variable alone can race."""
+    variables = tuple(
+        replace(v, plain=v.plain and v.name == name) for v in system.variables
+    )
+    return replace(system, variables=variables)
 
 
 @dataclass(frozen=True)
@@ -163,24 +188,78 @@ class _Run:
             self.settings.max_states, max(0.1, self._left()), self.settings.memory
         )
         sliced = self.sliced
+        if sliced.prop.expectation is Expectation.RACE_FREE:
+            return self._races(cpus, boot, limits)
         result = check(sliced.system, sliced.prop, cpus, boot, limits)
         if result.trace is None:
             return Answer(result, sliced)
         if result.verdict not in (Verdict.VIOLATED, Verdict.WITNESSED):
             return Answer(result, sliced)
-        if sliced.prop.expectation not in LIFTABLE:
-            return Answer(result, sliced, replayed=result.trace)
         whole, prop = self.checker.entire(self.check_name, self.number)
-        replayed = lift(whole, prop, sliced.system, result.trace)
+        if prop.expectation not in LIFTABLE:
+            return self._on_the_whole(whole, prop, cpus, boot, limits)
+        if not self._z3_agrees(sliced, result.trace):
+            return self._doubtful(result, "z3 did not confirm the interleaving")
+        until = time.monotonic() + max(1.0, self._left())
+        replayed = lift(whole, prop, sliced.system, result.trace, until=until)
         if replayed is None:
-            reason = (
-                "the slice has an interleaving that was not found in the whole program"
+            return self._doubtful(
+                result,
+                "the slice has an interleaving that was not found in the whole program",
             )
-            unknown = replace(
-                result, verdict=Verdict.UNKNOWN, trace=None, reason=reason, cpus=cpus
-            )
-            return Answer(unknown, sliced)
         return Answer(result, sliced, replayed=replayed)
+
+    def _races(self, cpus: int, boot: int, limits: Limits) -> Answer:
+        """Look for data races variable by variable, each on a slice of its own."""
+        checker = self.checker
+        doubtful: Answer | None = None
+        result = Result(self.sliced.prop, Verdict.PROVED, cpus, engine="explicit")
+        for name in checker.plain_variables():
+            sliced = checker.race_slice(self.check_name, self.number, name)
+            result = check(sliced.system, sliced.prop, cpus, boot, limits)
+            if result.verdict is Verdict.UNKNOWN:
+                reason = f"{name}: {result.reason}"
+                doubtful = Answer(replace(result, reason=reason), sliced)
+            elif result.trace is not None:
+                whole, prop = checker.entire(self.check_name, self.number)
+                whole = only_plain(whole, name)
+                until = time.monotonic() + max(1.0, self._left())
+                trace = lift(whole, prop, sliced.system, result.trace, until=until)
+                if trace is not None:
+                    return Answer(result, sliced, replayed=trace)
+                doubtful = self._doubtful(result, f"a race on {name} was not replayed")
+            if self._left() < 0:
+                reason = f"time limit reached at variable {name}"
+                return self._doubtful(result, reason)
+        return doubtful or Answer(replace(result, prop=self.sliced.prop), self.sliced)
+
+    def _z3_agrees(self, sliced: Sliced, trace: Trace) -> bool:
+        from cpuhp.engines.bounded import confirm
+
+        seconds = max(1.0, self._left())
+        return bool(confirm(sliced.system, trace, sliced.prop, seconds))
+
+    def _doubtful(self, result: Result, reason: str) -> Answer:
+        unknown = replace(result, verdict=Verdict.UNKNOWN, trace=None, reason=reason)
+        return Answer(unknown, self.sliced)
+
+    def _on_the_whole(
+        self,
+        whole: TransitionSystem,
+        prop: Property,
+        cpus: int,
+        boot: int,
+        limits: Limits,
+    ) -> Answer:
+        """A run without end is not lifted from a slice: look for it without one."""
+        result = check(whole, prop, cpus, boot, limits)
+        if result.verdict is not Verdict.VIOLATED:
+            return self._doubtful(
+                result,
+                "the slice has a run without end that the program was not found to have",
+            )
+        sliced = Sliced(whole, prop, self.sliced.parts)
+        return Answer(result, sliced, replayed=result.trace)
 
     def _beyond(self, last: Result | None) -> Answer:
         """No violation with few CPUs: now every number, if that was asked for."""

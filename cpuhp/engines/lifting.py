@@ -8,11 +8,13 @@ property says. Only such a run is shown to anybody as a violation.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
+from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.space import PlainSpace, quiescent_test, stuck_test
 from cpuhp.model.expr import Expr, Read, not_, walk
 from cpuhp.model.sorts import EnumSort
@@ -47,11 +49,13 @@ def lift(
     reduced: TransitionSystem,
     trace: Trace,
     max_nodes: int = MAX_NODES,
+    until: float = float("inf"),
 ) -> Trace | None:
     """A run of `whole` that does what `trace` does and ends as `prop` says.
 
     `prop` is told in the terms of `whole`. None if none was found within `max_nodes`
-    states; that need not mean that there is none.
+    states or before `until` (a `time.monotonic()`); that need not mean that there is
+    none.
     """
     machine = Machine(whole, trace.cpus, trace.boot)
     small = Machine(reduced, trace.cpus, trace.boot)
@@ -66,7 +70,7 @@ def lift(
         if tuple(state[c] for c in cells) == wanted.looks[0]
     )
     for start in islice(starts, MAX_INITIAL):
-        found = _search(compiled, start, cells, wanted, ends, max_nodes)
+        found = _search(compiled, start, cells, wanted, ends, max_nodes, until)
         if found is not None:
             replay(machine, found)
             return found
@@ -151,6 +155,9 @@ def _end(compiled: Compiled, prop: Property) -> Test:
             return lambda state: (
                 bool(unmet(state)) and quiet(state, bool(compiled.moves(state)))
             )
+        case Expectation.RACE_FREE:
+            races = RaceFinder(compiled)
+            return lambda state: races.race(state) is not None
         case _:
             raise ValueError(f"a trace of {prop.expectation.value} is not lifted")
 
@@ -162,6 +169,7 @@ def _search(
     wanted: _Wanted,
     ends: Test,
     max_nodes: int,
+    until: float,
 ) -> Trace | None:
     """Depth first, the process that the trace moved first, others where it is stuck."""
     machine = compiled.machine
@@ -170,7 +178,7 @@ def _search(
     came: dict[tuple[int, State], tuple[tuple[int, State], Step] | None]
     came = {(0, start): None}
     stack = [(0, start)]
-    while stack and len(came) < max_nodes:
+    while stack and len(came) < max_nodes and time.monotonic() < until:
         node = stack.pop()
         at, state = node
         if at == final and ends(state):

@@ -14,17 +14,22 @@ from cpuhp.model.system import Property, TransitionSystem
 
 
 def system_of(
-    whole: Lowered, prop: Property, number: int, depth: Depth = Depth.ALL
+    whole: Lowered,
+    prop: Property,
+    number: int,
+    depth: Depth = Depth.ALL,
+    accessed: frozenset[str] = frozenset(),
 ) -> tuple[TransitionSystem, Property, frozenset[str]]:
     """The smallest system of this depth that decides `prop`, claim `number` of its check.
 
-    Also the claim in the system's terms, and the names of the parts that are left.
+    Also the claim in the system's terms, and the names of the parts that are left. For
+    data races, `accessed` names the variables of which all accesses are kept.
     """
     check = whole.program.checks[prop.check]
-    kept = relevant(folded(whole), (prop,), depth)
+    kept = relevant(folded(whole), (prop,), depth, accessed=accessed)
     lowered = folded(lower(whole.program, kept.parts))
     again = claims(lowered, check, number)[0]
-    projected = project(lowered, relevant(lowered, (again,), depth))
+    projected = project(lowered, relevant(lowered, (again,), depth, accessed=accessed))
     system, told = build(projected, again)
     assert told is not None
     return system, told, kept.parts

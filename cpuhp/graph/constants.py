@@ -81,9 +81,7 @@ def _reached(process: LoweredProcess, known: Constants) -> dict[int, Edge]:
 def _folded(process: LoweredProcess, known: Constants) -> LoweredProcess:
     flow = process.flow
     edges = [
-        replace(
-            edge, effects=tuple(e for e in edge.effects if e.variable not in known)
-        )
+        replace(edge, effects=tuple(e for e in edge.effects if e.variable not in known))
         for _, edge in sorted(_reached(process, known).items())
     ]
     edges = _at_first(process, edges)
@@ -119,9 +117,7 @@ def _with(edge: Edge, known: Constants) -> Edge:
     return replace(
         edge,
         guard=fold(edge.guard),
-        choices=tuple(
-            Choice(c.param, fold(c.among), c.order) for c in edge.choices
-        ),
+        choices=tuple(Choice(c.param, fold(c.among), c.order) for c in edge.choices),
         effects=tuple(
             replace(e, indices=tuple(map(fold, e.indices)), value=fold(e.value))
             for e in edge.effects

@@ -49,10 +49,12 @@ def relevant(
     props: Iterable[Property],
     depth: Depth = Depth.ALL,
     only: frozenset[str] | None = None,
+    accessed: frozenset[str] = frozenset(),
 ) -> Slice:
     """The smallest set of variables and parts that is closed under dependence.
 
-    With `only`, a condition matters as far as it speaks of these variables.
+    With `only`, a condition matters as far as it speaks of these variables. Of the
+    variables in `accessed`, reads matter like writes (for data races).
     """
     props = tuple(props)
     locks = frozenset(n for n, d in lowered.program.variables.items() if d.lock)
@@ -74,7 +76,13 @@ def relevant(
         for edge in _blocking_edges(lowered):
             parts.update(_places(edge))
         locks = frozenset()
-    if any(prop.expectation is Expectation.RACE_FREE for prop in props):
+    for edge in edges:
+        if (edge.reads() | edge.writes()) & accessed:
+            parts.update(_places(edge))
+            variables |= accessed
+            reading = (e for e in edge.effects if reads(e.value) & accessed)
+            variables |= {effect.variable for effect in reading}
+    if not accessed and any(p.expectation is Expectation.RACE_FREE for p in props):
         # Whatever is accessed can race.
         variables |= lowered.program.variables.keys()
         variables |= {v.name for p in lowered.processes for v in p.locals}
@@ -196,7 +204,11 @@ def _project(
     edges = [_without(edge, variables) for edge in flow.edges]
     waits = {edge.source for edge in edges if edge.guard != TRUE or edge.choices}
     kept = Flow(
-        flow.names, edges, flow.waits & (waits | flow.resting), flow.resting, flow.labels
+        flow.names,
+        edges,
+        flow.waits & (waits | flow.resting),
+        flow.resting,
+        flow.labels,
     )
     return replace(process, flow=kept)
 

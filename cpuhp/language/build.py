@@ -37,7 +37,6 @@ from cpuhp.model.sorts import CPU, BoolSort, EnumSort, Sort
 from cpuhp.model.system import (
     Action,
     Assign,
-    Expectation,
     Process,
     Property,
     Role,
@@ -71,13 +70,13 @@ def build(
     """The transition system, with the steps joined that `prop` cannot observe.
 
     With `reduced=False` every statement stays a step of its own and every variable a
-    variable (replay). Data races are always looked for in single steps.
+    variable (replay). Data races may be looked for in a reduced system: a step that
+    touches what others touch, too, is never joined with the steps before it.
     """
     observed: frozenset[str] = frozenset()
     if prop is not None:
         observed = reads(prop.formula) | reads(prop.goal)
-    fused = reduced and not (prop and prop.expectation is Expectation.RACE_FREE)
-    private = _private(lowered)
+    private = private_variables(lowered)
     if reduced:
         located = _unrolled(lowered, private, observed)
     else:
@@ -90,7 +89,7 @@ def build(
             formula=_relocated(prop.formula, by_name),
             goal=_relocated(prop.goal, by_name),
         )
-    if fused:
+    if reduced:
         points = _observed_points(prop)
         written = _written(located)
         located = [
@@ -298,7 +297,7 @@ def _observed_points(prop: Property | None) -> dict[str, set[int]]:
     return points
 
 
-def _private(lowered: Lowered) -> dict[str, frozenset[str]]:
+def private_variables(lowered: Lowered) -> dict[str, frozenset[str]]:
     """Per process: the variables that it alone uses, each CPU's instance its own."""
     users: dict[str, set[str]] = {}
     shared: set[str] = set()
