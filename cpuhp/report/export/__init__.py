@@ -1,0 +1,57 @@
+"""A claim at a fixed number of CPUs in the input languages of other checkers.
+
+An exporter is a module here that defines `NAME`, `SUFFIX` and `export`, a function
+from a grounded claim to text.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from cpuhp.diagnostics import fail, suggestion
+from cpuhp.model.system import Property, TransitionSystem
+from cpuhp.report.export.ground import EXPORTABLE, Command, Grounded, Write, ground
+
+__all__ = [
+    "EXPORTABLE",
+    "Command",
+    "Grounded",
+    "Write",
+    "export",
+    "formats",
+    "ground",
+    "suffix",
+]
+
+
+def formats() -> list[str]:
+    """The names of the languages that can be written."""
+    names = sorted(module.name for module in iter_modules(__path__))
+    return [n for n in names if hasattr(import_module(f"{__name__}.{n}"), "export")]
+
+
+def export(
+    system: TransitionSystem, prop: Property, to: str, cpus: int, boot: int = 0
+) -> str:
+    """The text of a model that another checker can read.
+
+    Raises InputError: HP830 for a language that cannot be written, HP831 for a claim
+    that cannot be exported, HP832 if the model is too large, HP601 for no machine.
+    """
+    if to not in formats():
+        raise fail(
+            "HP830",
+            f"there is no export to '{to}'",
+            help=suggestion(to, formats()) or f"one of: {', '.join(formats())}",
+        )
+    text: str = import_module(f"{__name__}.{to}").export(
+        ground(system, prop, cpus, boot)
+    )
+    return text
+
+
+def suffix(to: str) -> str:
+    """What names of files in this language end in."""
+    found: str = import_module(f"{__name__}.{to}").SUFFIX
+    return found

@@ -1,0 +1,118 @@
+"""Promela, for SPIN: one process takes all commands, one atomic step each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cpuhp.model.sorts import CounterSort, Sort
+from cpuhp.model.system import Variable
+from cpuhp.model.verdict import State
+from cpuhp.report.export.common import dictionary, heading, titles
+from cpuhp.report.export.ground import Command, Grounded
+from cpuhp.report.export.infix import Infix, Words
+
+NAME = "promela"
+SUFFIX = ".pml"
+WORDS = Words("&&", "||", "==", "true", "false", "->", ":")
+USAGE = (
+    "spin -a -o3 FILE",
+    "cc -O2 -DSAFETY -DNOREDUCE -DCOLLAPSE -o pan pan.c",
+    "./pan -E -m1000000    (-E: end states are the invariant's business)",
+)
+
+
+def export(claim: Grounded) -> str:
+    """The claim as a Promela model whose assertion fails if it does not hold."""
+    infix = Infix(claim, WORDS, typed=False)
+    temporaries = max(
+        (len(c.writes) for c in claim.commands if infix.overlaps(c)), default=0
+    )
+    lines = ["/*", *(f" * {line}" for line in heading(claim)), " *"]
+    lines += [f" *   {line}" for line in USAGE]
+    lines += [" *", *(f" * {line}" for line in dictionary(infix)), " */"]
+    lines += [f"#define {name} {value}" for (_, value), name in infix.value_names.items()]
+    lines += [_declaration(infix, variable) for variable in claim.variables]
+    for number in range(temporaries):
+        lines.append(f"hidden int t_{number}; hidden int p_{number};")
+    lines += ["", "active proctype model() {", *_start(infix)]
+    lines += ["end_of_step:", "  do"]
+    lines.append(f"  :: d_step {{ !({infix.formula(claim.invariant)}) -> assert(false) }}")
+    for title, command in titles(claim):
+        lines.append(f"  /* {title} */")
+        lines.append(f"  :: d_step {{ {_command(infix, command)} }}")
+    lines += ["  od", "}", ""]
+    return "\n".join(lines)
+
+
+def _declaration(infix: Infix, variable: Variable) -> str:
+    name, width = infix.variable_names[variable.name], len(infix.claim.cells(variable))
+    array = f"[{width}]" if variable.indices else ""
+    return f"{_type(infix.claim, variable.sort)} {name}{array};"
+
+
+def _type(claim: Grounded, sort: Sort) -> str:
+    low, high = claim.bounds(sort)
+    if isinstance(sort, CounterSort):
+        return "int"
+    if low >= 0:
+        return "bit" if high <= 1 else "byte" if high < 256 else "int"
+    return "short" if -32768 <= low and high < 32768 else "int"
+
+
+def _start(infix: Infix) -> Iterator[str]:
+    starts = infix.claim.starts
+    if not starts:
+        yield "  false;  /* no state satisfies the assumptions */"
+        return
+    yield "  if"
+    for state in starts:
+        yield f"  :: d_step {{ true -> {_state(infix, state) or 'skip'} }}"
+    yield "  fi;"
+
+
+def _state(infix: Infix, state: State) -> str:
+    """Assignments of all cells that do not begin as 0."""
+    parts = []
+    for variable in infix.claim.variables:
+        name = infix.variable_names[variable.name]
+        for index, cell in enumerate(infix.claim.cells(variable)):
+            if state[cell] != 0:
+                place = f"{name}[{index}]" if variable.indices else name
+                value = infix.constant(state[cell], variable.sort)
+                parts.append(f"{place} = {value}")
+    return "; ".join(parts)
+
+
+def _command(infix: Infix, command: Command) -> str:
+    guard = infix.formula(command.guard)
+    safe = not infix.overlaps(command)
+    steps = list(_writes(infix, command) if safe else _buffered(infix, command))
+    return f"{guard} -> {'; '.join(steps) or 'skip'}"
+
+
+def _writes(infix: Infix, command: Command) -> Iterator[str]:
+    for write in command.writes:
+        tests, place = infix.place(write.variable, write.indices)
+        step = f"{place} = {infix.value(write)}"
+        if tests:
+            step = f"if :: {' && '.join(tests)} -> {step} :: else fi"
+        yield step
+
+
+def _buffered(infix: Infix, command: Command) -> Iterator[str]:
+    """All values and places first, then the assignments."""
+    for number, write in enumerate(command.writes):
+        tests, place = infix.place(write.variable, write.indices)
+        yield f"t_{number} = {infix.value(write)}"
+        if tests:
+            position = place.partition("[")[2].removesuffix("]")
+            found = infix.either("(" + " && ".join(tests) + ")", position, "(0 - 1)")
+            yield f"p_{number} = {found}"
+    for number, write in enumerate(command.writes):
+        tests, place = infix.place(write.variable, write.indices)
+        if tests:
+            name = place.partition("[")[0]
+            step = f"{name}[p_{number}] = t_{number}"
+            yield f"if :: p_{number} >= 0 -> {step} :: else fi"
+        else:
+            yield f"{place} = t_{number}"

@@ -1,0 +1,136 @@
+"""Runs SPIN and Rumur on exported models, within limits of time and memory."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, replace
+
+HAS_SPIN = bool(shutil.which("spin") and shutil.which("gcc"))
+HAS_RUMUR = bool(shutil.which("rumur") and shutil.which("gcc"))
+SPIN_START = 1  # stored states of SPIN that are no states of ours: before the start
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a peer answers: `holds`, `violated`, or the limit at which it gave up.
+
+    `states` are all states if it holds. Seconds of compilation and of the search;
+    memory in KiB, of the search.
+    """
+
+    answer: str
+    states: int = 0
+    compiling: float = 0.0
+    seconds: float = 0.0
+    memory: int = 0
+
+
+class Trouble(Exception):
+    """A peer said something that we do not understand."""
+
+
+def spin(text, folder, *, seconds=60, mebibytes=2048, depth=1_000_000, fast=False,
+         collapse=False):  # fmt: skip
+    """The answer of SPIN to a Promela model; `fast` compiles with optimisation."""
+    (folder / "model.pml").write_text(text)
+    flags = ["-O2" if fast else "-O0", "-w", "-DSAFETY", "-DNOREDUCE"]
+    if collapse:
+        flags.append("-DCOLLAPSE")
+    flags.append(f"-DMEMLIM={mebibytes}")
+    started = time.monotonic()
+    _quiet(["spin", "-a", "-o3", "model.pml"], folder)
+    _quiet(["gcc", *flags, "-o", "pan", "pan.c"], folder)
+    compiling = time.monotonic() - started
+    out, run = _limited(
+        ["./pan", "-E", f"-m{depth}", "-w20"], folder, seconds, mebibytes
+    )
+    run = replace(run, compiling=compiling)
+    if run.answer:
+        return run
+    if "max search depth too small" in out:
+        return replace(run, answer=f">{depth} steps deep")
+    if "out of memory" in out or "reached -DMEMLIM" in out:
+        return replace(run, answer=f">{mebibytes} MiB")
+    found = re.search(r"^ *([\d.e+]+) states, stored", out, re.MULTILINE)
+    errors = re.search(r"errors: (\d+)", out)
+    if found is None or errors is None:
+        raise Trouble(out)
+    states = int(float(found.group(1))) - SPIN_START
+    if int(errors.group(1)) and "assertion violated" not in out:
+        raise Trouble(out)
+    answer = "violated" if int(errors.group(1)) else "holds"
+    return replace(run, answer=answer, states=states)
+
+
+def rumur(text, folder, *, seconds=60, mebibytes=2048, fast=False, threads=1):
+    """The answer of Rumur to a Murphi model; `fast` compiles with optimisation."""
+    (folder / "model.m").write_text(text)
+    started = time.monotonic()
+    options = ["--deadlock-detection", "off", "--symmetry-reduction", "heuristic",
+               "--threads", str(threads), "--counterexample-trace", "off"]  # fmt: skip
+    _quiet(["rumur", *options, "--output", "model.c", "model.m"], folder)
+    level = "-O2" if fast else "-O0"
+    gcc = ["gcc", "-std=c11", level, "-w", "-mcx16", "-o", "model", "model.c"]
+    _quiet([*gcc, "-lpthread"], folder)
+    compiling = time.monotonic() - started
+    out, run = _limited(["./model"], folder, seconds, mebibytes)
+    run = replace(run, compiling=compiling)
+    if run.answer:
+        return run
+    if re.search(r"failed to (re)?alloc|out of memory", out, re.IGNORECASE):
+        return replace(run, answer=f">{mebibytes} MiB")
+    found = re.search(r"^\s*(\d+) states, \d+ rules", out, re.MULTILINE)
+    if found is None:
+        raise Trouble(out)
+    states = int(found.group(1))
+    if "No error found" in out:
+        return replace(run, answer="holds", states=states)
+    if 'invariant "claim" failed' not in out:
+        raise Trouble(out)
+    return replace(run, answer="violated", states=states)
+
+
+def _quiet(command, folder):
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise Trouble(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _limited(command, folder, seconds, mebibytes):
+    """Output and resources of a command; `answer` is set if a limit stopped it."""
+
+    def limit():
+        most = (mebibytes + 256) << 20
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+    started = time.monotonic()
+    with open(folder / "out.txt", "w+") as out:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=out, stderr=out, preexec_fn=limit
+        )
+        status, usage = _wait(process, started + seconds)
+        taken = time.monotonic() - started
+        out.seek(0)
+        text = out.read()
+    run = Run("", seconds=taken, memory=usage.ru_maxrss)
+    if taken >= seconds:
+        return text, replace(run, answer=f">{seconds:g} s")
+    if os.WIFSIGNALED(status) and usage.ru_maxrss > mebibytes << 9:
+        return text, replace(run, answer=f">{mebibytes} MiB")
+    return text, run
+
+
+def _wait(process, deadline):
+    killed = False
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return status, usage
+        if time.monotonic() > deadline and not killed:
+            process.kill()
+            killed = True
+        time.sleep(0.002)
