@@ -1,0 +1,183 @@
+"""The command line as a user meets it: verdicts, exit statuses, bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cpuhp.cli import group
+
+HERE = Path(__file__).parent
+SPEC = str(HERE / "data" / "handover.hp")
+
+
+def run(*args, env=None):
+    return subprocess.run(
+        [sys.executable, "-m", "cpuhp", *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def broken(*args, code):
+    """Bad input: status 2, one coded error, no traceback, nothing on stdout."""
+    result = run(*args)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert f"error[{code}]" in result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_help_groups_the_verbs_and_loads_nothing_heavy():
+    result = CliRunner().invoke(group, ["--help"])
+    assert result.exit_code == 0
+    assert "Verify:" in result.output and "check" in result.output
+    script = (
+        "import sys, cpuhp.cli\n"
+        "try: cpuhp.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'z3', 'lark', 'networkx', 'tree_sitter'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_proof_covers_every_number_of_cpus():
+    result = run("check", SPEC)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "PROVED      cpus=all  duty_on_live_cpu" in result.stdout
+    assert "WITNESSED" in result.stdout
+    assert result.stdout.splitlines()[-1] == "verdicts: 5 PROVED, 1 WITNESSED"
+
+
+def test_a_fixed_number_of_cpus_is_not_called_all():
+    result = run("check", SPEC, "--cpus", 3)
+    assert "PROVED      cpus=3    duty_on_live_cpu" in result.stdout
+    assert "cpus=all" not in result.stdout
+
+
+def test_a_violation_is_shown_step_by_step():
+    result = run("check", SPEC, "-D", "spare_dying=false")
+    assert result.returncode == 1
+    assert "VIOLATED  duty_on_live_cpu" in result.stdout
+    assert "owner: CPU1 -> CPU2" in result.stdout or "owner: CPU0 -> CPU" in result.stdout
+    assert "handover.hp:" in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    assert result.stdout.isascii()
+
+
+def test_expectations_decide_the_status():
+    assert run("check", SPEC, "--expect", "-D", "spare_dying=false").returncode == 0
+    result = run("check", SPEC, "--expect")
+    assert "met" in result.stdout and result.returncode == 0
+
+
+def test_json_is_the_documented_form(tmp_path):
+    result = run("check", SPEC, "-D", "spare_dying=no", "--format", "json")
+    data = json.loads(result.stdout)
+    assert data["version"] == 1
+    (violated,) = [r for r in data["results"] if r["verdict"] == "VIOLATED"]
+    wanted = {
+        "scenario", "check", "verdict", "cpus", "seconds", "modelled", "steps",
+        "trace", "certificate", "reason",
+    }  # fmt: skip
+    assert wanted <= violated.keys()
+    step = violated["trace"][-1]
+    assert set(step) >= {
+        "cpu", "process", "hotplug_state", "callback", "action", "source", "changes",
+    }  # fmt: skip
+    assert any("owner" in s["changes"] for s in violated["trace"])
+    documented = (HERE.parent / "docs" / "json.md").read_text()
+    assert all(f"`{name}`" in documented for name in (*violated, *step))
+
+
+def test_out_writes_whole_files_and_certificates(tmp_path):
+    out = tmp_path / "out"
+    assert run("check", SPEC, "--out", out).returncode == 0
+    names = sorted(p.name for p in out.iterdir())
+    assert "results.json" in names
+    assert not [n for n in names if n.endswith(".part")]
+    (certificate,) = [n for n in names if n.startswith("handover.duty_on_live_cpu")]
+    assert certificate.endswith(".hpcert.json")
+    checked = run("certify", out / certificate, "--spec", SPEC, "--solver", "z3")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_unknown_names_come_with_a_suggestion():
+    assert "did you mean" in broken("check", "shutdown-three-fase", code="HP201")
+    assert "duty_on_live_cpu" in broken("check", SPEC, "--check", "x*", code="HP501")
+    assert "did you mean" in broken("check", SPEC, "-D", "spare=1", code="HP207")
+    assert "did you mean" in broken("explain", "pmu_context_on_live_cp", code="HP503")
+
+
+def test_an_option_of_the_wrong_type_is_refused():
+    assert "one of: false, true" in broken(
+        "check", SPEC, "-D", "spare_dying=7", code="HP207"
+    )
+    assert run("check", SPEC, "-D", "spare_dying").returncode == 2
+    assert run("check", SPEC, "--cpus", "many").returncode == 2
+
+
+def test_an_unknown_hotplug_state_is_refused(tmp_path):
+    spec = tmp_path / "x.hp"
+    spec.write_text("scenario x;\nshared hpstate s = CPUHP_AP_ACTIV;\nprocess p { }\n")
+    told = broken("check", spec, code="HP206")
+    assert "2:20" in told and "CPUHP_AP_ACTIVE" in told
+
+
+STATES = "  0: offline\n 86: cpu:bringup\n145: cpu:teardown\n236: online\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        STATES + " 86: cpu:bringup\n",
+        STATES.replace(" 86", "146"),
+        "no table at all\n",
+        "",
+        "\0\1\2",
+    ],
+    ids=["twice", "out of order", "prose", "empty", "binary"],
+)
+def test_a_bad_order_is_refused(tmp_path, text):
+    table = tmp_path / "states"
+    table.write_text(text)
+    result = run("check", SPEC, "--order", table)
+    assert result.returncode == 2
+    assert "error[HP4" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_missing_file_is_one_sentence(tmp_path):
+    assert "cannot read" in broken("check", tmp_path / "none.hp", code="HP203")
+    assert run("check", SPEC, "--order", tmp_path / "none").returncode == 2
+    component = tmp_path / "c.hp"
+    component.write_text("component c;\n")
+    assert "not a scenario" in broken("check", component, code="HP502")
+
+
+def test_a_closed_pipe_is_no_error():
+    command = f"{sys.executable} -m cpuhp list checks | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_one_sentence():
+    command = f"{sys.executable} -m cpuhp list checks > /dev/full"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_same_output_for_any_hash_seed():
+    args = ("check", SPEC, "-D", "spare_dying=false", "--jobs", 1)
+    one, two = (run(*args, env={"PYTHONHASHSEED": seed}).stdout for seed in "12")
+    strip = [line for line in one.splitlines() if not line.rstrip().endswith(" s")]
+    again = [line for line in two.splitlines() if not line.rstrip().endswith(" s")]
+    assert strip == again
