@@ -169,8 +169,8 @@ class Learner:
             raise _GiveUp(f"z3 gave up: {self.solver.reason_unknown()}")
         return self.solver.model() if answer == z3.sat else None
 
-    def _core(self, goal: z3.BoolRef) -> frozenset[Clause]:
-        """Hypotheses that refute the goal, after it was refuted with all."""
+    def _core(self, goal: z3.BoolRef) -> dict[Clause, None]:
+        """Hypotheses that refute the goal, after it was refuted with all, in order."""
         by_name = {name.get_id(): clause for clause, name in self.clauses.items()}
         size = len(by_name) + 1
         while True:
@@ -178,7 +178,8 @@ class Learner:
                 name for name in self.solver.unsat_core() if name.get_id() in by_name
             ]
             if len(core) >= size:
-                return frozenset(by_name[name.get_id()] for name in core)
+                found = {by_name[name.get_id()] for name in core}
+                return {clause: None for clause in self.clauses if clause in found}
             size = len(core)
             if self._ask([goal, *core]) is not None:
                 raise _GiveUp("internal error: a core that refutes nothing")
@@ -214,10 +215,10 @@ class Learner:
         return not more and self.system.variable(literal.variable).role is Role.LOCATION
 
     def _needed(self) -> list[Clause]:
-        needed = set().union(*(r.core | r.proven for r in self._records))
+        needed = set[Clause]().union(*(r.core | r.proven for r in self._records))
         return [clause for clause in self.clauses if clause in needed]
 
-    def _refute_bad(self, bad: Bad) -> frozenset[Clause]:
+    def _refute_bad(self, bad: Bad) -> list[Clause]:
         goal = self._fresh("bad")
         self.solver.add(z3.Implies(goal, as_z3(bad.formula(self.encoder))))
         while (model := self._check(goal)) is not None:
@@ -225,13 +226,13 @@ class Learner:
                 shown = view_text(self.views, self._views_of(model)[0])
                 raise _GiveUp(f"abstraction too coarse; not excluded: {shown}")
         core = self._core(goal)
-        self._records.append(_Record(frozenset(), core, bad))
-        return core
+        self._records.append(_Record({}, core, bad))
+        return list(core)
 
     def _discharge(self, todo: list[Clause]) -> None:
         """Show that these clauses are inductive, and those that this needs."""
         while todo:
-            proven = set().union(*(r.proven for r in self._records))
+            proven = set[Clause]().union(*(r.proven for r in self._records))
             batch = [c for c in dict.fromkeys(todo) if c in self.clauses]
             batch = [c for c in batch if c not in proven]
             todo = self._step(batch) if batch else []
@@ -268,7 +269,7 @@ class Learner:
                 state = _State(self.encoder, model, case)
                 return batch + self._learn_sample(*state.views(self.views))
         core = self._core(goal)
-        self._records.append(_Record(frozenset(batch), core))
+        self._records.append(_Record(dict.fromkeys(batch), core))
         self.solver.add(z3.Not(goal))
         return list(core)
 
@@ -339,18 +340,17 @@ class Learner:
         if not gone:
             raise _GiveUp("abstraction too coarse: two CPUs do not tell enough")
         self.stats["dropped"] += len(gone)
-        for clause in gone:
-            del self.clauses[clause]
+        self.clauses = {c: name for c, name in self.clauses.items() if c not in gone}
         for clause in ranges(self.views):
             self._add(clause)
         again = [c for c in self.clauses if self._is_range(c)]
         kept = []
         for record in self._records:
-            if not record.core & gone:
+            if not record.core.keys() & gone:
                 kept.append(record)
                 continue
             again += [c for c in record.proven if c not in gone]
-        lost = [r.bad for r in self._records if r.core & gone and r.bad]
+        lost = [r.bad for r in self._records if r.core.keys() & gone and r.bad]
         self._records = kept
         for bad in lost:
             again += self._refute_bad(bad)
@@ -361,8 +361,8 @@ class Learner:
 class _Record:
     """With the clauses of `core` no step breaks those of `proven`, or no state is bad."""
 
-    proven: frozenset[Clause]
-    core: frozenset[Clause]
+    proven: dict[Clause, None]
+    core: dict[Clause, None]
     bad: Bad | None = None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from operator import itemgetter
 from random import Random
 
 from cpuhp.engines.explicit.compile import compile_machine
@@ -30,7 +31,7 @@ def collect_samples(
     system: TransitionSystem,
     *,
     max_states: int = 12_000,
-    seconds: float = 10.0,
+    seconds: float = 60.0,
     aps: tuple[int, ...] = _APS,
     walks: int = _WALKS,
 ) -> Views:
@@ -98,57 +99,63 @@ class _Projector:
 
     def __init__(self, machine: Machine, views: Views):
         self.views = views
-        self.boot = machine.boot
-        self.pairs = pairs_of([c for c in range(machine.cpus) if c != machine.boot])
-        self.plans = [self._plan(machine, i, j) for i, j in self.pairs]
+        cpus = [c for c in range(machine.cpus) if c != machine.boot]
+        self.plans = [_Plan(machine, views, i, j) for i, j in pairs_of(cpus)]
 
-    def _plan(
-        self, machine: Machine, i: int | None, j: int | None
-    ) -> list[tuple[int | None, dict[int, Value] | None, list[int] | None]]:
-        """For each component: its cell, its pointer names, the cells it counts."""
-        names: dict[int, Value] = {
+    def add(self, state: State) -> None:
+        """Add the views of all pairs of CPUs."""
+        for plan in self.plans:
+            view = plan.view(state)
+            if view is not None:
+                self.views.add(view)
+
+
+class _Plan:
+    """How to look at the states of a machine with two of its CPUs as i and j."""
+
+    def __init__(self, machine: Machine, views: Views, i: int | None, j: int | None):
+        self._names: dict[int, Value] = {
             cpu: relative(cpu, machine.boot, i, j) for cpu in range(-1, machine.cpus)
         }
-        where: dict[tuple[str, tuple[int, ...]], int] = {
+        where: dict[tuple[str, tuple[int | None, ...]], int] = {
             (variable.name, indices): cell
             for cell, (variable, indices) in enumerate(machine.cells)
         }
-        plan = []
-        for part in self.views.layout:
-            at: list[int] = []
-
-            def look(
-                variable: str, indices: tuple[int, ...], at: list[int] = at
-            ) -> int:
-                at.append(where[variable, indices])
-                return 0
-
-            self.views._value(part, look, machine.boot, i, j)
-            counted = None
-            if part.mask:
+        cells: list[int] = []
+        self._absent: list[int] = []
+        self._pointers: list[int] = []
+        self._counters: list[tuple[int, list[int]]] = []
+        for number, part in enumerate(views.layout):
+            cell = where.get((part.variable, views.place(part, machine.boot, i, j)))
+            if cell is None:
+                self._absent.append(number)
+            elif part.pointer:
+                self._pointers.append(number)
+            elif part.mask:
                 counted = [where[part.mask, (c,)] for c in range(machine.cpus)]
-            cell = at[0] if at else None
-            plan.append((cell, names if part.pointer else None, counted))
-        return plan
+                self._counters.append((number, counted))
+            cells.append(cell or 0)
+        extra = {c for _, counted in self._counters for c in counted}
+        self._size = len(cells)
+        looked_at = [*cells, *sorted(extra), 0, 0]
+        self._look = itemgetter(*looked_at)
+        self._seen: set[tuple[int, ...]] = set()
 
-    def add(self, state: State) -> None:
-        for plan in self.plans:
-            self.views.add(tuple([_look(state, *item) for item in plan]))
-
-
-def _look(
-    state: State,
-    cell: int | None,
-    names: dict[int, Value] | None,
-    counted: list[int] | None,
-) -> Value | None:
-    if cell is None:
-        return None
-    if names is not None:
-        return names[state[cell]]
-    if counted is not None:
-        return nearness(state[cell] - sum(state[c] for c in counted))
-    return state[cell]
+    def view(self, state: State) -> View | None:
+        """The view of the state; None if it was seen before."""
+        raw = self._look(state)[:-2]
+        if raw in self._seen:
+            return None
+        self._seen.add(raw)
+        view: list[Value | None] = list(raw[: self._size])
+        for number in self._pointers:
+            view[number] = self._names[raw[number]]
+        for number, counted in self._counters:
+            difference = raw[number] - sum(state[c] for c in counted)
+            view[number] = nearness(difference)
+        for number in self._absent:
+            view[number] = None
+        return tuple(view)
 
 
 def nearness(difference: int) -> int:

@@ -107,13 +107,9 @@ class Views:
             return
         start = len(self.known) - len(self._fresh)
         for column, values in zip(self.bits, zip(*self._fresh)):
-            for value in dict.fromkeys(values):
+            for value, rows in _rows(values):
                 if value is not None:
-                    digits = "".join(
-                        "1" if v is value or v == value else "0"
-                        for v in reversed(values)
-                    )
-                    column[value] = column.get(value, 0) | int(digits, 2) << start
+                    column[value] = column.get(value, 0) | rows << start
         self._fresh.clear()
 
     @cached_property
@@ -133,12 +129,19 @@ class Views:
     def _value(
         self, part: Component, look: Look, boot: int, i: int | None, j: int | None
     ) -> Value | None:
-        seats = {Symbol.BOOT: boot, Symbol.I: i, Symbol.J: j}
-        where = tuple(seats[a] if isinstance(a, Symbol) else a for a in part.arguments)
+        where = self.place(part, boot, i, j)
         if None in where:
             return None
         value = look(part.variable, where)  # type: ignore[arg-type]
         return relative(value, boot, i, j) if part.pointer else value
+
+    @staticmethod
+    def place(
+        part: Component, boot: int, i: int | None, j: int | None
+    ) -> tuple[int | None, ...]:
+        """The indices of the component's cell; None stands for a CPU not there."""
+        seats = {Symbol.BOOT: boot, Symbol.I: i, Symbol.J: j}
+        return tuple(seats[a] if isinstance(a, Symbol) else a for a in part.arguments)
 
     def excluded(self, chosen: Iterable[tuple[int, frozenset[Value]]]) -> int:
         """The samples that have all of these values."""
@@ -154,6 +157,20 @@ class Views:
         for value in values:
             found |= column.get(value, 0)
         return found
+
+
+def _rows(values: tuple[Value | None, ...]) -> Iterable[tuple[Value | None, int]]:
+    """Each value and the bit set of the places where it stands."""
+    code = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    if len(code) > 256:
+        for value in code:
+            yield value, sum(1 << n for n, v in enumerate(values) if v == value)
+        return
+    codes = bytes([code[value] for value in reversed(values)])
+    for value, number in code.items():
+        table = bytearray(b"0" * 256)
+        table[number] = ord("1")
+        yield value, int(codes.translate(table), 2)
 
 
 def relative(cpu: int, boot: int, i: int | None, j: int | None) -> Symbol:
