@@ -7,14 +7,16 @@ for answer in scenario.check():
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
+from cpuhp import __version__
 from cpuhp.diagnostics import fail, suggestion
-from cpuhp.engines.checking import Answer, Checker, Progress, Settings
+from cpuhp.engines.checking import Answer, Checker, Progress, Settings, Sliced
 from cpuhp.kernel.order import read_order, shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.library import Library, read_unit, shipped
@@ -23,6 +25,7 @@ from cpuhp.language.terms import Terms
 from cpuhp.model.sorts import EnumSort, format_value
 from cpuhp.model.system import Property
 from cpuhp.model.table import HotplugState, Table
+from cpuhp.model.verdict import Result, Verdict
 from cpuhp.report.answers import ShownAnswer, show_trace
 
 DEFAULT_TABLE = "arm64-6.12"
@@ -43,6 +46,16 @@ class Scenario:
     @cached_property
     def checker(self) -> Checker:
         return Checker(self.program)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the texts, the table and the options that answers depend on."""
+        texts = {unit.span.source.text for unit in self.program.units}
+        texts |= {c.span.source.text for c in self.program.checks.values()}
+        rows = [(s.number, s.name, s.enumerator) for s in self.program.table.states]
+        options = sorted((n, o.value) for n, o in self.program.options.items())
+        told = repr((__version__, sorted(texts), rows, options))
+        return hashlib.sha256(told.encode()).hexdigest()
 
     @cached_property
     def modelled(self) -> tuple[HotplugState, ...]:
@@ -104,6 +117,13 @@ class Scenario:
         name = f"{self.name}.{sliced.prop.check}.{number}.hpcert.json"
         return name, write_certificate(certificate)
 
+    def unknown(self, check: str, number: int, reason: str) -> ShownAnswer:
+        """The answer to a claim that could not be worked on."""
+        prop = next(p for c, n, p in self.claims(check) if (c, n) == (check, number))
+        sliced = Sliced(self.checker.entire(check, number)[0], prop, frozenset())
+        result = Result(prop, Verdict.UNKNOWN, reason=reason)
+        return self.show(Answer(result, sliced))
+
     def check(
         self, pattern: str = "*", cpus: int | None = None, timeout: float = 60.0
     ) -> list[ShownAnswer]:
@@ -137,6 +157,7 @@ class Scenario:
             reason=result.reason,
             expected=self.expected(prop),
             options=dict(self.given),
+            fingerprint=f"{self.fingerprint}.{prop.check}.{prop.text}",
             stats=dict(result.stats),
         )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
 from cpuhp.api import Scenario, Settings, load, scenarios
+from cpuhp.diagnostics import InputError, fail
 from cpuhp.kernel.order import complete, read_order
 from cpuhp.kernel.states_file import KernelTable
 from cpuhp.model.table import Table
@@ -31,8 +32,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
+    """`known`: answers from an earlier run, by the number of the job."""
+
     scenarios: tuple[Scenario, ...]
     jobs: tuple[Job, ...]
+    known: Mapping[int, ShownAnswer]
 
 
 def plan(
@@ -43,19 +47,24 @@ def plan(
     cpus: int | None,
     timeout: float,
     memory: int | None,
+    earlier: Mapping[str, ShownAnswer],
 ) -> Plan:
     """Load everything, so that bad input is known before any work begins."""
     settings = Settings(cpus=cpus, timeout=timeout, memory=memory)
     chosen = names or tuple(scenarios())
     loaded: list[Scenario] = []
     jobs: list[Job] = []
+    known: dict[int, ShownAnswer] = {}
     given = tuple(sorted(options.items()))
     for name in chosen:
         scenario = _load(name, table, given)
         loaded.append(scenario)
-        for check, number, _ in scenario.claims(checks):
+        for check, number, prop in scenario.claims(checks):
+            answer = earlier.get(f"{scenario.fingerprint}.{check}.{prop.text}")
+            if answer is not None and (cpus is None) == (answer.cpus == "all"):
+                known[len(jobs)] = answer
             jobs.append(Job(name, table, given, check, number, settings))
-    return Plan(tuple(loaded), tuple(jobs))
+    return Plan(tuple(loaded), tuple(jobs), known)
 
 
 @lru_cache(maxsize=16)
@@ -86,7 +95,15 @@ def order_of(order: str | None, tree: str | None) -> Table | None:
 def work(job: Job) -> ShownAnswer:
     """Do one job. This runs in a worker process."""
     scenario = _load(job.scenario, job.table, job.options)
-    return scenario.answer(job.check, job.number, job.settings)
+    try:
+        return scenario.answer(job.check, job.number, job.settings)
+    except (MemoryError, RecursionError) as error:
+        return scenario.unknown(job.check, job.number, f"out of room: {error!r}")
+    except InputError:
+        raise
+    except Exception as error:  # one claim must not take the others with it
+        reason = f"internal error, worth a report: {error!r}"
+        return scenario.unknown(job.check, job.number, reason)
 
 
 def run(
@@ -97,41 +114,72 @@ def run(
     if count == 1:
         for done, job in enumerate(todo.jobs):
             tell(done, f"{job.scenario} {job.check}")
-            yield work(job)
+            yield todo.known[done] if done in todo.known else work(job)
         return
     with ProcessPoolExecutor(count) as executor:
-        yield from in_order(executor, todo.jobs, tell)
+        yield from in_order(executor, todo, tell)
 
 
 def in_order(
-    executor: Executor, jobs: tuple[Job, ...], tell: Callable[[int, str], None]
+    executor: Executor, todo: Plan, tell: Callable[[int, str], None]
 ) -> Iterator[ShownAnswer]:
     """Hand all jobs to an executor; any that follows concurrent.futures will do."""
-    futures: list[Future[ShownAnswer]] = [executor.submit(work, job) for job in jobs]
+    futures: list[Future[ShownAnswer] | None] = [
+        None if number in todo.known else executor.submit(work, job)
+        for number, job in enumerate(todo.jobs)
+    ]
     try:
-        for job, future in zip(jobs, futures):
-            done = sum(other.done() for other in futures)
+        for number, (job, future) in enumerate(zip(todo.jobs, futures)):
+            done = sum(other is None or other.done() for other in futures)
             tell(done, f"{job.scenario} {job.check}")
-            yield future.result()
+            yield todo.known[number] if future is None else future.result()
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
         raise
 
 
-def save(folder: str, answers: list[ShownAnswer]) -> None:
-    """Write the certificates and `results.json`, each whole or not at all."""
-    root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
-    saved = [_with_certificate(root, answer) for answer in answers]
-    write_whole(root / "results.json", json.dumps(as_json(saved), indent=1) + "\n")
+class Folder:
+    """Where answers are kept, each as soon as it is there, each file whole."""
 
+    def __init__(self, path: str):
+        self._root = Path(path)
+        self._kept: list[ShownAnswer] = []
 
-def _with_certificate(root: Path, answer: ShownAnswer) -> ShownAnswer:
-    if answer.proof is None:
+    def keep(self, answer: ShownAnswer) -> ShownAnswer:
+        """The answer, with the path of its certificate."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        if answer.proof is not None:
+            name, text = answer.proof
+            write_whole(self._root / name, text)
+            answer = replace(answer, certificate=str(self._root / name))
+        self._kept.append(answer)
+        text = json.dumps(as_json(self._kept), indent=1) + "\n"
+        write_whole(self._root / "results.json", text)
         return answer
-    name, text = answer.proof
-    write_whole(root / name, text)
-    return replace(answer, certificate=str(root / name))
+
+
+def certified(path: str) -> dict[str, ShownAnswer]:
+    """Answers of an earlier run that have a certificate, by fingerprint.
+
+    Raises InputError HP504 if the folder has no results that can be read.
+    """
+    file = Path(path) / "results.json"
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))["results"]
+        found = {}
+        for row in rows:
+            certificate = row["certificate"]
+            if certificate and Path(certificate).exists():
+                known = {f.name for f in fields(ShownAnswer)} & row.keys() - {"trace"}
+                answer = ShownAnswer(**{k: row[k] for k in known}, trace=None)
+                found[answer.fingerprint] = answer
+        return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise fail(
+            "HP504",
+            f"'{file}' is not the result of an earlier run: {error}",
+            help="--resume takes the folder that --out wrote",
+        ) from None
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -74,6 +74,11 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     help="Write results and certificates here.",
 )
 @click.option(
+    "--resume",
+    type=click.Path(exists=True, file_okay=False),
+    help="Skip what has its certificate in this folder; write the rest there.",
+)
+@click.option(
     "--expect", is_flag=True, help="Compare with the verdicts in the headers."
 )
 @click.option("--steps", is_flag=True, help="Name the steps that have no model.")
@@ -92,6 +97,7 @@ def command(
     memory: int | None,
     style: str,
     out: str | None,
+    resume: str | None,
     expect: bool,
     steps: bool,
     quiet: bool,
@@ -101,13 +107,22 @@ def command(
     Without arguments, all shipped scenarios. A scenario is a name that `cpuhp list`
     shows, or a spec file.
     """
-    from cpuhp.cli._work import Plan, order_of, plan
+    from cpuhp.cli._work import Folder, Plan, certified, order_of, plan
 
     table = order_of(order, tree)
-    todo: Plan = plan(
-        scenarios, table, checks, options, cpus, timeout, memory and memory << 20
-    )
-    answers = list(_answers(todo, jobs, style, quiet))
+    earlier = certified(resume) if resume else {}
+    limit = memory and memory << 20
+    todo: Plan = plan(scenarios, table, checks, options, cpus, timeout, limit, earlier)
+    folder = out or resume
+    keep = Folder(folder).keep if folder else None
+    answers: list[ShownAnswer] = []
+    interrupted = False
+    try:
+        for answer in _answers(todo, jobs, style, quiet):
+            answers.append(keep(answer) if keep else answer)
+    except KeyboardInterrupt:
+        interrupted = True
+        click.echo(f"interrupted: {len(answers)} of {len(todo.jobs)} done", err=True)
     if style == "json":
         import json
 
@@ -116,11 +131,7 @@ def command(
         click.echo(json.dumps(as_json(answers), indent=1))
     else:
         _tail(todo, answers, steps, expect)
-    if out is not None:
-        from cpuhp.cli._work import save
-
-        save(out, answers)
-    ctx.exit(_status(answers, expect))
+    ctx.exit(130 if interrupted else _status(answers, expect))
 
 
 def _answers(

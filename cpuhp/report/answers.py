@@ -64,6 +64,7 @@ class ShownAnswer:
     expected: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     stats: dict[str, int] = field(default_factory=dict)
+    fingerprint: str = ""  # of everything that the answer depends on
     proof: tuple[str, str] | None = field(default=None, repr=False)  # file name, text
 
     @property
