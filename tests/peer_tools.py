@@ -41,7 +41,7 @@ def spin(text, folder, *, seconds=60, mebibytes=2048, depth=1_000_000, fast=Fals
         flags.append("-DCOLLAPSE")
     flags.append(f"-DMEMLIM={mebibytes}")
     started = time.monotonic()
-    _quiet(["spin", "-a", "-o3", "model.pml"], folder)
+    _quiet(["spin", "-a", "-o1", "-o2", "-o3", "model.pml"], folder)
     _quiet(["gcc", *flags, "-o", "pan", "pan.c"], folder)
     compiling = time.monotonic() - started
     out, run = _limited(
@@ -94,7 +94,7 @@ def rumur(text, folder, *, seconds=60, mebibytes=2048, fast=False, threads=1):
 
 
 def _quiet(command, folder):
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Trouble(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
@@ -108,8 +108,8 @@ def _limited(command, folder, seconds, mebibytes):
 
     started = time.monotonic()
     with open(folder / "out.txt", "w+") as out:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=out, stderr=out, preexec_fn=limit
+        process = subprocess.Popen(  
+            command, cwd=folder, stdout=out, stderr=out, preexec_fn=limit,  # noqa: PLW1509
         )
         status, usage = _wait(process, started + seconds)
         taken = time.monotonic() - started

@@ -32,12 +32,19 @@ def formats() -> list[str]:
 
 
 def export(
-    system: TransitionSystem, prop: Property, to: str, cpus: int, boot: int = 0
+    system: TransitionSystem,
+    prop: Property,
+    to: str,
+    cpus: int,
+    boot: int = 0,
+    depth: int | None = None,
 ) -> str:
     """The text of a model that another checker can read.
 
-    Raises InputError: HP830 for a language that cannot be written, HP831 for a claim
-    that cannot be exported, HP832 if the model is too large, HP601 for no machine.
+    `depth` is the greatest number of steps, for languages that ask for one. Raises
+    InputError: HP830 for a language that cannot be written, HP831 for a claim that
+    cannot be exported, HP832 if the model is too large, HP834 for a depth where none is
+    asked for, HP601 for no such machine.
     """
     if to not in formats():
         raise fail(
@@ -45,8 +52,12 @@ def export(
             f"there is no export to '{to}'",
             help=suggestion(to, formats()) or f"one of: {', '.join(formats())}",
         )
-    text: str = import_module(f"{__name__}.{to}").export(
-        ground(system, prop, cpus, boot)
+    exporter = import_module(f"{__name__}.{to}")
+    if depth is not None and not hasattr(exporter, "DEPTH"):
+        raise fail("HP834", f"a model in '{to}' covers runs of every length")
+    claim = ground(system, prop, cpus, boot)
+    text: str = (
+        exporter.export(claim) if depth is None else exporter.export(claim, depth)
     )
     return text
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuhp.model.sorts import IndexSort
 from cpuhp.report.export.ground import Command, Grounded
-from cpuhp.report.export.infix import Infix
-from cpuhp.report.export.names import comment
+from cpuhp.report.export.names import comment, identifiers
 
 
 def heading(claim: Grounded) -> Iterator[str]:
@@ -25,16 +23,18 @@ def heading(claim: Grounded) -> Iterator[str]:
         yield "the invariant: somebody who owes progress can move, or the claim holds"
 
 
-def dictionary(infix: Infix) -> Iterator[str]:
+def variable_names(claim: Grounded) -> dict[str, str]:
+    """The identifier of every variable of the claim."""
+    return identifiers(((v.name, v.name) for v in claim.variables), "v")
+
+
+def dictionary(claim: Grounded) -> Iterator[str]:
     """`identifier = name in the spec`, for variables."""
-    for variable in infix.claim.variables:
-        over = "".join(f"[{_index(sort)}]" for sort in variable.indices)
-        name = infix.variable_names[variable.name]
+    names = variable_names(claim)
+    for variable in claim.variables:
+        over = "".join(f"[{sort.name}]" for sort in variable.indices)
+        name = names[variable.name]
         yield comment(f"{name} = {variable.name}{over}: {variable.sort}")
-
-
-def _index(sort: IndexSort) -> str:
-    return sort.name
 
 
 def titles(claim: Grounded) -> Iterator[tuple[str, Command]]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from cpuhp.model.expr import Apply, Const, Expr, Op, Read, walk
 from cpuhp.model.sorts import EnumSort, RangeSort, Sort
 from cpuhp.model.system import Variable
+from cpuhp.report.export.common import variable_names
 from cpuhp.report.export.ground import Command, Grounded, Write, interval, is_bool
 from cpuhp.report.export.names import identifiers
 from cpuhp.semantics import default_value
@@ -37,7 +38,7 @@ class Infix:
 
     @cached_property
     def variable_names(self) -> dict[str, str]:
-        return identifiers(((v.name, v.name) for v in self.claim.variables), "v")
+        return variable_names(self.claim)
 
     @cached_property
     def value_names(self) -> dict[tuple[EnumSort, int], str]:

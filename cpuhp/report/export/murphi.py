@@ -31,7 +31,7 @@ def export(claim: Grounded) -> str:
     infix = Infix(claim, WORDS, typed=True)
     lines = [f"-- {line}" for line in heading(claim)]
     lines += ["--", *(f"--   {line}" for line in USAGE), "--"]
-    lines += [f"-- {line}" for line in dictionary(infix)]
+    lines += [f"-- {line}" for line in dictionary(claim)]
     if infix.value_names:
         lines += ["", "Const"]
         for (_, value), name in infix.value_names.items():

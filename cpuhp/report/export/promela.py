@@ -15,7 +15,7 @@ NAME = "promela"
 SUFFIX = ".pml"
 WORDS = Words("&&", "||", "==", "true", "false", "->", ":")
 USAGE = (
-    "spin -a -o3 FILE",
+    "spin -a -o1 -o2 -o3 FILE    (without -o2 it leaves out what is only written)",
     "cc -O2 -DSAFETY -DNOREDUCE -DCOLLAPSE -o pan pan.c",
     "./pan -E -m1000000    (-E: end states are the invariant's business)",
 )
@@ -29,14 +29,18 @@ def export(claim: Grounded) -> str:
     )
     lines = ["/*", *(f" * {line}" for line in heading(claim)), " *"]
     lines += [f" *   {line}" for line in USAGE]
-    lines += [" *", *(f" * {line}" for line in dictionary(infix)), " */"]
-    lines += [f"#define {name} {value}" for (_, value), name in infix.value_names.items()]
+    lines += [" *", *(f" * {line}" for line in dictionary(claim)), " */"]
+    lines += [
+        f"#define {name} {value}" for (_, value), name in infix.value_names.items()
+    ]
     lines += [_declaration(infix, variable) for variable in claim.variables]
     for number in range(temporaries):
         lines.append(f"hidden int t_{number}; hidden int p_{number};")
     lines += ["", "active proctype model() {", *_start(infix)]
     lines += ["end_of_step:", "  do"]
-    lines.append(f"  :: d_step {{ !({infix.formula(claim.invariant)}) -> assert(false) }}")
+    lines.append(
+        f"  :: d_step {{ !({infix.formula(claim.invariant)}) -> assert(false) }}"
+    )
     for title, command in titles(claim):
         lines.append(f"  /* {title} */")
         lines.append(f"  :: d_step {{ {_command(infix, command)} }}")

@@ -1,0 +1,128 @@
+"""`cpuhp export`: a claim at a fixed number of CPUs, for another checker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cpuhp.api import Scenario
+    from cpuhp.diagnostics import InputError
+    from cpuhp.model.system import Property
+
+GROUP = "export"
+
+
+def _options(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"'{value}' is not of the form option=value")
+        found[name.replace("-", "_")] = text
+    return found
+
+
+@click.command(
+    "export",
+    short_help="Write a claim for SPIN, Rumur or an SMT solver.",
+    epilog="Exit status: 0 the model was written, 2 the input is not usable.",
+)
+@click.argument("scenario", metavar="SCENARIO|FILE.hp")
+@click.option("--to", required=True, metavar="LANGUAGE", help="promela, murphi, smt2.")
+@click.option("--check", metavar="NAME", help="The check; needed if there are several.")
+@click.option(
+    "--claim",
+    "number",
+    type=click.IntRange(0),
+    help="Which claim of the check, from 0; needed if there are several.",
+)
+@click.option(
+    "--cpus",
+    required=True,
+    type=click.IntRange(1, 64),
+    help="Number of CPUs, the control CPU among them.",
+)
+@click.option(
+    "--boot", default=0, type=click.IntRange(0), help="The control CPU; default 0."
+)
+@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
+@click.option(
+    "-D",
+    "options",
+    multiple=True,
+    callback=_options,
+    metavar="OPTION=VALUE",
+    help="Set an option of the scenario.",
+)
+@click.option("--depth", type=click.IntRange(0, 1000), help="Steps, for smt2.")
+@click.option("-o", "--output", metavar="FILE", help="Default standard output.")
+def command(
+    scenario: str,
+    to: str,
+    check: str | None,
+    number: int | None,
+    cpus: int,
+    boot: int,
+    order: str | None,
+    options: dict[str, str],
+    depth: int | None,
+    output: str | None,
+) -> None:
+    """Write one claim at a fixed number of CPUs as a model of another checker.
+
+    What is written is the slice that decides the claim, with the same meaning: the
+    other checker's answer must be ours.
+    """
+    from cpuhp.api import load
+    from cpuhp.report.export import export
+
+    loaded = load(scenario, order=order, options=options)
+    name, which, _ = _claim(loaded, check, number)
+    sliced = loaded.checker.slice(name, which)
+    text = export(sliced.system, sliced.prop, to, cpus, boot, depth)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    from pathlib import Path
+
+    from cpuhp.cli._work import write_whole
+
+    write_whole(Path(output), text)
+
+
+def _claim(
+    scenario: Scenario, check: str | None, number: int | None
+) -> tuple[str, int, Property]:
+    """The one claim that is meant. Raises InputError HP501 or HP833."""
+    found = scenario.claims(check or "*")
+    if check is None:
+        own = {item.check for item in scenario.program.expectations}
+        found = [c for c in found if c[0] in own] or found
+    if number is not None:
+        found = [c for c in found if c[1] == number]
+    if len(found) == 1:
+        return found[0]
+    raise _which(scenario, found, check, number)
+
+
+def _which(
+    scenario: Scenario,
+    found: list[tuple[str, int, Property]],
+    check: str | None,
+    number: int | None,
+) -> InputError:
+    from cpuhp.diagnostics import fail
+
+    listed = found or scenario.claims(check or "*")
+    names = [f"--check {name} --claim {n}  ({p.text})" for name, n, p in listed]
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    what = "no such claim" if not found else f"{len(found)} claims"
+    return fail(
+        "HP833",
+        f"'{scenario.name}' has {what}: name one",
+        help="one of\n    " + "\n    ".join(names[:12]) + more,
+    )
