@@ -161,13 +161,13 @@ class Scenario:
             stats=dict(result.stats),
         )
 
-    def expected(self, prop: Property) -> str | None:
+    def expected(self, prop: Property) -> str:
         """The verdict that the scenario's header expects, the last that applies.
 
-        A `sometimes` is to be witnessed, unless the header says UNREACHABLE.
+        Without a line a `sometimes` is to be witnessed and any other claim proved.
         """
         sometimes = prop.expectation.value == "sometimes"
-        found = "WITNESSED" if sometimes else None
+        found = "WITNESSED" if sometimes else "PROVED"
         terms = Terms(self.program, EnumSort("hpstate", ()))
         for item in self.program.expectations:
             reached = item.verdict in ("WITNESSED", "UNREACHABLE")

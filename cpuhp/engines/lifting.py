@@ -81,17 +81,33 @@ def _common(whole: Machine, small: Machine) -> list[tuple[int, int]]:
     """Cells of both machines that mean the same: shared data, of equal sort.
 
     What one process alone uses is left out: its steps may be fused in the slice, so
-    that the slice never shows a value that the whole program goes through.
+    that the slice never shows a value that the whole program goes through. So is what
+    more processes write in the whole program than in the slice (a lock, say).
     """
     alone = _private(small.system)
+    everywhere = _writers(whole.system)
+    more = {
+        name
+        for name, writers in _writers(small.system).items()
+        if not everywhere.get(name, set()) <= writers
+    }
     places = {(v.name, index): cell for cell, (v, index) in enumerate(whole.cells)}
     return [
         (places[variable.name, index], cell)
         for cell, (variable, index) in enumerate(small.cells)
         if (variable.name, index) in places
         and _is_shared_data(variable)
-        and variable.name not in alone
+        and variable.name not in alone | more
     ]
+
+
+def _writers(system: TransitionSystem) -> dict[str, set[str]]:
+    """The processes that write each variable."""
+    found: dict[str, set[str]] = {v.name: set() for v in system.variables}
+    for action in system.actions:
+        for name in action.written:
+            found[name].add(action.process)
+    return found
 
 
 def _private(system: TransitionSystem) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cpuhp.engines.explicit.compile import Compiled, Move
 from cpuhp.model.verdict import State
-from cpuhp.semantics import Instance, accesses, cell_name, instance_of
+from cpuhp.semantics import Instance, Machine, accesses, cell_name, instance_of
 
 
 class RaceFinder:
@@ -44,4 +44,14 @@ class RaceFinder:
         if not both:
             return None
         name = cell_name(machine, min(both))
-        return f"{first.name} and {second.name} race on {name}"
+        one, other = (_who_and_what(machine, m) for m in (a, b))
+        return f"{one} and {other} both access {name}"
+
+
+def _who_and_what(machine: Machine, move: Move) -> str:
+    """The instance that moves, and the statement that it is about to execute."""
+    action = machine.system.actions[move[0]]
+    who = action.process
+    if action.actor is not None:
+        who += f" on CPU{move[1][0]}"
+    return f'{who} ("{action.text}")' if action.text else who
