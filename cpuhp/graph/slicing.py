@@ -12,7 +12,7 @@ see `Depth`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -23,7 +23,12 @@ from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice, Expectation, Order, Property
 
 BLOCKING = frozenset(
-    {Expectation.DEADLOCK_FREE, Expectation.TERMINATES, Expectation.LEADS_TO}
+    {
+        Expectation.DEADLOCK_FREE,
+        Expectation.FINALLY,  # who is blocked decides when nobody can move
+        Expectation.TERMINATES,
+        Expectation.LEADS_TO,
+    }
 )
 
 
@@ -73,8 +78,7 @@ def relevant(
     parts |= {name.removeprefix("at.") for name in variables if name.startswith("at.")}
     parts |= _observed_parts(lowered, props)
     if any(prop.expectation in BLOCKING for prop in props):
-        for edge in _blocking_edges(lowered):
-            parts.update(_places(edge))
+        parts |= _blocking_parts(lowered)
         locks = frozenset()
     for edge in edges:
         if (edge.reads() | edge.writes()) & accessed:
@@ -181,11 +185,17 @@ def _reads_within(condition: Expr, only: frozenset[str] | None) -> frozenset[str
     return reads(condition if only is None else _weaker(condition, only))
 
 
-def _blocking_edges(lowered: Lowered) -> Iterator[Edge]:
+def _blocking_parts(lowered: Lowered) -> set[str]:
+    """All processes, and the parts that wait: also those that wait for ever."""
+    found = {process.name for process in lowered.processes}
     for process in lowered.processes:
-        for edge in process.flow.edges:
-            if edge.source in process.flow.waits:
-                yield edge
+        flow = process.flow
+        for edge in flow.edges:
+            if edge.source in flow.waits:
+                found.update(_places(edge))
+        # A wait for what never comes has no step that leaves it.
+        found |= {place for place, at in flow.labels.items() if at & flow.waits}
+    return found
 
 
 def project(lowered: Lowered, kept: Slice) -> Lowered:

@@ -1,0 +1,195 @@
+"""Slicing, folding, unrolling and fusing keep every verdict: random programs.
+
+A random spec is checked twice at a fixed number of CPUs: reduced for its claim, and whole
+with every statement a step of its own. A slice may do more than the program, so a
+violation of the slice alone is allowed (the tool then replays and does not report it);
+a proof on the slice that the whole program contradicts is not.
+"""
+
+import random
+
+import pytest
+
+from cpuhp.api import DEFAULT_TABLE
+from cpuhp.diagnostics import Source
+from cpuhp.engines.checking import Checker
+from cpuhp.engines.explicit import Limits, check
+from cpuhp.engines.lifting import lift
+from cpuhp.graph.slicing import Depth
+from cpuhp.kernel.order import shipped_order
+from cpuhp.language.library import Library
+from cpuhp.language.parser import parse
+from cpuhp.language.program import link
+from cpuhp.model.system import Expectation
+from cpuhp.model.verdict import Verdict
+
+LIMITS = Limits(max_states=30_000, seconds=20)
+SEEDS = range(60)
+
+DECLARATIONS = """
+scenario random_program;
+enum phase { ONE, TWO, THREE };
+shared atomic bool go;
+shared atomic phase at_phase;
+shared atomic cpu? owner = boot;
+shared cpumask marked;
+shared int 0..2 level;
+percpu bool left;
+percpu completion done;
+mutex m;
+raw_spinlock s;
+"""
+
+
+class Writer:
+    """Random statements of a process; `own` is its CPU, if it has one."""
+
+    def __init__(self, seed, own):
+        self.random = random.Random(seed)
+        self.own = own
+        self.locals = 0
+
+    def pick(self, *items):
+        return self.random.choice(items)
+
+    def cpu(self):
+        return self.pick(self.own or "boot", "boot", "owner")
+
+    def condition(self, depth=1):
+        simple = [
+            "go", "!go", "at_phase == TWO", "at_phase < THREE", "owner == boot",
+            f"owner != {self.own or 'boot'}", f"left[{self.cpu()}]", "level > 0",
+            f"{self.cpu()} in marked", "all(c in aps : left[c])", "empty(marked)",
+            "exists(c in marked : !left[c])", "weight(marked) <= 1",
+        ]  # fmt: skip
+        if depth and self.random.random() < 0.3:
+            return f"({self.condition(0)} {self.pick('&&', '||')} {self.condition(0)})"
+        return self.random.choice(simple)
+
+    def simple(self):
+        who = self.own or "boot"
+        return self.pick(
+            "go = true;",
+            f"at_phase = {self.pick('ONE', 'TWO', 'THREE')};",
+            f"left[{who}] = {self.pick('true', 'false')};",
+            f"cpumask_set_cpu({who}, marked);",
+            f"cpumask_clear_cpu({who}, marked);",
+            f"owner = {self.pick(who, 'boot', 'none')};",
+            f"owner = any(c in marked : c != {who});",
+            "owner = first(c in aps : !left[c]);",
+            "level++;",
+            "level = 0;",
+            f"complete(done[{who}]);",
+            f"forall (c in marked) left[c] = {self.pick('true', 'go')};",
+        )
+
+    def statement(self, depth):
+        if depth == 0:
+            return self.simple()
+        kind = self.random.random()
+        inner = self.block(depth - 1)
+        if kind < 0.25:
+            other = f" else {{ {self.block(depth - 1)} }}" if kind < 0.1 else ""
+            return f"if ({self.condition()}) {{ {inner} }}{other}"
+        if kind < 0.35:
+            return f"atomic {{ {self.simple()} {self.simple()} }}"
+        if kind < 0.45:
+            return f"mutex_lock(m); {inner} mutex_unlock(m);"
+        if kind < 0.55:
+            return f"wait ({self.condition()});"
+        if kind < 0.65:
+            self.locals += 1
+            name = f"local{self.locals}"
+            test = f"bool {name} = {self.condition()};"
+            return f"{test} if ({name}) {{ {inner} }}"
+        if kind < 0.7 and self.own is None:
+            return "for (c in aps : !left[c]) { cpumask_set_cpu(c, marked); }"
+        if kind < 0.75:
+            return f"either {{ {inner} }} or {{ {self.simple()} }}"
+        return self.simple()
+
+    def block(self, depth):
+        count = self.random.randint(1, 2 if depth else 1)
+        return " ".join(self.statement(depth) for _ in range(count))
+
+
+def program(seed):
+    control, leaf = Writer(seed, None), Writer(seed + 1_000, "cpu")
+    claims = Writer(seed + 2_000, None)
+    text = (
+        DECLARATIONS
+        + f"process control {{ {control.block(2)} {control.block(2)} }}\n"
+        + f"process leaf(cpu) on aps {{ {leaf.block(2)} {leaf.block(2)} }}\n"
+        + f"check one {{ never {claims.condition()} && {claims.condition()}; }}\n"
+        + f"check two {{ sometimes {claims.condition()} && {claims.condition()}; }}\n"
+        + "check three { deadlock_free; }\n"
+        + f"check four {{ finally {claims.condition()}; }}\n"
+        + "check five { race_free; }\n"
+    )
+    unit = parse(Source(f"seed {seed}", text))
+    library = Library({}, {}).with_units([unit])
+    return link(unit, library, shipped_order(DEFAULT_TABLE), {})
+
+
+def verdict(system, prop, cpus, boot):
+    return check(system, prop, cpus, boot, LIMITS, symmetry=False)
+
+
+def same(reduced, whole):
+    """The verdicts of a reduced and a whole system say the same or nothing."""
+    if Verdict.UNKNOWN in (reduced, whole):
+        return True
+    if reduced == whole:
+        return True
+    return reduced in (Verdict.VIOLATED, Verdict.WITNESSED)  # the slice does more
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_reduced_program_never_proves_too_much(seed):
+    checker = Checker(program(seed))
+    for name, number, prop in checker.claims():
+        if prop.expectation is Expectation.RACE_FREE:
+            continue
+        whole, told = checker.entire(name, number)
+        depths = [Depth.ALL]
+        if prop.expectation is Expectation.ALWAYS:
+            depths = list(Depth)
+        for cpus, boot in ((2, 0), (3, 1)):
+            truth = verdict(whole, told, cpus, boot)
+            for depth in depths:
+                sliced = checker.slice(name, number, depth)
+                found = verdict(sliced.system, sliced.prop, cpus, boot)
+                assert same(found.verdict, truth.verdict), (
+                    f"seed {seed}, {name} at {cpus} CPUs, boot {boot}, {depth}: "
+                    f"{found.verdict} but {truth.verdict}\n"
+                    f"{checker.program.scenario.span.source.text}"
+                )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_violation_of_the_program_is_found_and_replayed(seed):
+    checker = Checker(program(seed))
+    for name, number, prop in checker.claims():
+        if prop.expectation is Expectation.RACE_FREE:
+            continue
+        whole, told = checker.entire(name, number)
+        truth = verdict(whole, told, 3, 0)
+        sliced = checker.slice(name, number)
+        found = verdict(sliced.system, sliced.prop, 3, 0)
+        if truth.trace is not None and found.verdict is not Verdict.UNKNOWN:
+            assert found.verdict is truth.verdict
+            assert lift(whole, told, sliced.system, found.trace) is not None
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_races_are_the_same_variable_by_variable(seed):
+    checker = Checker(program(seed))
+    whole, told = checker.entire("five", 0)
+    truth = verdict(whole, told, 2, 0)
+    found = {
+        verdict(sliced.system, sliced.prop, 2, 0).verdict
+        for variable in checker.plain_variables()
+        for sliced in [checker.race_slice("five", 0, variable)]
+    }
+    if truth.verdict is Verdict.VIOLATED:
+        assert Verdict.VIOLATED in found or Verdict.UNKNOWN in found
