@@ -26,8 +26,8 @@ def system_of(
     data races, `accessed` names the variables of which all accesses are kept.
     """
     check = whole.program.checks[prop.check]
-    kept = relevant(folded(whole), (prop,), depth, accessed=accessed)
-    lowered = folded(lower(whole.program, kept.parts))
+    kept = relevant(folded(whole, accessed), (prop,), depth, accessed=accessed)
+    lowered = folded(lower(whole.program, kept.parts), accessed)
     again = claims(lowered, check, number)[0]
     projected = project(lowered, relevant(lowered, (again,), depth, accessed=accessed))
     system, told = build(projected, again)

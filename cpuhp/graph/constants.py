@@ -21,9 +21,12 @@ from cpuhp.model.system import Assign, Choice
 Constants = Mapping[str, Const]
 
 
-def folded(lowered: Lowered) -> Lowered:
-    """The same runs, without steps that cannot happen and reads of constants."""
-    known = _initially(lowered)
+def folded(lowered: Lowered, but: frozenset[str] = frozenset()) -> Lowered:
+    """The same runs, without steps that cannot happen and reads of constants.
+
+    The variables in `but` are left alone: for a data race, it is the access that counts.
+    """
+    known = {n: value for n, value in _initially(lowered).items() if n not in but}
     while True:
         changed = {
             effect.variable
