@@ -94,9 +94,13 @@ def rumur(text, folder, *, seconds=60, mebibytes=2048, fast=False, threads=1):
 
 
 def _quiet(command, folder):
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        raise Trouble(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise Trouble(
+            f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
 
 
 def _limited(command, folder, seconds, mebibytes):
@@ -108,8 +112,12 @@ def _limited(command, folder, seconds, mebibytes):
 
     started = time.monotonic()
     with open(folder / "out.txt", "w+") as out:
-        process = subprocess.Popen(  
-            command, cwd=folder, stdout=out, stderr=out, preexec_fn=limit,  # noqa: PLW1509
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=out,
+            stderr=out,
+            preexec_fn=limit,  # noqa: PLW1509
         )
         status, usage = _wait(process, started + seconds)
         taken = time.monotonic() - started

@@ -132,7 +132,8 @@ def ground(system: TransitionSystem, prop: Property, cpus: int, boot: int) -> Gr
     """The claim on a machine with `cpus` CPUs, the control CPU being `boot`.
 
     Raises InputError: HP831 for a claim that is not about single states, HP832 if there
-    are too many start states or commands to write down, HP601 for no such machine.
+    are too many start states or commands to write down, HP835 if there is no start state,
+    HP601 for no such machine.
     """
     if prop.expectation not in EXPORTABLE:
         raise fail(
@@ -145,6 +146,12 @@ def ground(system: TransitionSystem, prop: Property, cpus: int, boot: int) -> Gr
     starts = tuple(islice(initial_states(machine), MOST_STARTS + 1))
     if len(starts) > MOST_STARTS:
         raise _too_many(f"more than {MOST_STARTS} start states")
+    if not starts:
+        raise fail(
+            "HP835",
+            f"no state of {cpus} CPUs satisfies the assumptions",
+            help="take another number of CPUs",
+        )
     return _Grounder(machine, starts).claim(prop)
 
 

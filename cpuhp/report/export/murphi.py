@@ -19,15 +19,10 @@ USAGE = (
     "cc -std=c11 -O2 -mcx16 -o model model.c -lpthread",
     "./model    (end states are the invariant's business, not the tool's)",
 )
-_POSITIONS = 1 << 20
 
 
 def export(claim: Grounded) -> str:
-    """The claim as a Murphi model whose invariant fails if it does not hold.
-
-    Without a start state it has no meaning to Murphi: a false one is written then, that
-    makes the tool say so.
-    """
+    """The claim as a Murphi model whose invariant fails if it does not hold."""
     infix = Infix(claim, WORDS, typed=True)
     lines = [f"-- {line}" for line in heading(claim)]
     lines += ["--", *(f"--   {line}" for line in USAGE), "--"]

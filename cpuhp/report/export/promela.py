@@ -64,12 +64,8 @@ def _type(claim: Grounded, sort: Sort) -> str:
 
 
 def _start(infix: Infix) -> Iterator[str]:
-    starts = infix.claim.starts
-    if not starts:
-        yield "  false;  /* no state satisfies the assumptions */"
-        return
     yield "  if"
-    for state in starts:
+    for state in infix.claim.starts:
         yield f"  :: d_step {{ true -> {_state(infix, state) or 'skip'} }}"
     yield "  fi;"
 

@@ -1,0 +1,216 @@
+"""SPIN and Rumur agree with us, in verdicts and in the number of states."""
+
+import re
+from functools import cache
+
+import pytest
+from builders import (
+    DEADLOCK_FREE,
+    always,
+    buddies,
+    critical_section,
+    election,
+    finally_,
+    opposite_locks,
+    parallel_shutdown,
+    random_formulas,
+    random_systems,
+    sometimes,
+    topology,
+)
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from peer_tools import HAS_RUMUR, HAS_SPIN, rumur, spin
+
+from cpuhp.api import load
+from cpuhp.diagnostics import InputError
+from cpuhp.engines.explicit import Limits, check
+from cpuhp.language import tree as t
+from cpuhp.language.library import data_root
+from cpuhp.model.expr import FALSE, TRUE
+from cpuhp.model.system import Order
+from cpuhp.report.export import EXPORTABLE, export
+
+SEED = 20240607
+LIMITS = Limits(max_states=60_000, seconds=60)
+BAD = ("VIOLATED", "WITNESSED")
+PEERS = {"promela": spin, "murphi": rumur}
+
+pytestmark = pytest.mark.skipif(
+    not (HAS_SPIN and HAS_RUMUR), reason="needs gcc and the packages spin and rumur"
+)
+
+
+def agree(system, prop, at, folder, languages=tuple(PEERS)):
+    """Ask everybody; our verdict, or None if it is too large for us."""
+    ours = check(system, prop, *at, LIMITS, symmetry=False)
+    if ours.verdict.name == "UNKNOWN":
+        return None
+    expected = "violated" if ours.verdict.name in BAD else "holds"
+    for to in languages:
+        run = PEERS[to](export(system, prop, to, *at), folder)
+        assert run.answer == expected, (to, at, prop.text, run)
+        if expected == "holds":
+            assert run.states == ours.stats["states"], (to, at, prop.text)
+    return ours.verdict.name
+
+
+# --- always run: small systems
+
+
+def small_systems():
+    shutdown, claims = parallel_shutdown(2)
+    stale, stale_claims = parallel_shutdown(2, stale=True)
+    exclusive, alone = critical_section(locked=False)
+    yield "shutdown", shutdown, claims[0], (3, 0), "PROVED"
+    yield "stale-target", stale, stale_claims[0], (3, 0), "VIOLATED"
+    yield "no-lock", exclusive, always(alone), (3, 0), "VIOLATED"
+    yield "opposite-locks", opposite_locks(), DEADLOCK_FREE, (1, 0), "VIOLATED"
+    yield "last", election(Order.LAST), sometimes(FALSE), (3, 1), "UNREACHABLE"
+    yield "pointers", buddies(), always(TRUE), (3, 1), "PROVED"
+    yield "topologies", topology(), finally_(TRUE), (3, 0), "PROVED"
+
+
+@pytest.mark.parametrize("case", list(small_systems()), ids=lambda case: case[0])
+def test_peers_agree_on_a_small_system(case, tmp_path):
+    _, system, prop, at, expected = case
+    assert agree(system, prop, at, tmp_path) == expected
+
+
+# --- specs
+
+
+@cache
+def scenario(path, options):
+    return load(path, options=dict(options))
+
+
+def own_claims(loaded):
+    """The exportable claims of the checks that the scenario's file declares."""
+    items = loaded.program.scenario.items
+    own = {item.name for item in items if isinstance(item, t.CheckDeclaration)}
+    return [
+        (name, number)
+        for name, number, prop in loaded.claims()
+        if (name in own or not own) and prop.expectation in EXPORTABLE
+    ]
+
+
+OPTION = re.compile(r"^option bool (\w+) = (true|false);", re.MULTILINE)
+
+
+def variants(folder):
+    """Every spec with its defaults, and with each option turned over."""
+    for path in sorted((data_root() / folder).glob("**/*.hp")):
+        yield pytest.param(str(path), (), id=path.stem)
+        for name, value in OPTION.findall(path.read_text()):
+            turned = (name, "true" if value == "false" else "false")
+            yield pytest.param(str(path), (turned,), id=f"{path.stem}-{'='.join(turned)}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "options"), [*variants("specs/golden"), *variants("specs/bugs")]
+)
+def test_peers_agree_on_a_spec(path, options, tmp_path):
+    loaded = scenario(path, options)
+    for name, number in own_claims(loaded):
+        sliced = loaded.checker.slice(name, number)
+        for at in ((2, 0), (3, 0), (3, 2)):
+            assert agree(sliced.system, sliced.prop, at, tmp_path) or at[0] == 3
+
+
+SCENARIOS = {
+    "shutdown-serial": 3,
+    "shutdown-three-phase": 3,
+    "shutdown-three-phase-fixed": 3,
+    "bringup-parallel": 2,
+    "bringup-late": 2,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "check_name", ["task_on_live_cpu", "no_deadlock", "last_cpu_stays"]
+)
+def test_peers_agree_on_a_shipped_scenario(name, check_name, tmp_path):
+    loaded = scenario(name, ())
+    claims = [c for c in loaded.checker.claims() if c[0] == check_name]
+    if not claims:
+        pytest.skip("the scenario has no such check")
+    for _, number, prop in claims:
+        sliced = loaded.checker.slice(check_name, number)
+        seen = {agree(sliced.system, sliced.prop, (2, 0), tmp_path)}
+        if prop.expectation.value != "sometimes" and SCENARIOS[name] == 3:
+            seen.add(agree(sliced.system, sliced.prop, (3, 0), tmp_path, ["promela"]))
+        assert seen != {None}
+
+
+MUTANTS = sorted((data_root() / "specs/mutants").glob("**/*.hp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", MUTANTS, ids=lambda path: path.stem)
+def test_peers_find_what_is_wrong_with_a_mutant(path, tmp_path):
+    """The claim that a mutant violates with two or three CPUs, if it is about states."""
+    loaded = scenario(str(path), ())
+    expected = [
+        (name, number, prop)
+        for name, number, prop in loaded.claims()
+        if loaded.expected(prop) == "VIOLATED" and prop.expectation in EXPORTABLE
+    ]
+    if not expected:
+        pytest.skip("its failure is not one of a single state")
+    for name, number, _ in expected[:2]:
+        sliced = loaded.checker.slice(name, number)
+        for at in ((2, 0), (3, 0)):
+            agree(sliced.system, sliced.prop, at, tmp_path, ["promela"])
+
+
+# --- random systems
+
+
+def one_random_system(data, system, at, folder):
+    formula = data.draw(random_formulas(system, ordered=True))
+    claims = [
+        always(TRUE),
+        always(formula),
+        sometimes(formula),
+        finally_(formula),
+        DEADLOCK_FREE,
+    ]
+    prop = data.draw(st.sampled_from(claims))
+    try:
+        agree(system, prop, at, folder)
+    except InputError as error:
+        # An assumption that no state satisfies is drawn now and then.
+        assert error.diagnostics[0].code == "HP835"
+
+
+AT = st.sampled_from([(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)])
+quick = settings(
+    max_examples=4,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    print_blob=True,
+)
+
+
+@seed(SEED)
+@quick
+@given(st.data(), random_systems(ordered=True), AT)
+def test_peers_agree_on_random_systems(tmp_path_factory, data, system, at):
+    print("seed", SEED)
+    one_random_system(data, system, at, tmp_path_factory.mktemp("random"))
+
+
+@pytest.mark.slow
+@seed(SEED + 1)
+@settings(quick, max_examples=60)
+@given(st.data(), random_systems(ordered=True), AT)
+def test_peers_agree_on_many_random_systems(tmp_path_factory, data, system, at):
+    print("seed", SEED + 1)
+    one_random_system(data, system, at, tmp_path_factory.mktemp("random"))
