@@ -39,7 +39,7 @@ def folded(lowered: Lowered, but: frozenset[str] = frozenset()) -> Lowered:
             break
         known = {name: value for name, value in known.items() if name not in changed}
     return replace(
-        lowered, processes=tuple(_folded(p, known) for p in lowered.processes)
+        lowered, processes=tuple(_folded(p, known, but) for p in lowered.processes)
     )
 
 
@@ -81,12 +81,17 @@ def _reached(process: LoweredProcess, known: Constants) -> dict[int, Edge]:
     return found
 
 
-def _folded(process: LoweredProcess, known: Constants) -> LoweredProcess:
+def _folded(
+    process: LoweredProcess, known: Constants, but: frozenset[str]
+) -> LoweredProcess:
     flow = process.flow
-    edges = [
-        replace(edge, effects=tuple(e for e in edge.effects if e.variable not in known))
-        for _, edge in sorted(_reached(process, known).items())
-    ]
+    edges: list[Edge] = []
+    for position, step in sorted(_reached(process, known).items()):
+        whole = flow.edges[position]
+        # A condition that constants decide has read what it reads all the same.
+        edge = whole if (whole.reads() | whole.writes()) & but else step
+        effects = tuple(e for e in edge.effects if e.variable not in known)
+        edges.append(replace(edge, effects=effects))
     edges = _at_first(process, edges)
     thinner = Flow(flow.names, edges, flow.waits, flow.resting, flow.labels)
     return replace(process, flow=thinner)
