@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -182,12 +182,15 @@ def certified(path: str) -> dict[str, ShownAnswer]:
         ) from None
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a full disk, never leaves a part of it."""
+def write_whole(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file so that a reader, or a full disk, never leaves a part of it.
+
+    `text` may come in pieces.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from cpuhp.kernel.conform import Conformance
+    from cpuhp.kernel.conform_models import Comparison, Met
     from cpuhp.kernel.operations import Deviation, Operation
     from cpuhp.kernel.states_file import KernelTable
 
@@ -27,11 +28,31 @@ SHOWN = 20
     "TRACE that ends in .states, else the fixed states of the version that the trace "
     "shows.",
 )
+@click.option(
+    "--tree",
+    type=click.Path(),
+    help="Kernel source tree: callbacks must be those that it registers.",
+)
+@click.option(
+    "--scenario",
+    metavar="S",
+    help="Also tell which steps have no model in this scenario, and the reverse.",
+)
+@click.option("--perfetto", metavar="FILE.json", help="Write the trace for Perfetto.")
+@click.option("--timeline", metavar="FILE.svg", help="Write a picture of the trace.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.option("--costs", is_flag=True, help="Also print what each step cost.")
 @click.option("--operations", is_flag=True, help="Also print every operation.")
 def command(
-    trace: str, states: str | None, as_json: bool, costs: bool, operations: bool
+    trace: str,
+    states: str | None,
+    tree: str | None,
+    scenario: str | None,
+    perfetto: str | None,
+    timeline: str | None,
+    as_json: bool,
+    costs: bool,
+    operations: bool,
 ) -> None:
     """Check the cpuhp events of TRACE against the model of CPU hotplug.
 
@@ -42,18 +63,28 @@ def command(
     from cpuhp.kernel.trace import read_trace
 
     known = _table(trace, states)
-    answer = conform(read_trace(trace), known)
+    complete = known is not None
+    if tree is not None:
+        known = _with_tree(tree, known)
+    answer = conform(read_trace(trace), known, complete)
+    compared = _compare(answer, scenario, known) if scenario else None
+    _write(trace, answer, known, perfetto, timeline)
     lines = _quoted(trace, [d.line for d in answer.deviations[:SHOWN]])
     if as_json:
         import json
 
-        click.echo(json.dumps(_as_json(trace, answer), indent=2))
+        data = _as_json(trace, answer)
+        if compared:
+            data["models"] = _plain_models(compared)
+        click.echo(json.dumps(data, indent=2))
     else:
         _print(trace, answer, lines)
         if operations:
             _print_operations(answer)
         if costs:
             _print_costs(answer)
+        if compared and scenario:
+            _print_models(scenario, compared)
     raise SystemExit(0 if answer.conforms else 1)
 
 
@@ -69,6 +100,56 @@ def _table(trace: str, states: str | None) -> KernelTable | None:
     if stem.endswith((".trace", ".txt")) and beside.is_file():
         return read_any_table(beside)
     return None
+
+
+def _with_tree(tree: str, known: KernelTable | None) -> KernelTable:
+    from pathlib import Path
+
+    from cpuhp.kernel.conform_tree import with_tree
+    from cpuhp.kernel.extract import extract
+
+    return with_tree(extract(Path(tree), arch=known.arch if known else None), known)
+
+
+def _compare(
+    answer: Conformance, scenario: str, known: KernelTable | None
+) -> Comparison:
+    from cpuhp.api import load
+    from cpuhp.kernel.conform_models import compare
+    from cpuhp.kernel.order import complete
+    from cpuhp.kernel.states_file import shipped_table
+
+    known = known or shipped_table(f"linux-{answer.kernel or '6.12'}")
+    return compare(answer, load(scenario, table=complete(known)).program)
+
+
+def _write(
+    trace: str,
+    answer: Conformance,
+    known: KernelTable | None,
+    perfetto: str | None,
+    timeline: str | None,
+) -> None:
+    """The trace is read once more for each file, so that it need not fit in memory."""
+    if not perfetto and not timeline:
+        return
+    from pathlib import Path
+
+    from cpuhp.cli._work import write_whole
+    from cpuhp.kernel.conform_rules import rules_of
+    from cpuhp.kernel.conform_spans import spans
+    from cpuhp.kernel.states_file import shipped_table
+    from cpuhp.kernel.trace import read_trace
+    from cpuhp.report.timeline import timeline as draw
+    from cpuhp.report.trace_events import trace_events
+
+    rules = rules_of(known or shipped_table(f"linux-{answer.kernel or '6.12'}"))
+    if perfetto:
+        calls = spans(read_trace(trace), rules)
+        write_whole(Path(perfetto), trace_events(answer, calls))
+    if timeline:
+        calls = spans(read_trace(trace), rules)
+        write_whole(Path(timeline), draw(answer, calls, Path(trace).name))
 
 
 def _quoted(trace: str, wanted: list[int]) -> dict[int, str]:
@@ -172,6 +253,33 @@ def _print_costs(answer: Conformance) -> None:
         )
 
 
+def _print_models(scenario: str, compared: Comparison) -> None:
+    ran = len(compared.modelled) + len(compared.core) + len(compared.without_model)
+    click.echo(
+        f"{scenario}: of {ran} steps of the trace {len(compared.modelled)} have a model, "
+        f"{len(compared.core)} are the core's own, {len(compared.without_model)} have none"
+    )
+    _print_met("without a model", compared.without_model)
+    _print_met("modelled, not in the trace", compared.without_step)
+    _print_met("modelled, of a CPU that leaves no events", compared.silent)
+    for name, met in compared.renamed:
+        click.echo(f"  step {met.step} ran {', '.join(met.names)}, the model is of {name}")
+
+
+def _print_met(title: str, found: tuple[Met, ...]) -> None:
+    if found:
+        click.echo(f"  {title}:")
+    for met in found:
+        way = "up" if met.up else "down"
+        click.echo(f"    {met.step:3} {way:<4} {met.state:<34} {', '.join(met.names)}")
+
+
+def _plain_models(compared: Comparison) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(compared)
+
+
 def _time(seconds: float) -> str:
     if seconds >= 1:
         return f"{seconds:.3f} s"
@@ -185,9 +293,7 @@ def _as_json(trace: str, answer: Conformance) -> dict[str, object]:
 
     def plain(item: object) -> dict[str, object]:
         data = asdict(item)  # type: ignore[call-overload]
-        return {
-            key: getattr(value, "value", value) for key, value in data.items()
-        }
+        return {key: getattr(value, "value", value) for key, value in data.items()}
 
     return {
         "trace": trace,

@@ -63,13 +63,16 @@ class Conformance:
         return not self.deviations
 
 
-def conform(items: Iterable[Item], known: KernelTable | None = None) -> Conformance:
+def conform(
+    items: Iterable[Item], known: KernelTable | None = None, complete: bool = True
+) -> Conformance:
     """Check the items of a trace against the model.
 
-    Without a table, the kernel version is told from the first operation.
+    Without a table, the kernel version is told from the first operation. A table is
+    `complete` if it names every state that was registered.
     """
     stream = iter(items)
-    complete = known is not None
+    complete = complete and known is not None
     if known is None:
         known, stream = table_of_trace(stream)
     checker = _Checker(rules_of(known, complete))

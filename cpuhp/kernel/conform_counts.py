@@ -47,7 +47,7 @@ class Counts:
         if history is None:
             self._history[key] = [(count, index, operation)]
             whole = self._whole[up]
-            if whole and self._rules.functions(step, up):
+            if whole and self._rules.own(step, up):
                 label = self._rules.label(step)
                 self._odd(whole[0], whole[1], f"{label} did not run", 1)
             return

@@ -59,6 +59,11 @@ class Rules:
         return text + (f" ({function})" if function else "")
 
     def functions(self, step: int, up: bool) -> frozenset[str] | None:
+        """What the kernel may have at a step, None where that is not known."""
+        in_tree = self.known.in_tree.get((step, up))
+        return in_tree or self.own(step, up)
+
+    def own(self, step: int, up: bool) -> frozenset[str] | None:
         """What the kernel itself has at a step, None where it leaves that open."""
         return (self.known.startups if up else self.known.teardowns).get(step)
 
@@ -77,7 +82,7 @@ def wrong_context(rules: Rules, event: Event, single: bool) -> str | None:
     that exists, straight on the registering CPU.
     """
     cpu, step = event.cpu, event.step
-    role, of = _role(event)
+    role, of = role_of(event)
     if rules.is_control(step):
         if event.on == cpu and not single:
             return f"a CPU other than CPU{cpu}, which does not run now"
@@ -109,10 +114,11 @@ _EARLY = ("control", "idle")
 
 def is_control_task(event: Event) -> bool:
     """Whether an ordinary task ran the event, not one that belongs to a CPU."""
-    return _role(event)[0] == "control"
+    return role_of(event)[0] == "control"
 
 
-def _role(event: Event) -> tuple[str, int | None]:
+def role_of(event: Event) -> tuple[str, int | None]:
+    """`control`, `hotplug`, `stopper`, `idle` or `unknown`, and the CPU it belongs to."""
     comm = event.comm
     if comm in ("", "<...>") or comm.startswith(":"):
         return "unknown", None

@@ -34,7 +34,8 @@ class KernelTable:
     """A table with what its file knows beyond the model: version and callbacks.
 
     `startups` and `teardowns` give, by hotplug state number, the functions that the
-    kernel itself may have there; those in `core` are never configured away.
+    kernel itself may have there; those in `core` are never configured away. `in_tree`
+    are the functions that a source tree registers, by number and direction (up?).
     """
 
     table: Table
@@ -43,6 +44,7 @@ class KernelTable:
     startups: Mapping[int, frozenset[str]] = field(default_factory=dict)
     teardowns: Mapping[int, frozenset[str]] = field(default_factory=dict)
     core: frozenset[int] = frozenset()
+    in_tree: Mapping[tuple[int, bool], frozenset[str]] = field(default_factory=dict)
 
 
 def read_states(path: str | Path) -> Table:
