@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 HAS_SPIN = bool(shutil.which("spin") and shutil.which("gcc"))
 HAS_RUMUR = bool(shutil.which("rumur") and shutil.which("gcc"))
+DEPTHS = (100_000, 1_000_000, 10_000_000)  # steps; SPIN has to be told a bound
 SPIN_START = 1  # stored states of SPIN that are no states of ours: before the start
 
 
@@ -32,25 +33,29 @@ class Trouble(Exception):
     """A peer said something that we do not understand."""
 
 
-def spin(text, folder, *, seconds=60, mebibytes=2048, depth=1_000_000, fast=False,
-         collapse=False):  # fmt: skip
-    """The answer of SPIN to a Promela model; `fast` compiles with optimisation."""
+def spin(text, folder, *, seconds=60, mebibytes=2048, fast=False):
+    """The answer of SPIN to a Promela model.
+
+    `fast` is its best: compiled with optimisation, states compressed (COLLAPSE), and
+    reduced as it can; its count of states may then be less than all.
+    """
     (folder / "model.pml").write_text(text)
-    flags = ["-O2" if fast else "-O0", "-w", "-DSAFETY", "-DNOREDUCE"]
-    if collapse:
-        flags.append("-DCOLLAPSE")
-    flags.append(f"-DMEMLIM={mebibytes}")
+    exact = [] if fast else ["-o1", "-o2", "-o3"]
+    flags = ["-O2", "-DCOLLAPSE"] if fast else ["-O0", "-DNOREDUCE"]
+    flags += ["-w", "-DSAFETY", f"-DMEMLIM={mebibytes}"]
     started = time.monotonic()
-    _quiet(["spin", "-a", "-o1", "-o2", "-o3", "model.pml"], folder)
+    _quiet(["spin", "-a", *exact, "model.pml"], folder)
     _quiet(["gcc", *flags, "-o", "pan", "pan.c"], folder)
     compiling = time.monotonic() - started
-    out, run = _limited(
-        ["./pan", "-E", f"-m{depth}", "-w20"], folder, seconds, mebibytes
-    )
-    run = replace(run, compiling=compiling)
-    if run.answer:
-        return run
-    if "max search depth too small" in out:
+    for depth in DEPTHS:
+        command = ["./pan", "-E", f"-m{depth}", "-w20"]
+        out, run = _limited(command, folder, seconds, mebibytes)
+        run = replace(run, compiling=compiling)
+        if run.answer:
+            return run
+        if "max search depth too small" not in out:
+            break
+    else:
         return replace(run, answer=f">{depth} steps deep")
     if "out of memory" in out or "reached -DMEMLIM" in out:
         return replace(run, answer=f">{mebibytes} MiB")

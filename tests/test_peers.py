@@ -105,7 +105,9 @@ def variants(folder):
         yield pytest.param(str(path), (), id=path.stem)
         for name, value in OPTION.findall(path.read_text()):
             turned = (name, "true" if value == "false" else "false")
-            yield pytest.param(str(path), (turned,), id=f"{path.stem}-{'='.join(turned)}")
+            yield pytest.param(
+                str(path), (turned,), id=f"{path.stem}-{'='.join(turned)}"
+            )
 
 
 @pytest.mark.slow
