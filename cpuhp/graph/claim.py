@@ -6,7 +6,7 @@ same system; nothing else is common to them.
 
 from __future__ import annotations
 
-from cpuhp.graph.constants import folded
+from cpuhp.graph.constants import constants, folded
 from cpuhp.graph.slicing import Depth, project, relevant
 from cpuhp.language.build import build
 from cpuhp.language.compile import Lowered, claims, lower
@@ -26,8 +26,10 @@ def system_of(
     data races, `accessed` names the variables of which all accesses are kept.
     """
     check = whole.program.checks[prop.check]
-    kept = relevant(folded(whole, accessed), (prop,), depth, accessed=accessed)
-    lowered = folded(lower(whole.program, kept.parts), accessed)
+    known = constants(whole, accessed)
+    thinner = folded(whole, known, accessed)
+    kept = relevant(thinner, (prop,), depth, accessed=accessed)
+    lowered = folded(lower(whole.program, kept.parts), known, accessed)
     again = claims(lowered, check, number)[0]
     projected = project(lowered, relevant(lowered, (again,), depth, accessed=accessed))
     system, told = build(projected, again)

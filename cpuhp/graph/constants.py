@@ -13,18 +13,20 @@ from dataclasses import replace
 
 from cpuhp.language.build import initial_value
 from cpuhp.language.compile import Lowered, LoweredProcess
-from cpuhp.language.flow import Edge, Flow
 from cpuhp.language.context import default_of
+from cpuhp.language.flow import Edge, Flow
 from cpuhp.model.expr import FALSE, TRUE, Const, Expr, Read, rebuild
+from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice
 
 Constants = Mapping[str, Const]
 
 
-def folded(lowered: Lowered, but: frozenset[str] = frozenset()) -> Lowered:
-    """The same runs, without steps that cannot happen and reads of constants.
+def constants(lowered: Lowered, but: frozenset[str] = frozenset()) -> Constants:
+    """The variables that keep their initial value in every run, with that value.
 
-    The variables in `but` are left alone: for a data race, it is the access that counts.
+    They are found in the whole program: a part that is cut off may write what seems
+    constant without it. The variables in `but` are left out.
     """
     known = {n: value for n, value in _initially(lowered).items() if n not in but}
     while True:
@@ -36,11 +38,37 @@ def folded(lowered: Lowered, but: frozenset[str] = frozenset()) -> Lowered:
             if effect.variable in known and not _keeps(effect, known)
         }
         if not changed:
-            break
+            return known
         known = {name: value for name, value in known.items() if name not in changed}
+
+
+def folded(
+    lowered: Lowered, known: Constants, but: frozenset[str] = frozenset()
+) -> Lowered:
+    """The same runs, without steps that cannot happen and reads of constants.
+
+    `known` are constants of the whole program, of which `lowered` may be a part. Steps
+    that access a variable in `but` stay as they are: for a data race, it is the access
+    that counts.
+    """
+    known = {
+        name: told
+        for name, value in known.items()
+        if (told := _in_terms_of(lowered, value)) is not None
+    }
     return replace(
         lowered, processes=tuple(_folded(p, known, but) for p in lowered.processes)
     )
+
+
+def _in_terms_of(lowered: Lowered, value: Const) -> Const | None:
+    """The value where fewer hotplug states are numbered; None if it is not among them."""
+    here = lowered.terms.hpstate
+    sort = value.sort
+    if not isinstance(sort, EnumSort) or sort.name != here.name or sort == here:
+        return value
+    name = sort.values[value.value]
+    return Const(here.values.index(name), here) if name in here.values else None
 
 
 def _initially(lowered: Lowered) -> dict[str, Const]:
