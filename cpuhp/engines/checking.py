@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from cpuhp.engines.parametric import Proof
 
 Progress = Callable[[str], None]
-SMALL = (2, 3, 4)  # numbers of CPUs that are always searched first
+FEW = (2, 3)  # numbers of CPUs that are always searched first
+MORE = (4,)  # and those that are searched if there is no proof
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 LIFTABLE = (*PROVABLE, Expectation.SOMETIMES)
 
@@ -149,23 +150,41 @@ class _Run:
     progress: Progress | None
 
     def go(self) -> Answer:
-        settings = self.settings
-        counts = SMALL if settings.cpus is None else (settings.cpus,)
+        if self.settings.cpus is not None:
+            last, answer = self._search((self.settings.cpus,))
+            return answer or self._beyond(last)
+        if self.sliced.prop.expectation not in PROVABLE:
+            last, answer = self._search((*FEW, *MORE))
+            return answer or self._beyond(last)
+        last, answer = self._search(FEW)
+        if answer is not None:
+            return answer
+        answer = self._beyond(last)
+        if answer.invariant is not None:
+            return answer
+        # No proof: perhaps because there is a violation that needs more CPUs.
+        later, found = self._search(MORE)
+        return found or self._unproved(answer.result, later or last)
+
+    def _search(self, counts: tuple[int, ...]) -> tuple[Result | None, Answer | None]:
+        """The result for the most CPUs that could be searched, and a final answer.
+
+        It is final if there is a trace, or if no number of CPUs could be searched.
+        """
         last: Result | None = None
         for cpus in counts:
             for boot in self._boots(cpus):
                 answer = self._at(cpus, boot)
-                if answer is not None and answer.result.verdict in (
-                    Verdict.VIOLATED,
-                    Verdict.WITNESSED,
-                ):
-                    return answer
-                if answer is not None and answer.result.verdict is Verdict.UNKNOWN:
-                    if cpus == counts[0] or settings.cpus is not None:
-                        return answer
-                    return self._beyond(last)
-                last = answer.result if answer else last
-        return self._beyond(last)
+                assert answer is not None
+                verdict = answer.result.verdict
+                if verdict in (Verdict.VIOLATED, Verdict.WITNESSED):
+                    return last, answer
+                if verdict is Verdict.UNKNOWN:
+                    few = last is None and counts != MORE
+                    final = few or self.settings.cpus is not None
+                    return last, answer if final else None
+                last = answer.result
+        return last, None
 
     def _boots(self, cpus: int) -> tuple[int, ...]:
         if self.settings.boot is not None:
@@ -285,43 +304,28 @@ class _Run:
                 replace(last, reason="this kind of claim is checked at fixed counts"),
                 self.sliced,
             )
-        return self._proved(last)
+        return self._proved()
 
-    def _proved(self, last: Result) -> Answer:
-        """Prove the claim on the smallest slice that will do."""
-        depths = [Depth.ALL]
-        if self.sliced.prop.expectation is Expectation.ALWAYS:
-            depths = list(Depth)
-        for depth in depths:
-            final = depth is Depth.ALL
-            sliced = self.sliced
-            if not final:
-                sliced = self.checker.slice(self.check_name, self.number, depth)
-                if self._is_too_coarse(sliced):
-                    continue
-            proof = self._prove(sliced.system, sliced.prop, 1.0 if final else 0.25)
-            if proof.result.verdict is Verdict.PROVED:
-                return Answer(proof.result, sliced, proof.invariant)
-        reason = f"no proof for every number of CPUs: {proof.result.reason}"
+    def _proved(self) -> Answer:
+        """Prove the claim for every number of CPUs."""
+        sliced = self.sliced
+        proof = self._prove(sliced.system, sliced.prop)
+        if proof.result.verdict is Verdict.PROVED:
+            return Answer(proof.result, sliced, proof.invariant)
+        return Answer(proof.result, sliced)
+
+    def _unproved(self, result: Result, last: Result | None) -> Answer:
+        """What is known of a claim that was not proved for every number of CPUs."""
+        assert last is not None
+        reason = f"no proof for every number of CPUs: {result.reason}"
         if self.sliced.prop.expectation is Expectation.DEADLOCK_FREE:
             return Answer(replace(last, reason=reason), self.sliced)
         held = f"; it holds with up to {last.cpus} CPUs"
-        return Answer(replace(proof.result, reason=reason + held), self.sliced)
+        return Answer(replace(result, reason=reason + held), self.sliced)
 
-    def _is_too_coarse(self, sliced: Sliced) -> bool:
-        """Whether the slice violates the claim, which the whole program does not."""
-        limits = Limits(20_000, max(0.1, min(2.0, self._left())))
-        return any(
-            check(sliced.system, sliced.prop, cpus, 0, limits).verdict
-            is Verdict.VIOLATED
-            for cpus in (2, 3)
-        )
-
-    def _prove(
-        self, system: TransitionSystem, prop: Property, share: float = 1.0
-    ) -> Proof:
+    def _prove(self, system: TransitionSystem, prop: Property) -> Proof:
         from cpuhp.engines.parametric import prove
 
         self._say("every number of CPUs")
-        deadline = time.monotonic() + max(0.1, share * self._left())
+        deadline = time.monotonic() + max(0.1, 0.7 * self._left())
         return prove(system, prop, deadline=deadline)
