@@ -19,7 +19,7 @@ from enum import Enum
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
 from cpuhp.model.expr import TRUE, Apply, Const, Expr, Op, and_, reads, walk
-from cpuhp.model.sorts import EnumSort
+from cpuhp.model.sorts import EnumSort, IndexSort
 from cpuhp.model.system import Assign, Choice, Expectation, Order, Property
 
 BLOCKING = frozenset(
@@ -38,6 +38,7 @@ class Depth(Enum):
     VALUES = 0  # none
     STEPS = 1  # those of the very steps that write what matters
     PARTS = 2  # those of the innermost parts around such steps
+    DATA = 4  # as ALL, but for conditions on locks and other pointers to CPUs
     ALL = 3  # those of all parts around such steps
 
 
@@ -75,6 +76,8 @@ def relevant(
     for prop in props:
         variables |= reads(prop.formula) | reads(prop.goal)
     locks -= variables  # a lock that a claim looks at is a variable like any other
+    if depth is Depth.DATA:
+        only, depth = _everything_but_pointers(lowered, locks), Depth.ALL
     parts |= {name.removeprefix("at.") for name in variables if name.startswith("at.")}
     parts |= _observed_parts(lowered, props)
     if any(prop.expectation in BLOCKING for prop in props):
@@ -146,6 +149,20 @@ def _observed_parts(lowered: Lowered, props: Iterable[Property]) -> set[str]:
     }
 
 
+def _everything_but_pointers(lowered: Lowered, locks: frozenset[str]) -> frozenset[str]:
+    """Names of all variables, except locks and shared ones whose value is a CPU."""
+    found = set()
+    for name, declared in lowered.program.variables.items():
+        sort = lowered.terms.sort_of(declared)
+        cpu = isinstance(sort, IndexSort) and sort.name == "cpu"
+        fixed = declared.declaration.constant
+        if name not in locks and (fixed or declared.lock or not cpu):
+            found.add(name)
+    for process in lowered.processes:
+        found |= {f"at.{process.name}", *(v.name for v in process.locals)}
+    return frozenset(found)
+
+
 def _decides(
     edge: Edge, variables: set[str], parts: set[str], inner: set[str], depth: Depth
 ) -> bool:
@@ -160,6 +177,8 @@ def _decides(
             return bool(place) and place[0] in inner
         case Depth.ALL:
             return bool(place) and place[0] in parts
+        case Depth.DATA:
+            raise AssertionError("told by `only`")
 
 
 def _home(edge: Edge, lowered: Lowered) -> str | None:
