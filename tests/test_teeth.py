@@ -21,7 +21,7 @@ TEETH = {
     "ap_online_only_after_release": (PARALLEL, "no_wait_for_release"),
     "brought_online_or_rolled_back": (LATE, "no_cleanup"),
     "election_under_lock_is_exclusive": (QUICK, "-patch5"),
-    "every_cpu_finishes": (SERIAL, "cpu_off_fails polls_for_ever"),
+    "every_cpu_finishes": ("shutdown-stop-ipi", "deaf waits_for_answers"),
     "every_cpu_off_at_jump": (QUICK, "cpu_off_fails"),
     "gate_opens_for_marked_steps_only": (QUICK, "gate=AS_POSTED -patch4"),
     "hardware_quiet_before_off": (QUICK, "deactivate_fails"),
