@@ -178,7 +178,7 @@ def shown(run: Run) -> str:
 
 def ratio(theirs: Run, mine: Run) -> str:
     """How many times longer they took; at least so, if a limit of time stopped them."""
-    if mine.answer.startswith(">") or "MiB" in theirs.answer:
+    if mine.answer.startswith(">") or not theirs.seconds:
         return "-"
     sign = ">" if theirs.answer.startswith(">") else ""
     return f"{sign}{theirs.seconds / max(mine.seconds, 0.001):.2g}"
@@ -244,6 +244,8 @@ def page(names: list[str], aps: list[int], limits: argparse.Namespace) -> str:
     ]
     for name in names:
         lines += table(name, aps, limits)
+        if limits.out:  # what is known so far, should the run be stopped
+            Path(limits.out).write_text("\n".join(lines), encoding="utf-8")
     return "\n".join(lines)
 
 
@@ -270,9 +272,7 @@ def main() -> None:
     low, _, high = given.aps.partition("-")
     aps = list(range(int(low), int(high or low) + 1))
     text = page(given.workload or list(WORKLOADS), aps, given)
-    if given.out:
-        Path(given.out).write_text(text, encoding="utf-8")
-    else:
+    if not given.out:
         print(text)
 
 

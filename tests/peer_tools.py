@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 HAS_SPIN = bool(shutil.which("spin") and shutil.which("gcc"))
 HAS_RUMUR = bool(shutil.which("rumur") and shutil.which("gcc"))
 DEPTHS = (100_000, 1_000_000, 10_000_000)  # steps; SPIN has to be told a bound
+COMPILING = 300  # seconds for which a compiler may run
 SPIN_START = 1  # stored states of SPIN that are no states of ours: before the start
 
 
@@ -44,9 +45,11 @@ def spin(text, folder, *, seconds=60, mebibytes=2048, fast=False):
     flags = ["-O2", "-DCOLLAPSE"] if fast else ["-O0", "-DNOREDUCE"]
     flags += ["-w", "-DSAFETY", f"-DMEMLIM={mebibytes}"]
     started = time.monotonic()
-    _quiet(["spin", "-a", *exact, "model.pml"], folder)
-    _quiet(["gcc", *flags, "-o", "pan", "pan.c"], folder)
+    _quiet(["spin", "-a", *exact, "model.pml"], folder, COMPILING)
+    made = _quiet(["gcc", *flags, "-o", "pan", "pan.c"], folder, COMPILING)
     compiling = time.monotonic() - started
+    if not made:
+        return Run(f">{COMPILING} s to compile", compiling=compiling)
     for depth in DEPTHS:
         command = ["./pan", "-E", f"-m{depth}", "-w20"]
         out, run = _limited(command, folder, seconds, mebibytes)
@@ -76,11 +79,13 @@ def rumur(text, folder, *, seconds=60, mebibytes=2048, fast=False, threads=1):
     started = time.monotonic()
     options = ["--deadlock-detection", "off", "--symmetry-reduction", "heuristic",
                "--threads", str(threads), "--counterexample-trace", "off"]  # fmt: skip
-    _quiet(["rumur", *options, "--output", "model.c", "model.m"], folder)
+    _quiet(["rumur", *options, "--output", "model.c", "model.m"], folder, COMPILING)
     level = "-O2" if fast else "-O0"
     gcc = ["gcc", "-std=c11", level, "-w", "-mcx16", "-o", "model", "model.c"]
-    _quiet([*gcc, "-lpthread"], folder)
+    made = _quiet([*gcc, "-lpthread"], folder, COMPILING)
     compiling = time.monotonic() - started
+    if not made:
+        return Run(f">{COMPILING} s to compile", compiling=compiling)
     out, run = _limited(["./model"], folder, seconds, mebibytes)
     run = replace(run, compiling=compiling)
     if run.answer:
@@ -98,14 +103,24 @@ def rumur(text, folder, *, seconds=60, mebibytes=2048, fast=False, threads=1):
     return replace(run, answer="violated", states=states)
 
 
-def _quiet(command, folder):
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False
-    )
+def _quiet(command, folder, seconds):
+    """Run a generator or compiler; False if it takes too long."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return False
     if done.returncode:
         raise Trouble(
             f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         )
+    return True
 
 
 def _limited(command, folder, seconds, mebibytes):
