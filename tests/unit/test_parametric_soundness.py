@@ -255,3 +255,9 @@ def test_what_is_proved_holds_on_small_machines(data):
     for cpus, boot in ((1, 0), (2, 0), (2, 1), (3, 1)):
         exact = check(system, prop, cpus, boot, Limits(max_states=3000))
         assert exact.verdict is not Verdict.VIOLATED
+
+
+def test_a_system_without_variables():
+    system = build("empty", [], [])
+    assert proved(system, always(TRUE))
+    assert not proved(system, always(not_(TRUE)))

@@ -143,7 +143,7 @@ class _Plan:
 
     def view(self, state: State) -> View | None:
         """The view of the state; None if it was seen before."""
-        raw = self._look(state)[:-2]
+        raw = self._look(state)[:-2] if state else ()
         if raw in self._seen:
             return None
         self._seen.add(raw)
