@@ -15,7 +15,7 @@ from cpuhp.language.build import initial_value
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.context import default_of
 from cpuhp.language.flow import Edge, Flow
-from cpuhp.model.expr import FALSE, TRUE, Const, Expr, Read, rebuild
+from cpuhp.model.expr import FALSE, TRUE, Const, Expr, Read, reads, rebuild
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice
 
@@ -118,7 +118,9 @@ def _folded(
         whole = flow.edges[position]
         # A condition that constants decide has read what it reads all the same.
         edge = whole if (whole.reads() | whole.writes()) & but else step
-        effects = tuple(e for e in edge.effects if e.variable not in known)
+        effects = tuple(
+            e for e in edge.effects if e.variable not in known or reads(e.value) & but
+        )
         edges.append(replace(edge, effects=effects))
     edges = _at_first(process, edges)
     thinner = Flow(flow.names, edges, flow.waits, flow.resting, flow.labels)
