@@ -261,3 +261,9 @@ def test_a_system_without_variables():
     system = build("empty", [], [])
     assert proved(system, always(TRUE))
     assert not proved(system, always(not_(TRUE)))
+
+
+def test_two_actions_never_share_a_name():
+    system = one_step([shared("flag")])
+    with pytest.raises(ValueError, match="two actions share a name"):
+        replace(system, actions=system.actions * 2)
