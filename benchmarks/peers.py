@@ -237,7 +237,7 @@ def page(names: list[str], aps: list[int], limits: argparse.Namespace) -> str:
         "",
         f"{os.cpu_count()} cores, {platform.machine()}, Python "
         + f"{platform.python_version()}. Limits of a run: {limits.seconds:g} s, "
-        + f"{limits.mebibytes} MiB. Median of {limits.repeat}.",
+        + f"{limits.mebibytes} MiB. Median of {limits.repeat}. {limits.note}".rstrip(),
         "",
         *(f"* `{kind}`: {text}" for kind, text in MEANING.items()),
         "",
@@ -256,6 +256,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="default 60")
     parser.add_argument("--mebibytes", type=int, default=2048, help="default 2048")
     parser.add_argument("--repeat", type=int, default=3, help="default 3")
+    parser.add_argument("--note", default="", help="a sentence for the page's head")
     parser.add_argument("--out", help="file to write; default standard output")
     parser.add_argument("--quick", action="store_true", help="one small row, once")
     parser.add_argument("--one", help=argparse.SUPPRESS)
