@@ -181,7 +181,8 @@ def ratio(theirs: Run, mine: Run) -> str:
     if mine.answer.startswith(">") or not theirs.seconds:
         return "-"
     sign = ">" if theirs.answer.startswith(">") else ""
-    return f"{sign}{theirs.seconds / max(mine.seconds, 0.001):.2g}"
+    times = theirs.seconds / max(mine.seconds, 0.001)
+    return f"{sign}{times:,.0f}" if times >= 10 else f"{sign}{times:.2f}"
 
 
 def row(aps: int, every: Run, mine: Run, spin_run: Run, rumur_run: Run) -> str:
