@@ -76,6 +76,7 @@ TEETH = {
     "wheel_timer_on_live_cpu": (SERIAL, "prepare_skipped"),
 }
 SLOW = {
+    "wheel_timer_on_live_cpu",
     "ap_online_only_after_release",
     "every_cpu_off_at_jump",
     "hardware_quiet_before_off",
