@@ -107,7 +107,7 @@ def command(
     Without arguments, all shipped scenarios. A scenario is a name that `cpuhp list`
     shows, or a spec file.
     """
-    from cpuhp.cli._work import Folder, Plan, certified, order_of, plan
+    from cpuhp.cli._work import Folder, certified, order_of, plan
 
     table = order_of(order, tree)
     earlier = certified(resume) if resume else {}

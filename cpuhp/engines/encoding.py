@@ -356,9 +356,9 @@ class Encoder(Expressions):
         """The cell and the values of a literal, with CPUs i and j in these seats."""
         where = tuple(_seat(a, self.boot, i, j) for a in literal.arguments)
         if literal not in self._plain:
-            symbolic = any(isinstance(value, Symbol) for value in literal.values)
-            known = None if symbolic else sorted(literal.values)  # type: ignore[type-var]
-            self._plain[literal] = known
+            known = [v for v in literal.values if not isinstance(v, Symbol)]
+            symbolic = len(known) < len(literal.values)
+            self._plain[literal] = None if symbolic else sorted(known)
         plain = self._plain[literal]
         if plain is not None:
             return where, plain

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from cpuhp.diagnostics import InputError, fail
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered, LoweredProcess
-from cpuhp.language.flow import Edge, fuse, reachable
 from cpuhp.language.context import default_of
+from cpuhp.language.flow import Edge, fuse, reachable
 from cpuhp.language.program import Declared
 from cpuhp.language.terms import Terms, location_variable
 from cpuhp.language.unroll import Known, Unrolled, is_trackable, unroll

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
-from cpuhp.language.flow import Edge, Flow, Note, reachable
 from cpuhp.language.context import Context
+from cpuhp.language.flow import Edge, Flow, Note, reachable
 from cpuhp.language.lower import Lowering
 from cpuhp.language.primitives import irqs_off
 from cpuhp.language.program import (
@@ -278,8 +278,9 @@ def _locator(lowered: Lowered):  # type: ignore[no-untyped-def]
     def locate(process: str, place: str, span: Span) -> tuple[Sort, frozenset[int]]:
         if process not in by_name:
             known = [p.declaration.name for p in lowered.program.processes]
-            if process in known:  # sliced away: never anywhere but at its start
-                raise fail("HP317", f"process '{process}' is not part of this", span)
+            if process in known:
+                # Sliced away: the claim does not depend on where it is.
+                return EnumSort(location_variable(process), ()), frozenset()
             raise fail("HP301", f"there is no process '{process}'", span,
                        help=suggestion(process, known))  # fmt: skip
         flow = by_name[process].flow

@@ -192,7 +192,7 @@ class Pool(Translator):
         if (variable, where) in self._cells:
             return self._cells[variable, where]
         declared = self.system.variable(variable)
-        for position, (text, sort) in enumerate(zip(where, declared.indices)):
+        for position, (text, sort) in enumerate(zip(where, declared.indices)):  # noqa: B007
             if text not in self.elements(sort):
                 break
         else:

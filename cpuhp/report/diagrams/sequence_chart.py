@@ -183,7 +183,7 @@ def _background(
     bottom: float,
     width: float,
 ) -> None:
-    for number, (band, (start, end)) in enumerate(zip(sequence.bands, bands)):
+    for number, (_, (start, end)) in enumerate(zip(sequence.bands, bands)):
         drawing.box(f"band {number}", (LEFT, start, width - LEFT, end - start), [],
                     fill=theme.band[number % 2], stroke=theme.quiet)  # fmt: skip
     for number, lane in enumerate(sequence.lanes):
