@@ -272,7 +272,7 @@ class _Run:
     ) -> Answer:
         """A run without end is not lifted from a slice: look for it without one."""
         result = check(whole, prop, cpus, boot, limits)
-        if result.verdict is not Verdict.VIOLATED:
+        if result.verdict is Verdict.UNKNOWN:
             return self._doubtful(
                 result,
                 "the slice has a run without end that the program was not found to have",
