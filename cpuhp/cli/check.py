@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpuhp.cli._options import assignments
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -14,18 +16,6 @@ if TYPE_CHECKING:
     from cpuhp.report.terminal import Style
 
 GROUP = "verify"
-
-
-def _options(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"'{value}' is not of the form option=value")
-        found[name.replace("-", "_")] = text
-    return found
 
 
 def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -54,7 +44,7 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     "-D",
     "options",
     multiple=True,
-    callback=_options,
+    callback=assignments,
     metavar="OPTION=VALUE",
     help="Set an option of the scenario.",
 )

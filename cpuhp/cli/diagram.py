@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpuhp.cli._options import assignments
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -21,18 +23,6 @@ GROUP = "look"
 KINDS = ("sequence", "dependency", "counterexample", "state-machine", "lockdep")
 ON_A_TABLE = "shutdown-three-phase"  # the scenario that runs on a table given alone
 MAX_RESULT = 64 << 20  # bytes
-
-
-def _options(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"'{value}' is not of the form option=value")
-        found[name.replace("-", "_")] = text
-    return found
 
 
 @click.command(
@@ -66,7 +56,7 @@ def _options(
     "-D",
     "options",
     multiple=True,
-    callback=_options,
+    callback=assignments,
     metavar="OPTION=VALUE",
     help="Set an option of the scenario.",
 )

@@ -6,24 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpuhp.cli._options import assignments
+
 if TYPE_CHECKING:
     from cpuhp.api import Scenario
     from cpuhp.diagnostics import InputError
     from cpuhp.model.system import Property
 
 GROUP = "export"
-
-
-def _options(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"'{value}' is not of the form option=value")
-        found[name.replace("-", "_")] = text
-    return found
 
 
 @click.command(
@@ -54,7 +44,7 @@ def _options(
     "-D",
     "options",
     multiple=True,
-    callback=_options,
+    callback=assignments,
     metavar="OPTION=VALUE",
     help="Set an option of the scenario.",
 )
