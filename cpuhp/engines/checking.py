@@ -173,6 +173,8 @@ class _Run:
         """
         last: Result | None = None
         for cpus in counts:
+            # Only what was searched for every place of the control CPU counts.
+            done: Result | None = None
             for boot in self._boots(cpus):
                 answer = self._at(cpus, boot)
                 assert answer is not None
@@ -183,7 +185,8 @@ class _Run:
                     few = last is None and counts != MORE
                     final = few or self.settings.cpus is not None
                     return last, answer if final else None
-                last = answer.result
+                done = answer.result
+            last = done
         return last, None
 
     def _boots(self, cpus: int) -> tuple[int, ...]:

@@ -1,0 +1,43 @@
+"""A verdict at a number of CPUs covers every place of the control CPU."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from cpuhp.api import Settings, load
+from cpuhp.engines import checking
+from cpuhp.model.verdict import Verdict
+
+SPEC = str(Path(__file__).parents[1] / "data" / "handover.hp")
+
+
+def test_a_count_that_was_searched_in_part_is_not_claimed(monkeypatch):
+    plain = checking.check
+
+    def interrupted(system, prop, cpus, boot, limits, **options):
+        result = plain(system, prop, cpus, boot, limits, **options)
+        if (cpus, boot) == (3, 2):
+            return replace(result, verdict=Verdict.UNKNOWN, trace=None, reason="cut")
+        return result
+
+    monkeypatch.setattr(checking, "check", interrupted)
+    monkeypatch.setattr(checking, "is_symmetric", lambda *_: False)
+    (answer,) = [
+        a for a in load(SPEC).check("every_cpu_finishes") if a.kind == "terminates"
+    ]
+    assert (answer.verdict, answer.cpus) == ("PROVED", 2)
+
+
+def test_at_a_fixed_count_all_places_are_searched(monkeypatch):
+    places = []
+    plain = checking.check
+
+    def noted(system, prop, cpus, boot, limits, **options):
+        places.append((cpus, boot))
+        return plain(system, prop, cpus, boot, limits, **options)
+
+    monkeypatch.setattr(checking, "check", noted)
+    monkeypatch.setattr(checking, "is_symmetric", lambda *_: False)
+    scenario = load(SPEC)
+    answer = scenario.answer("duty_on_live_cpu", 0, Settings(cpus=3))
+    assert (answer.verdict, answer.cpus) == ("PROVED", 3)
+    assert places == [(3, 0), (3, 1), (3, 2)]
