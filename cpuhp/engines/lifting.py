@@ -9,22 +9,22 @@ property says. Only such a run is shown to anybody as a violation.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.space import PlainSpace, quiescent_test, stuck_test
-from cpuhp.model.expr import Expr, Read, not_, walk
+from cpuhp.model.expr import not_
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import (
-    Action,
     Expectation,
     Property,
     Role,
     TransitionSystem,
     Variable,
+    accesses,
 )
 from cpuhp.model.verdict import State, Step, Trace
 from cpuhp.semantics import Instance, Machine, initial_states, instance_of, replay
@@ -115,21 +115,10 @@ def _private(system: TransitionSystem) -> set[str]:
     written = frozenset[str]().union(*(action.written for action in system.actions))
     users: dict[str, set[str]] = {}
     for action in system.actions:
-        for name, indices in _accesses(action):
+        for name, indices in accesses(action.guard, action.choices, action.effects):
             own = action.actor is None or indices[:1] == (action.actor,)
             users.setdefault(name, set()).update({action.process, "" if own else name})
     return {name for name in written if len(users[name] - {""}) == 1}
-
-
-def _accesses(action: Action) -> Iterator[tuple[str, tuple[Expr, ...]]]:
-    roots = [action.guard, *(choice.among for choice in action.choices)]
-    for effect in action.effects:
-        yield effect.variable, effect.indices
-        roots += [effect.value, *effect.indices]
-    for root in roots:
-        for part in walk(root):
-            if isinstance(part, Read):
-                yield part.variable, part.indices
 
 
 def _is_shared_data(variable: Variable) -> bool:

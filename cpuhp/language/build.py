@@ -7,7 +7,7 @@ actions. A property is carried along, since locations change under it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import InputError, fail
@@ -42,6 +42,7 @@ from cpuhp.model.system import (
     Role,
     TransitionSystem,
     Variable,
+    accesses,
 )
 
 
@@ -303,7 +304,7 @@ def private_variables(lowered: Lowered) -> dict[str, frozenset[str]]:
     shared: set[str] = set()
     for process in lowered.processes:
         for edge in process.flow.edges:
-            for name, indices in _accesses(edge):
+            for name, indices in accesses(edge.guard, edge.choices, edge.effects):
                 users.setdefault(name, set()).add(process.name)
                 if process.actor and (not indices or indices[0] != process.actor):
                     shared.add(name)
@@ -315,17 +316,6 @@ def private_variables(lowered: Lowered) -> dict[str, frozenset[str]]:
         )
         for process in lowered.processes
     }
-
-
-def _accesses(edge: Edge) -> Iterator[tuple[str, tuple[Expr, ...]]]:
-    roots = [edge.guard, *(choice.among for choice in edge.choices)]
-    for effect in edge.effects:
-        yield effect.variable, effect.indices
-        roots += [effect.value, *effect.indices]
-    for root in roots:
-        for part in walk(root):
-            if isinstance(part, Read):
-                yield part.variable, part.indices
 
 
 def _written(located: list[_Located]) -> frozenset[str]:

@@ -7,11 +7,12 @@ assign does not change (NOTE(frame-rule)).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
 from cpuhp.diagnostics import Span
-from cpuhp.model.expr import TRUE, Expr, Param, reads
+from cpuhp.model.expr import TRUE, Expr, Param, Read, reads, walk
 from cpuhp.model.sorts import EnumSort, IndexSort, Sort
 
 
@@ -83,6 +84,20 @@ class Assign:
     indices: tuple[Expr, ...]
     value: Expr
     bound: tuple[Param, ...] = ()
+
+
+def accesses(
+    guard: Expr, choices: Iterable[Choice], effects: Iterable[Assign]
+) -> Iterator[tuple[str, tuple[Expr, ...]]]:
+    """Every variable that a guarded step reads or writes, with its indices."""
+    roots = [guard, *(choice.among for choice in choices)]
+    for effect in effects:
+        yield effect.variable, effect.indices
+        roots += [effect.value, *effect.indices]
+    for root in roots:
+        for part in walk(root):
+            if isinstance(part, Read):
+                yield part.variable, part.indices
 
 
 @dataclass(frozen=True, slots=True)
