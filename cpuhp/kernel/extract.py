@@ -5,22 +5,22 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from cpuhp.diagnostics import fail
 from cpuhp.kernel.c_text import CText
 from cpuhp.kernel.extract_callbacks import Known
-from cpuhp.kernel.extract_config import load_config
+from cpuhp.kernel.extract_config import Config, load_config
 from cpuhp.kernel.extract_enum import StaticEntry, read_enum, read_static
 from cpuhp.kernel.extract_file import FileFacts
-from cpuhp.kernel.extract_find import Find, Wanted, registrations, search
+from cpuhp.kernel.extract_find import Wanted, search
 from cpuhp.kernel.extract_model import Enumerator, Extraction, Instance, Note, Row
 from cpuhp.kernel.extract_names import Files
 from cpuhp.kernel.extract_rows import call_row, static_row
 from cpuhp.kernel.kbuild import Kbuild
+from cpuhp.kernel.memo import Memo
 from cpuhp.kernel.tree import CORE_FILE, ENUM_HEADER, Tree, open_tree, shown
-from cpuhp.kernel.tree_scan import Progress, over_files, quiet
+from cpuhp.kernel.tree_scan import Progress, quiet
 
 _ROUNDS = 5
 _SUFFIXES = (".c", ".h")
@@ -41,11 +41,14 @@ def extract(
     """
     tree = open_tree(path)
     settings = load_config(tree, arch, config)
+    return extract_tree(tree, settings, Memo(progress, jobs))
+
+
+def extract_tree(tree: Tree, settings: Config, memo: Memo) -> Extraction:
+    """Like `extract`, of a tree with its overlay; `memo` may be kept for the next."""
     enumerators = _enumerators(tree)
-    listing = tree.listing(_SUFFIXES)
-    first = over_files(
-        tree, listing.files, registrations, "looking for registrations", progress, jobs
-    )
+    listing = memo.listing(tree, _SUFFIXES)
+    first = memo.registrations(tree, listing.files)
     facts = [item for item in first if isinstance(item, FileFacts)]
     notes = [item for item in first if isinstance(item, Note)]
     notes += [Note(shown(s.path), f"not read: {s.reason}") for s in listing.skipped]
@@ -60,7 +63,7 @@ def extract(
         wanted = known.wanted - known.searched
         if not wanted:
             break
-        _search(known, listing.files, wanted, turn, progress, jobs)
+        _search(known, listing.files, wanted, turn, memo)
     instances = [i for f in facts for i in f.instances]
     removals = [i for f in facts for i in f.removals]
     return Extraction(
@@ -123,8 +126,7 @@ def _search(
     files: Sequence[str],
     wanted: Wanted,
     turn: int,
-    progress: Progress,
-    jobs: int | None,
+    memo: Memo,
 ) -> None:
     tree = known.files.tree
     rest = wanted
@@ -138,18 +140,14 @@ def _search(
             wanted.callers,
         )
     if rest:
-        task = partial(search, wanted=rest)
-        seen = _visible_from(known, files)
-        found: list[Find] = over_files(
-            tree, seen, task, "looking for definitions", progress, jobs
-        )
-        known.add(found)
+        folders = frozenset(posixpath.dirname(file) for file, _ in known.local)
+        seen = _visible_from(folders | {"kernel"}, files)
+        known.add(memo.search(tree, seen, rest, folders))
     known.searched = known.searched | wanted
 
 
-def _visible_from(known: Known, files: Sequence[str]) -> list[str]:
+def _visible_from(folders: frozenset[str], files: Sequence[str]) -> list[str]:
     """All C files, and the headers that a file with a registration may include."""
-    folders = {posixpath.dirname(file) for file, _ in known.local} | {"kernel"}
     return [
         file
         for file in files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from cpuhp.kernel.extract_file import (
     read_facts,
 )
 from cpuhp.kernel.extract_model import Definition, Note
-from cpuhp.kernel.tree import Tree, read_plain, shown
+from cpuhp.kernel.tree import Tree, shown
 
 # What may be defined: the first name before "(" in a line that starts in the first
 # column, and the name of a macro.
@@ -84,9 +83,8 @@ Find = Definition | FieldValue | Caller
 def registrations(tree: Tree, files: Sequence[str]) -> list[FileFacts | Note]:
     """First pass: the facts of every file that registers hotplug callbacks."""
     found: list[FileFacts | Note] = []
-    root = os.fspath(tree.root)
     for path in files:
-        data, reason = read_plain(os.path.join(root, path))
+        data, reason = tree.listed(path)
         if data is None:
             found.append(Note(shown(path), f"not read: {reason}"))
             continue
@@ -102,10 +100,9 @@ def search(tree: Tree, files: Sequence[str], wanted: Wanted) -> list[Find]:
     """Second pass: definitions, initialisers and calls of what is wanted."""
     names = frozenset(name.encode() for name in wanted.names)
     words = [name.encode() for name in sorted(wanted.fields | wanted.callers)]
-    root = os.fspath(tree.root)
     found: list[Find] = []
     for path in files:
-        data, _ = read_plain(os.path.join(root, path))
+        data, _ = tree.listed(path)
         if data is None:
             continue
         heads: frozenset[str] = frozenset()

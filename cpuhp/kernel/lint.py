@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpuhp.kernel.extract import extract
@@ -51,8 +52,24 @@ def lint(
 ) -> Lint:
     """All findings in the callbacks that the tree at `path` registers."""
     extraction = extract(path, arch=arch, config=config, progress=progress)
-    subjects = list(_subjects(extraction, depth, progress))
-    found = [finding for subject in subjects for finding in findings(subject)]
+    return lint_tree(Tree(Path(extraction.tree)), extraction, depth, progress=progress)
+
+
+def lint_tree(
+    tree: Tree,
+    extraction: Extraction,
+    depth: int = DEPTH,
+    before: Looked | None = None,
+    progress: Progress = quiet,
+) -> Lint:
+    """All findings in a tree with its overlay, of which `extraction` is the table.
+
+    `before` is what was looked at in another run over the same tree, with another
+    overlay; what no change can have touched is taken from there.
+    """
+    looked = before if before is not None else Looked()
+    subjects = list(_subjects(tree, extraction, depth, progress, looked))
+    found = [finding for subject in subjects for finding in looked.findings(subject)]
     functions = {
         (where.file, where.function.name) for s in subjects for where in s.reached
     }
@@ -65,10 +82,67 @@ def lint(
     )
 
 
+@dataclass
+class Looked:
+    """Walks and findings that hold as long as no file near them changes."""
+
+    overlay: Mapping[str, bytes | None] = field(default_factory=dict)
+    walks: dict[tuple[str, str], tuple[Reached, ...]] = field(default_factory=dict)
+    _found: dict[tuple[object, ...], tuple[Subject, list[Finding]]] = field(
+        default_factory=dict
+    )
+
+    def move_to(self, overlay: Mapping[str, bytes | None]) -> None:
+        """Forgets every walk that a difference between the overlays may touch."""
+        changed = {
+            file
+            for file in {*overlay, *self.overlay}
+            if overlay.get(file, ...) != self.overlay.get(file, ...)
+        }
+        folders = {posixpath.dirname(file) for file in changed}
+        headers = {file for file in changed if file.endswith(".h")}
+        for key, walked in list(self.walks.items()):
+            near = {posixpath.dirname(where.file) for where in walked}
+            near.add(posixpath.dirname(key[0]))
+            if near & folders or headers & _included(walked):
+                del self.walks[key]
+        self.overlay = dict(overlay)
+
+    def findings(self, subject: Subject) -> list[Finding]:
+        """The findings in a callback, from before if it is the same one."""
+        first = subject.reached[0]
+        key = (subject.row, subject.role, first.file, first.function.name)
+        kept = self._found.get(key)
+        if kept is not None and _same(kept[0], subject):
+            return kept[1]
+        found = findings(subject)
+        self._found[key] = (subject, found)
+        return found
+
+
+def _same(one: Subject, other: Subject) -> bool:
+    pairs = [(one.reached, other.reached), (one.other, other.other)]
+    return all(
+        len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+        for a, b in pairs
+    )
+
+
+def _included(walked: Iterable[Reached]) -> set[str]:
+    found = set()
+    for where in walked:
+        folder = posixpath.dirname(where.file)
+        for _, name in where.source.includes:
+            found |= {f"include/{name}", posixpath.normpath(f"{folder}/{name}")}
+    return found
+
+
 def explain(found: Lint, file: str) -> list[Explanation]:
     """Why the callbacks registered or defined in a file were reported or not."""
     answer = []
-    for subject in _subjects(found.extraction, found.depth, quiet):
+    tree = Tree(Path(found.extraction.tree))
+    looked = Looked()
+    for subject in _subjects(tree, found.extraction, found.depth, quiet, looked):
         row, callback = subject.row, subject.reached[0]
         if file not in (row.file, callback.file):
             continue
@@ -97,16 +171,20 @@ def explain(found: Lint, file: str) -> list[Explanation]:
 
 
 def _subjects(
-    extraction: Extraction, depth: int, progress: Progress
+    tree: Tree,
+    extraction: Extraction,
+    depth: int,
+    progress: Progress,
+    looked: Looked,
 ) -> Iterable[Subject]:
-    sources = Sources(Tree(Path(extraction.tree)))
-    seen: dict[tuple[str, str], tuple[Reached, ...]] = {}
+    sources = Sources(tree)
+    looked.move_to(tree.overlay)
 
     def reached(definition: Definition) -> tuple[Reached, ...]:
         key = (definition.file, definition.name)
-        if key not in seen:
-            seen[key] = tuple(walk(sources, definition, depth))
-        return seen[key]
+        if key not in looked.walks:
+            looked.walks[key] = tuple(walk(sources, definition, depth))
+        return looked.walks[key]
 
     for at, row in enumerate(extraction.rows):
         progress("following callbacks", at + 1, len(extraction.rows))

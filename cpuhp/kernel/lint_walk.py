@@ -133,11 +133,8 @@ class Sources:
         return self._folders[folder]
 
     def _c_files(self, folder: str) -> list[str]:
-        try:
-            entries = sorted(p.name for p in (self.tree.root / folder).iterdir())
-        except OSError:
-            return []
-        return [f"{folder}/{name}" for name in entries if name.endswith(".c")]
+        names = self.tree.names(folder)
+        return [f"{folder}/{name}" for name in names if name.endswith(".c")]
 
 
 def walk(sources: Sources, definition: Definition, depth: int = DEPTH) -> list[Reached]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpuhp.diagnostics import fail
@@ -36,9 +37,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class Tree:
-    """A kernel source tree, by its real path."""
+    """A kernel source tree, by its real path.
+
+    `overlay` holds files as they would be after a change, by path; None is a file
+    that the change removes. The tree on disk stays as it is.
+    """
 
     root: Path
+    overlay: Mapping[str, bytes | None] = field(default_factory=dict, hash=False)
 
     @property
     def version(self) -> str | None:
@@ -67,14 +73,23 @@ class Tree:
         """Like `read`, with the reason when there are no bytes."""
         if path.startswith("/") or ".." in path.split("/"):
             return None, "outside the tree"
-        if self._through_link(path):
+        if path not in self.overlay and self._through_link(path):
             return None, "reached through a symbolic link"
+        return self.listed(path)
+
+    def listed(self, path: str) -> tuple[bytes | None, str]:
+        """Like `read_or_reason`, for a path that `listing` has given."""
+        if path in self.overlay:
+            data = self.overlay[path]
+            return data, "" if data is not None else "removed by a patch"
         return read_plain(os.path.join(self.root, path))
 
     def has(self, path: str) -> bool:
         """True if `path` is a plain file of the tree, not reached through a link."""
         if path.startswith("/") or ".." in path.split("/"):
             return False
+        if path in self.overlay:
+            return self.overlay[path] is not None
         full = os.path.join(self.root, path)
         return os.path.isfile(full) and not self._through_link(path)
 
@@ -91,7 +106,32 @@ class Tree:
                         f"'{shown(str(self.root))}' has more than {MAX_FILES} sources",
                         help="give the top directory of one kernel source tree",
                     )
-        return Listing(tuple(sorted(files)), tuple(sorted(skipped, key=_path)))
+        files = self.overlaid(tuple(files), suffixes)
+        return Listing(tuple(files), tuple(sorted(skipped, key=_path)))
+
+    def overlaid(self, files: tuple[str, ...], suffixes: tuple[str, ...]) -> list[str]:
+        """`files` of the tree on disk, as the overlay changes them."""
+        kept = [file for file in files if file not in self.overlay]
+        kept += [
+            file
+            for file, data in self.overlay.items()
+            if data is not None
+            and file.endswith(suffixes)
+            and file.partition("/")[0] not in SKIPPED_TOP
+        ]
+        return sorted(kept)
+
+    def names(self, folder: str) -> list[str]:
+        """The entries of a directory, sorted; none if it cannot be read."""
+        try:
+            found = set(os.listdir(os.path.join(self.root, folder)))
+        except OSError:
+            found = set()
+        for file, data in self.overlay.items():
+            if posixpath.dirname(file) == folder:
+                name = posixpath.basename(file)
+                found = found - {name} if data is None else found | {name}
+        return sorted(found)
 
     def _through_link(self, path: str) -> bool:
         full = os.fspath(self.root)
