@@ -227,7 +227,7 @@ def scenarios() -> list[str]:
         shown_name(unit.name)
         for unit in shipped().units.values()
         if unit.kind == "scenario"
-        and unit.span.source.name.startswith("specs/scenarios/")
+        and unit.span.source.name.startswith(("specs/scenarios/", "specs/systems/"))
     )
 
 
