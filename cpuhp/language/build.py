@@ -262,7 +262,14 @@ def _system(
     lowered: Lowered, located: list[_Located], observed: frozenset[str]
 ) -> TransitionSystem:
     actions = _actions(located)
-    used = frozenset[str]().union(observed, *(a.read | a.written for a in actions))
+    assumed = [
+        lowered.terms.boolean(node.condition, {})
+        for node in lowered.program.assumptions
+    ]
+    used = _tied_together(
+        frozenset[str]().union(observed, *(a.read | a.written for a in actions)),
+        [reads(formula) for formula in assumed],
+    )
     variables = [
         _variable(lowered.terms, declared)
         for name, declared in lowered.program.variables.items()
@@ -271,11 +278,7 @@ def _system(
     for item in located:
         variables += [v for v in item.locals if v.name in used]
         variables.append(_location(item))
-    assumptions = tuple(
-        formula
-        for node in lowered.program.assumptions
-        if reads(formula := lowered.terms.boolean(node.condition, {})) <= used
-    )
+    assumptions = tuple(formula for formula in assumed if reads(formula) <= used)
     return TransitionSystem(
         name=lowered.program.scenario.name,
         variables=tuple(variables),
@@ -284,6 +287,15 @@ def _system(
         assumptions=assumptions,
         sizes=tuple(sorted(lowered.program.sizes.items())),
     )
+
+
+def _tied_together(
+    used: frozenset[str], assumed: list[frozenset[str]]
+) -> frozenset[str]:
+    """`used` and what assumptions tie to it, though no action speaks of it."""
+    while more := [names for names in assumed if names & used and not names <= used]:
+        used = used.union(*more)
+    return used
 
 
 def _observed_points(prop: Property | None) -> dict[str, set[int]]:
