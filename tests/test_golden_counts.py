@@ -57,8 +57,20 @@ ROWS = [
     ("park", {"park": "NO_SEV"}, 2, LOWEST, (1, 0, 1)),
     ("park", {"park": "SEV_FIRST"}, 2, LOWEST, (2, 0, 1)),
     ("park", {"park": "FINAL"}, 2, LOWEST, (1, 0, 0)),
+    ("luo_rollback", {"design": "RFC_V2"}, 4, LOWEST, (5, 4, 0)),
+    ("luo_rollback", {"design": "RFC_V3"}, 4, LOWEST, (5, 3, 0)),
+    ("luo_rollback", {"design": "MERGED"}, 4, LOWEST, (5, 0, 0)),
     ("pmu_interrupt", {}, 1, LOWEST, (2, 0, 2)),
     ("pmu_interrupt", {"irqsave": "true"}, 1, LOWEST, (2, 0, 0)),
+] + [
+    # Orders of serialization: with waits, the linear extensions are what is left.
+    ("linear_extensions", {"shape": shape, "waits": waits}, devices + 1, LOWEST,
+     (extensions, 0, 0) if waits == "true" else (every, every - extensions, 0))
+    for shape, devices, extensions, every in [
+        ("NONE", 3, 6, 6), ("PAIR", 3, 3, 6), ("CHAIN", 3, 1, 6), ("FORK", 3, 2, 6),
+        ("DIAMOND", 4, 2, 24), ("ZIGZAG", 4, 5, 24), ("PAIR", 4, 12, 24),
+    ]
+    for waits in ("false", "true")
 ] + [
     # Where dying CPUs are no targets, nothing is bad, whoever controls.
     ("dsu_election", {"not_dying": "true", "lock": lock, "outside": out}, 3, boot,
