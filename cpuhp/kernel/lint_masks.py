@@ -48,6 +48,8 @@ _PICKERS = {
     "cpumask_any_andnot_but": (0, 1),
     "cpumask_any": (0, 1),
     "cpumask_any_and": (0, 2),
+    "cpumask_first_andnot": (0, 1),
+    "cpumask_next_andnot": (1, 1),
     "cpumask_any_distribute": (0, 1),
     "cpumask_any_and_distribute": (0, 2),
     "cpumask_first": (0, 1),
@@ -57,6 +59,11 @@ _PICKERS = {
     "cpumask_next_and": (1, 2),
     "cpumask_next_wrap": (1, 1),
     "cpumask_nth": (1, 1),
+}
+_REST = {  # pickers that leave out the CPUs of another mask, and which argument it is
+    "cpumask_any_andnot_but": 1,
+    "cpumask_first_andnot": 1,
+    "cpumask_next_andnot": 2,
 }
 _PICK = re.compile(rf"\b({'|'.join(_PICKERS)})\s*\(")
 _LOOP = re.compile(r"\b(for_each_online_cpu|for_each_cpu(?:_and|_wrap)?)\s*\(")
@@ -93,7 +100,22 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
             masks = given[1:] if "online" not in match[1] else ["cpu_online_mask"]
             if masks and given:
                 found.append(_pick(where, match, masks, cleared, True, given[0]))
-    return found
+    return _configured(found)
+
+
+def _configured(found: list[Pick]) -> list[Pick]:
+    """A helper that leaves out dying CPUs, and with the option off does not.
+
+    Without the option no CPUs go down as a batch: the other branch is no choice.
+    """
+    safe = {id(p.where) for p in found if p.mask is Mask.SAFE}
+    return [
+        p
+        for p in found
+        if p.mask is Mask.SAFE
+        or id(p.where) not in safe
+        or not re.search(r"\bCONFIG_\w+", p.where.body)
+    ]
 
 
 def _pick(
@@ -110,7 +132,10 @@ def _pick(
     result = variable or (left[1] if left else None)
     if is_loop and result and _TESTS_ONLINE.search(body, start):
         kinds.append(Mask.ONLINE)
-    returned = bool(re.search(r"\breturn\s*$", body[:start]))
+    if _leaves_out_dying(where, match, is_loop):
+        kinds.append(Mask.SAFE)
+    macro = where.source.text.startswith("#", where.function.start)
+    returned = macro or bool(re.search(r"\breturn\s*$", body[:start]))
     mask = together(kinds)
     # The first CPU of a group is its name; a successor would not be the CPU itself.
     names_group = match[1] == "cpumask_first" and mask is Mask.TOPOLOGY
@@ -126,6 +151,28 @@ def _pick(
         is_loop,
         handed and not names_group and not decides,
     )
+
+
+def _leaves_out_dying(where: Reached, match: re.Match[str], is_loop: bool) -> bool:
+    """True if a choice passes over CPUs that are on their way down."""
+    if not is_loop:
+        at = _REST.get(match[1])
+        given = _arguments(where, match.end() - 1) if at is not None else []
+        return at is not None and len(given) > at and "cpu_dying_mask" in given[at]
+    rest = where.body[match.start() :]
+    brace = rest.find("{")
+    body = rest[: _block(rest)] if 0 <= brace < rest.find(";") else rest[:400]
+    for test in _TESTS_DYING.finditer(body):
+        after = body[test.end() : test.end() + 60]
+        skips = bool(re.match(r"[^;{]*\{?\s*continue\b", after))
+        if skips != bool(test[1]):
+            return True
+    return False
+
+
+_TESTS_DYING = re.compile(
+    r"(!?)\s*(?:cpu_dying\s*\([^()]*\)|cpumask_test_cpu\s*\([^()]*cpu_dying_mask\s*\))"
+)
 
 
 def _handed(where: Reached, result: str, offset: int) -> bool:
@@ -231,11 +278,9 @@ def classify(
 ) -> Mask:
     """The class of one mask expression at an offset of a function."""
     text = expression.strip().lstrip("&( ").rstrip(") ") if depth < _MAX_DEPTH else ""
-    if "dying" in text and "mask" in text:
-        return Mask.SAFE
     if _ACTIVE.search(text):
         return Mask.ACTIVE
-    if _ONLINE.search(text):
+    if _ONLINE.search(text) or "cpu_dying_mask" in text:
         return Mask.ONLINE
     if _TOPOLOGY.search(text):
         return Mask.TOPOLOGY
@@ -262,7 +307,7 @@ def _written(
         parts = [p for p in match[2].split(",") if p.strip()]
         kinds = [classify(where, p, match.start(), cleared, depth + 1) for p in parts]
         if match[1] == "andnot":
-            safe = len(parts) > 1 and "dying" in parts[1]
+            safe = len(parts) > 1 and "cpu_dying_mask" in parts[1]
             kind = Mask.SAFE if safe else kinds[0]
         else:
             kind = together(kinds) if kinds else Mask.TOPOLOGY

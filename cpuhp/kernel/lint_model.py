@@ -66,6 +66,7 @@ _MASKS = {
     "B": ("A mask that no CPU leaves on its way down.", "cpus"),
     "C": ("A mask that each CPU leaves first.", "cpus"),
     "D": ("cpu_active_mask, behind a barrier: the batch has left it.", "{boot}"),
+    "N": ("What is left without cpu_dying_mask, which has the whole batch.", "{boot}"),
 }
 
 

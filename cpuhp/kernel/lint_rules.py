@@ -82,6 +82,12 @@ RULES = (
         "this: that needs a barrier behind the ACTIVE teardown.",
     ),
     Rule(
+        "target-not-dying",
+        "A hand-off leaves out the CPUs that are on their way down",
+        "Right if every CPU of a batch is in cpu_dying_mask before the first of them "
+        "runs this, and none is in it that stays up.",
+    ),
+    Rule(
         "last-one-out",
         "A teardown asks whether its CPU is the last one",
         "CPUs that go down as a batch see each other: none of them finds itself last, "
@@ -121,6 +127,7 @@ _CLASSES = {
     Mask.TOPOLOGY: ("target-from-stale-mask", "error"),
     Mask.PRIVATE: ("target-from-private-mask", "note"),
     Mask.ACTIVE: ("target-from-active-mask", "note"),
+    Mask.SAFE: ("target-not-dying", "note"),
 }
 
 

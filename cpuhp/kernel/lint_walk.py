@@ -16,6 +16,22 @@ from cpuhp.kernel.tree import Tree
 DEPTH = 5  # calls from the callback
 MAX_REACHED = 400  # functions from one callback
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+# Helpers that choose a CPU may live with the masks, not with the driver.
+_CHOOSES = re.compile(r"cpumask_\w*(?:any|first|last|next|but|dying|pick|online)\w*\Z")
+PRIMITIVES = frozenset(
+    """cpumask_any_but cpumask_any_and_but cpumask_any_andnot_but cpumask_any
+    cpumask_any_and cpumask_any_distribute cpumask_any_and_distribute cpumask_first
+    cpumask_first_and cpumask_last cpumask_next cpumask_next_and cpumask_next_wrap
+    cpumask_next_zero cpumask_first_zero cpumask_first_and_and cpumask_nth
+    cpumask_next_andnot cpumask_first_andnot""".split()
+)
+_CORE = (
+    "include/linux/cpumask.h",
+    "include/linux/cpu.h",
+    "include/linux/topology.h",
+    "kernel/cpu.c",
+    "lib/cpumask.c",
+)
 _SELF = frozenset({"if", "for", "while", "switch", "return", "sizeof", "do"})
 
 
@@ -94,19 +110,35 @@ class Sources:
 
     def find(self, name: str, file: str) -> tuple[str, Function] | None:
         """Where the function is that a call in a file means, near that file."""
-        own = self.functions(file).get(name)
-        if own is not None:
-            return file, own
-        folder = posixpath.dirname(file)
-        for header in self._headers(file):
-            inline = self.functions(header).get(name)
-            if inline is not None:
-                return header, inline
-        other = self._folder(folder).get(name)
+        near = self._headers(file)
+        if _CHOOSES.match(name) and name not in PRIMITIVES:
+            near = (*near, *(core for core in _CORE if core != file))
+        for place in (file, *near):
+            found = self.functions(place).get(name) or self._macro(place, name)
+            if found is not None:
+                return place, found
+        other = self._folder(posixpath.dirname(file)).get(name)
         if other is None or other == file:
             return None
         function = self.functions(other).get(name)
         return None if function is None or function.static else (other, function)
+
+    def _macro(self, file: str, name: str) -> Function | None:
+        """A macro that looks like a function and makes calls itself."""
+        source = self.text(file)
+        for macro in source.macros.get(name, ()) if source else ():
+            loop = re.match(r"for\b|for_each_", macro.body)
+            if macro.parameters and "(" in macro.body and not loop:
+                return Function(
+                    name,
+                    macro.parameters,
+                    macro.line,
+                    macro.start,
+                    macro.end,
+                    True,
+                    False,
+                )
+        return None
 
     def _headers(self, file: str) -> tuple[str, ...]:
         if file not in self._included:

@@ -80,8 +80,36 @@ def test_target_by_the_class_of_its_mask(tmp_path, expression, lead, rule):
 @pytest.mark.parametrize(
     "lead", ["cpumask_andnot(&tmp, cpu_online_mask, cpu_dying_mask);"]
 )
-def test_dying_aware_pick_is_silent(tmp_path, lead):
-    assert found(tmp_path, pick("cpumask_any_but(&tmp, cpu)", lead)) == ()
+def test_dying_aware_pick_is_only_noted(tmp_path, lead):
+    (finding,) = found(tmp_path, pick("cpumask_any_but(&tmp, cpu)", lead))
+    assert (finding.rule, finding.level) == ("target-not-dying", "note")
+
+
+LOOP = (
+    "static inline int cpumask_not_dying_but(const struct cpumask *m, int cpu)\n{{\n"
+    "\tint i;\n\n\tfor_each_cpu(i, m)\n\t\tif (i != cpu && {test})\n"
+    "\t\t\tbreak;\n\treturn i;\n}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    "helper, mask",
+    [
+        (LOOP.format(test="!cpumask_test_cpu(i, cpu_dying_mask)"), "N"),
+        (LOOP.format(test="!cpu_dying(i)"), "N"),
+        (LOOP.format(test="cpu_dying(i)"), "A"),
+        ("#define cpumask_not_dying_but(m, c) \\\n\tcpumask_any_andnot_but(m, "
+         "cpu_dying_mask, c)\n", "N"),
+        ("#define cpumask_not_dying_but(m, c) cpumask_any_but(m, c)\n", "A"),
+    ],
+)  # fmt: skip
+def test_helper_beside_the_masks_is_read(tmp_path, helper, mask):
+    (finding,) = found(
+        tmp_path,
+        pick("cpumask_not_dying_but(cpu_online_mask, cpu)"),
+        paths={"include/linux/cpumask.h": helper},
+    )
+    assert finding.mask == mask
 
 
 def test_pick_in_a_helper_of_a_header(tmp_path):
