@@ -8,11 +8,14 @@ for answer in scenario.check():
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import platform
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpuhp import __version__
 from cpuhp.diagnostics import fail, suggestion
@@ -26,7 +29,16 @@ from cpuhp.model.sorts import EnumSort, format_value
 from cpuhp.model.system import Property
 from cpuhp.model.table import HotplugState, Table
 from cpuhp.model.verdict import Result, Verdict
-from cpuhp.report.answers import ShownAnswer, show_trace
+from cpuhp.report.answers import (
+    Context,
+    ShownAnswer,
+    ShownRow,
+    ShownScenario,
+    show_trace,
+)
+
+if TYPE_CHECKING:
+    from cpuhp.report.diagrams.figure import Diagram
 
 DEFAULT_TABLE = "arm64-6.12"
 
@@ -91,7 +103,11 @@ class Scenario:
     ) -> ShownAnswer:
         """The answer to one claim, as plain data."""
         answer = self.checker.answer(check, number, settings, progress)
-        return replace(self.show(answer), proof=self.certify(answer, number))
+        return replace(
+            self.show(answer),
+            proof=self.certify(answer, number),
+            invariant=_sentences(answer),
+        )
 
     def certify(self, answer: Answer, number: int) -> tuple[str, str] | None:
         """File name and text of the certificate, if it is proved for every count."""
@@ -133,6 +149,46 @@ class Scenario:
             self.answer(name, number, settings)
             for name, number, _ in self.claims(pattern)
         ]
+
+    def until_failure(self, pattern: str, timeout: float) -> list[ShownAnswer]:
+        """The answers up to the first violation that has an interleaving."""
+        answers = []
+        for name, number, _ in self.claims(pattern):
+            answers.append(self.answer(name, number, Settings(timeout=timeout)))
+            if answers[-1].is_failure and answers[-1].trace:
+                break
+        return answers
+
+    def diagram(
+        self,
+        kind: str = "sequence",
+        *,
+        focus: str | None = None,
+        theme: str = "light",
+        full: bool = False,
+        link_base: str | None = None,
+        timeout: float = 60.0,
+    ) -> Diagram:
+        """A picture; the arguments are the options of `cpuhp diagram`.
+
+        `kind`: sequence, dependency, counterexample, state-machine or lockdep. Raises
+        InputError HP801, HP805, HP811 or HP820 for what cannot be drawn.
+        """
+        from cpuhp.report.diagrams.draw import KINDS, of_answers, of_program
+        from cpuhp.report.diagrams.figure import Diagram
+        from cpuhp.report.diagrams.theme import THEMES
+
+        one_of("kind of diagram", kind, KINDS)
+        colours = THEMES[one_of("theme", theme, THEMES)]
+        if kind == "counterexample":
+            answers = self.until_failure(focus or "*", timeout)
+            drawn = of_answers(answers, self.name, colours, link_base, full=full)
+        else:
+            drawn = of_program(
+                kind, self.name, self.checker.whole, colours, link_base,
+                full=full, focus=focus,
+            )  # fmt: skip
+        return Diagram(drawn, drawn.title)
 
     def show(self, answer: Answer) -> ShownAnswer:
         result = answer.result
@@ -180,6 +236,33 @@ class Scenario:
             found = item.verdict
         return found
 
+    def shown(self) -> ShownScenario:
+        """What is checked, as plain data."""
+        program = self.program
+        models: dict[int, list[str]] = {}
+        for item in program.callbacks:
+            told = f"{item.callback.direction} {item.callback.name}"
+            models.setdefault(item.state.number, []).append(told)
+        core = {state.number for state in self.modelled}
+        rows = tuple(
+            ShownRow(
+                state.number,
+                state.name or state.enumerator or "",
+                program.table.section(state.number).value,
+                tuple(
+                    models.get(state.number, ["core"] if state.number in core else [])
+                ),
+                state.added,
+            )
+            for state in program.table.states
+        )
+        unit = program.scenario
+        is_shipped = shipped().units.get(unit.name) == unit
+        file = None if is_shipped else unit.span.source.name
+        doc = " ".join(unit.doc.split())
+        options = dict(self.given)
+        return ShownScenario(self.name, file, doc, options, program.table.name, rows)
+
     def options(self) -> Iterator[tuple[str, str, str, str]]:
         """Name, type, value and documentation of each option."""
         for option in self.program.options.values():
@@ -190,6 +273,65 @@ class Scenario:
                 value,
                 (option.declaration.doc),
             )
+
+
+def one_of(what: str, name: str, known: Iterable[str]) -> str:
+    """The name, if it is a known one. Raises InputError HP806."""
+    if name not in known:
+        raise fail(
+            "HP806",
+            f"there is no {what} '{name}'",
+            help=suggestion(name, known) or f"one of: {', '.join(known)}",
+        )
+    return name
+
+
+def _sentences(answer: Answer) -> tuple[str, ...] | None:
+    """The invariant behind a proof for every number of CPUs, a sentence a clause."""
+    if answer.invariant is None:
+        return None
+    from cpuhp.engines.certificate.sentences import sentence
+
+    system = answer.sliced.system
+    return tuple(sentence(system, clause) for clause in answer.invariant.clauses)
+
+
+def context_of(
+    scenarios: Iterable[Scenario],
+    answers: Iterable[ShownAnswer],
+    command: str | None = None,
+) -> Context:
+    """What a reader of the answers wants to know beside them."""
+    from cpuhp.engines.certificate.format import table_json
+
+    found = list(scenarios)
+    answers = list(answers)
+    cited: set[str] = set()
+    for answer in answers:
+        for step in answer.trace.steps if answer.trace else ():
+            cited.add((step.source or "").rpartition(":")[0])
+    texts: dict[str, str] = {}
+    checks: dict[str, str] = {}
+    tables = {}
+    for scenario in found:
+        program = scenario.program
+        for name, check in program.checks.items():
+            checks[name] = check.doc
+            texts[check.span.source.name] = check.span.source.text
+        for unit in program.units:
+            texts[unit.span.source.name] = unit.span.source.text
+        own = tuple(state for state in program.table.states if not state.added)
+        tables[program.table.name] = table_json(replace(program.table, states=own))
+    asked = {answer.check for answer in answers}
+    return Context(
+        command,
+        {"cpuhp": __version__, "python": platform.python_version(),
+         "z3": version("z3-solver")},
+        tuple(scenario.shown() for scenario in found),
+        {name: doc for name, doc in sorted(checks.items()) if name in asked},
+        {name: text for name, text in sorted(texts.items()) if name in cited},
+        tables,
+    )  # fmt: skip
 
 
 def load(

@@ -64,6 +64,12 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     help="Write results and certificates here.",
 )
 @click.option(
+    "--report",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Also write DIR/report.html, a page for people, with all that is known.",
+)
+@click.option(
     "--resume",
     type=click.Path(exists=True, file_okay=False),
     help="Skip what has its certificate in this folder; write the rest there.",
@@ -87,6 +93,7 @@ def command(
     memory: int | None,
     style: str,
     out: str | None,
+    report: str | None,
     resume: str | None,
     expect: bool,
     steps: bool,
@@ -104,7 +111,7 @@ def command(
     limit = memory and memory << 20
     todo: Plan = plan(scenarios, table, checks, options, cpus, timeout, limit, earlier)
     folder = out or resume
-    keep = Folder(folder).keep if folder else None
+    keep = Folder(folder, todo, _told()).keep if folder else None
     answers: list[ShownAnswer] = []
     interrupted = False
     try:
@@ -114,14 +121,50 @@ def command(
         interrupted = True
         click.echo(f"interrupted: {len(answers)} of {len(todo.jobs)} done", err=True)
     if style == "json":
-        import json
-
-        from cpuhp.report.answers import as_json
-
-        click.echo(json.dumps(as_json(answers), indent=1))
+        click.echo(_json(todo, answers))
     else:
         _tail(todo, answers, steps, expect)
+    if report is not None:
+        _report(todo, answers, report)
     ctx.exit(130 if interrupted else _status(answers, expect))
+
+
+def _json(todo: Plan, answers: list[ShownAnswer]) -> str:
+    import json
+
+    from cpuhp.api import context_of
+    from cpuhp.report.answers import as_json
+
+    context = context_of(todo.scenarios, answers, _told())
+    return json.dumps(as_json(answers, context), indent=1)
+
+
+def _report(todo: Plan, answers: list[ShownAnswer], folder: str) -> None:
+    from pathlib import Path
+
+    from cpuhp.api import context_of
+    from cpuhp.cli._files import write_whole
+    from cpuhp.cli._page import of_run
+    from cpuhp.cli._progress import Progress
+    from cpuhp.report.results import Results
+
+    results = Results(tuple(answers), context_of(todo.scenarios, answers, _told()))
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    count = len(answers)
+    with Progress(count) as progress:
+        text = of_run(results, todo.scenarios, lambda told: progress.tell(count, told))
+    write_whole(root / "results.json", _json(todo, answers) + "\n")
+    write_whole(root / "report.html", text)
+    click.echo(f"report: {root / 'report.html'}", err=True)
+
+
+def _told() -> str:
+    """The command as it was given."""
+    import shlex
+    import sys
+
+    return shlex.join(["cpuhp", *sys.argv[1:]])
 
 
 def _answers(
@@ -140,7 +183,7 @@ def _answers(
             if text:
                 if answer.scenario != shown:
                     shown = answer.scenario
-                    for line in heading(answer):
+                    for line in heading(answer, look):
                         progress.print(line)
                 progress.print(row(answer, look))
                 if answer.is_failure or answer.is_unknown:

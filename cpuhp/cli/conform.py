@@ -135,7 +135,7 @@ def _write(
         return
     from pathlib import Path
 
-    from cpuhp.cli._work import write_whole
+    from cpuhp.cli._files import write_whole
     from cpuhp.kernel.conform_rules import rules_of
     from cpuhp.kernel.conform_spans import spans
     from cpuhp.kernel.states_file import shipped_table

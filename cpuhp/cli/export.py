@@ -79,7 +79,7 @@ def command(
         return
     from pathlib import Path
 
-    from cpuhp.cli._work import write_whole
+    from cpuhp.cli._files import write_whole
 
     write_whole(Path(output), text)
 

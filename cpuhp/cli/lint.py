@@ -203,66 +203,38 @@ def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
 def _sarif(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     import json
 
-    from cpuhp import __version__
     from cpuhp.kernel.lint_rules import RULES
+    from cpuhp.report import sarif
 
-    rules = [
-        {
-            "id": rule.id,
-            "shortDescription": {"text": rule.title},
-            "fullDescription": {"text": rule.why},
-        }
-        for rule in RULES
-    ]
-    driver = {"name": "cpuhp", "semanticVersion": __version__, "rules": rules}
     order = {rule.id: at for at, rule in enumerate(RULES)}
-    data = {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {"driver": driver},
-                "columnKind": "unicodeCodePoints",
-                "results": [
-                    {
-                        **_result(f, order[f.rule]),
-                        "properties": {"model": model_json(f, answers)},
-                    }
-                    for f in shown
-                ],
-            }
-        ],
-    }
-    click.echo(json.dumps(data, indent=1))
+    rules = [sarif.rule(rule.id, rule.title, rule.why) for rule in RULES]
+    results = [
+        {
+            **_result(f, order[f.rule]),
+            "properties": {"model": model_json(f, answers)},
+        }
+        for f in shown
+    ]
+    click.echo(json.dumps(sarif.log(rules, results), indent=1))
 
 
 def _result(finding: Finding, index: int) -> dict[str, Any]:
-    chain = [{"location": _location(p.file, p.line, p.function)} for p in finding.chain]
+    from cpuhp.report.sarif import location
+
+    chain = [
+        {"location": location(printed(p.file), p.line, p.function)} for p in finding.chain
+    ]
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": finding.level,
         "message": {"text": f"{finding.message} ({finding.role} of {finding.state})"},
-        "locations": [_location(finding.file, finding.line)],
+        "locations": [location(printed(finding.file), finding.line)],
         "codeFlows": [{"threadFlows": [{"locations": chain}]}],
         "partialFingerprints": {
             "callback/v1": f"{finding.rule}:{finding.chain[0].function}:{finding.state}"
         },
     }
-
-
-def _location(file: str, line: int, text: str | None = None) -> dict[str, Any]:
-    from urllib.parse import quote
-
-    place: dict[str, Any] = {
-        "physicalLocation": {
-            "artifactLocation": {"uri": quote(printed(file)), "uriBaseId": "SRCROOT"},
-            "region": {"startLine": max(1, line)},
-        }
-    }
-    if text:
-        place["message"] = {"text": text}
-    return place
 
 
 def _explain(found: Lint, file: str) -> None:

@@ -65,6 +65,7 @@ class ShownAnswer:
     options: dict[str, str] = field(default_factory=dict)
     stats: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""  # of everything that the answer depends on
+    invariant: tuple[str, ...] | None = None  # a sentence a clause, if it is proved
     proof: tuple[str, str] | None = field(default=None, repr=False)  # file name, text
 
     @property
@@ -78,6 +79,45 @@ class ShownAnswer:
     @property
     def is_unknown(self) -> bool:
         return self.verdict in (Verdict.UNKNOWN.value, Verdict.HOLDS_TO_BOUND.value)
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A row of the hotplug table. `models`: what the scenario knows of it."""
+
+    number: int
+    name: str
+    section: str
+    models: tuple[str, ...]
+    added: bool  # by the scenario; the recorded machine does not have it
+
+
+@dataclass(frozen=True)
+class ShownScenario:
+    """What was checked. `file` is None for a shipped scenario."""
+
+    name: str
+    file: str | None
+    doc: str
+    options: dict[str, str]
+    table: str  # its name; `Context.tables` has it
+    rows: tuple[ShownRow, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run of `cpuhp check` was a run of, as far as a reader wants to know.
+
+    `versions` by program; `checks` tells by name what a check is about; `sources` has the
+    spec texts that interleavings refer to; `tables` are as in a certificate.
+    """
+
+    command: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    scenarios: tuple[ShownScenario, ...] = ()
+    checks: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, Any] = field(default_factory=dict)
 
 
 def show_trace(
@@ -147,9 +187,16 @@ def is_safety(prop: Property) -> bool:
     return prop.expectation in (Expectation.ALWAYS, Expectation.FINALLY)
 
 
-def as_json(answers: Iterable[ShownAnswer]) -> dict[str, Any]:
+def as_json(
+    answers: Iterable[ShownAnswer], context: Context | None = None
+) -> dict[str, Any]:
     """The documented JSON form (docs/json.md), version 1."""
-    return {"version": JSON_VERSION, "results": [_result(a) for a in answers]}
+    told = asdict(context) if context else {}
+    return {
+        "version": JSON_VERSION,
+        "results": [_result(a) for a in answers],
+        **told,
+    }
 
 
 def _result(answer: ShownAnswer) -> dict[str, Any]:
