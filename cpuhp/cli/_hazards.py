@@ -22,7 +22,7 @@ def check_models(shown: Sequence[Finding]) -> dict[str, ShownAnswer]:
     with tempfile.TemporaryDirectory() as folder:
         for finding in shown:
             key, text = shape(finding), model(finding)
-            if key is None or text is None or key in found:
+            if key in found:
                 continue
             path = Path(folder) / "model.hp"
             path.write_text(text, "utf-8")
@@ -46,7 +46,7 @@ def model_json(
 ) -> dict[str, Any] | None:
     from cpuhp.kernel.lint_model import model, shape
 
-    answer = answers.get(shape(finding) or "")
+    answer = answers.get(shape(finding))
     if answer is None:
         return None
     steps = answer.trace.steps if answer.trace else ()

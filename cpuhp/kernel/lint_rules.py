@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cpuhp.kernel.extract_model import Row
+from cpuhp.kernel.lint_locks import unsafe_locks
 from cpuhp.kernel.lint_masks import Mask, Pick, last_name, picks
 from cpuhp.kernel.lint_walk import Place, Reached
 from cpuhp.model.table import Section
@@ -114,6 +115,13 @@ RULES = (
         "A teardown waits while it holds a lock",
         "The CPUs of a batch queue up behind the lock, each for the whole wait; if "
         "what is waited for needs another CPU of the batch, they deadlock.",
+    ),
+    Rule(
+        "lock-irq-unsafe",
+        "A lock that an interrupt takes, too, is taken with interrupts on",
+        "The interrupt may come on this very CPU while it holds the lock, and then "
+        "waits for ever for what it has interrupted. The more CPUs hand over at once, "
+        "the likelier.",
     ),
     Rule(
         "one-sided-mask",
@@ -381,6 +389,20 @@ def _wait_under_lock(subject: Subject) -> Iterator[Finding]:
                 )
 
 
+def _irq_unsafe(subject: Subject) -> Iterator[Finding]:
+    if subject.row.section is Section.STARTING:
+        return  # these run with interrupts off
+    for found in unsafe_locks(subject.reached):
+        lock = found.lock.lstrip("&")
+        message = (
+            f"{found.where.function.name}() takes {lock} by {found.call}() with "
+            f"interrupts on, and {found.other}"
+        )
+        yield _finding(
+            subject, "lock-irq-unsafe", "error", message, found.where, found.offset
+        )
+
+
 _SET = re.compile(r"\bcpumask_(?:test_and_)?set_cpu\s*\(")
 
 
@@ -424,5 +446,6 @@ _CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
     _file_claim,
     _can_fail,
     _wait_under_lock,
+    _irq_unsafe,
     _one_sided,
 )

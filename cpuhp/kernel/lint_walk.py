@@ -49,7 +49,8 @@ class Reached:
     """A function's text, the calls that lead to it, and what its parameters are.
 
     `chain` starts with the callback itself; each further place is a call.
-    `arguments` maps a parameter to the expression and the function that passed it.
+    `arguments` maps a parameter to the expression and the function that passed it,
+    `caller` is the function that calls it, and the offset of the call there.
     """
 
     function: Function
@@ -57,6 +58,7 @@ class Reached:
     source: CText
     chain: tuple[Place, ...]
     arguments: dict[str, tuple[str, Reached]] = field(compare=False, hash=False)
+    caller: tuple[Reached, int] | None = field(default=None, compare=False, hash=False)
 
     @property
     def body(self) -> str:
@@ -207,4 +209,5 @@ def _stepped(
         if name
     }
     place = Place(function.name, step.file, step.line(call.start()))
-    return Reached(function, file, source, (*step.chain, place), passed)
+    caller = (step, call.start())
+    return Reached(function, file, source, (*step.chain, place), passed, caller)

@@ -4,9 +4,12 @@ import pytest
 from click.testing import CliRunner
 from kernel_trees import real_tree, tree
 
+from cpuhp.cli._hazards import check_models
 from cpuhp.cli.lint import command
 from cpuhp.diagnostics import InputError
 from cpuhp.kernel.lint import explain, lint
+from cpuhp.kernel.lint_rules import BY_ID, Finding
+from cpuhp.kernel.lint_walk import Place
 
 # Files of the series that replaced a pick from the online mask, as of 6.1.
 SERIES = [
@@ -282,6 +285,48 @@ def test_other_models_have_an_interleaving(tmp_path, body, before):
     output = run(folder).output
     assert "VIOLATED with 3 CPUs" in output
     assert "  1 CPU" in output
+
+
+IRQ = """
+static irqreturn_t handle(int irq, void *data)
+{
+	spin_lock(&pmu->pmu_lock);
+	spin_unlock(&pmu->pmu_lock);
+	return IRQ_HANDLED;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "before, body, state, count",
+    [
+        (IRQ, "spin_lock(&p->pmu_lock);\n", "CPUHP_AP_PERF_ONLINE", 1),
+        (IRQ, "guard(spinlock)(&p->pmu_lock);\n", "CPUHP_AP_PERF_ONLINE", 1),
+        (IRQ, "spin_lock(&p->pmu_lock);\n", "CPUHP_AP_TIMER_STARTING", 0),
+        (IRQ, "spin_lock(&p->other);\n", "CPUHP_AP_PERF_ONLINE", 0),
+        (IRQ, "spin_lock_irqsave(&p->pmu_lock, f);\n", "CPUHP_AP_PERF_ONLINE", 0),
+        (IRQ, "local_irq_save(f);\nspin_lock(&p->pmu_lock);\n",
+         "CPUHP_AP_PERF_ONLINE", 0),
+        (IRQ, "local_irq_save(f);\nlocal_irq_restore(f);\nspin_lock(&p->pmu_lock);\n",
+         "CPUHP_AP_PERF_ONLINE", 1),
+        ("static void a(void)\n{\n\tspin_lock_irq(&p->pmu_lock);\n}\n",
+         "spin_lock(&p->pmu_lock);\n", "CPUHP_AP_PERF_ONLINE", 1),
+        (IRQ + "static void take(void)\n{\n\tspin_lock(&p->pmu_lock);\n}\n",
+         "local_irq_disable();\ntake();\n", "CPUHP_AP_PERF_ONLINE", 0),
+    ],
+)  # fmt: skip
+def test_lock_that_an_interrupt_takes_too(tmp_path, before, body, state, count):
+    findings = found(tmp_path, body + "\treturn 0;", before, state)
+    assert [f.rule for f in findings] == ["lock-irq-unsafe"] * count
+
+
+@pytest.mark.parametrize("rule", [r for r in BY_ID if not r.startswith("target")])
+def test_every_rule_has_a_counterexample(rule):
+    place = Place("f", "a.c", 1)
+    finding = Finding(rule, "error", "", "a.c", 1, (place,), "S", "n", "teardown")
+    (answer,) = check_models([finding]).values()
+    assert answer.verdict == "VIOLATED"
+    assert answer.trace.steps
 
 
 @pytest.fixture
