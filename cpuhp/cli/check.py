@@ -175,7 +175,7 @@ def _answers(
     from cpuhp.report.terminal import heading, row, violation
 
     text = style == "text"
-    look = _style()
+    look = terminal_style()
     shown: str | None = None
     violations: list[ShownAnswer] = []
     with Progress(len(todo.jobs)) as progress:
@@ -195,7 +195,7 @@ def _answers(
                 click.echo(line)
 
 
-def _style() -> Style:
+def terminal_style() -> Style:
     import os
     import shutil
     import sys
