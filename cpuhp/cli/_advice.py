@@ -78,7 +78,7 @@ class Advice:
 
     def interleaving(self, variant: Variant, question: Question, title: str) -> None:
         """The steps of a violation, which z3 has confirmed."""
-        from cpuhp.cli.check import terminal_style
+        from cpuhp.cli._options import style
         from cpuhp.ordering.questions import Bound, confirmed
         from cpuhp.report.answers import show_trace
         from cpuhp.report.terminal import interleaving
@@ -91,7 +91,7 @@ class Advice:
             return
         replayed = len(whole.steps) if whole else None
         shown = show_trace(answered.sliced.system, trace, replayed)
-        for line in interleaving(shown, terminal_style()):
+        for line in interleaving(shown, style()):
             click.echo(line)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cpuhp.cli._options import assignments
+from cpuhp.cli._options import style as style_of
+from cpuhp.cli._options import width as width_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +80,7 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     "--expect", is_flag=True, help="Compare with the verdicts in the headers."
 )
 @click.option("--steps", is_flag=True, help="Name the steps that have no model.")
+@width_option
 @click.option("--quiet", is_flag=True, help="Verdicts only, no interleavings.")
 @click.pass_context
 def command(
@@ -97,6 +100,7 @@ def command(
     resume: str | None,
     expect: bool,
     steps: bool,
+    width: int | None,
     quiet: bool,
 ) -> None:
     """Check scenarios: every claim gets a verdict, every violation an interleaving.
@@ -115,7 +119,9 @@ def command(
     answers: list[ShownAnswer] = []
     interrupted = False
     try:
-        for answer in _answers(todo, jobs, style, quiet):
+        for answer in _answers(
+            todo, jobs, None if style == "json" else style_of(width), quiet
+        ):
             answers.append(keep(answer) if keep else answer)
     except KeyboardInterrupt:
         interrupted = True
@@ -168,19 +174,17 @@ def _told() -> str:
 
 
 def _answers(
-    todo: Plan, jobs: int | None, style: str, quiet: bool
+    todo: Plan, jobs: int | None, look: Style | None, quiet: bool
 ) -> Iterator[ShownAnswer]:
     from cpuhp.cli._progress import Progress
     from cpuhp.cli._work import run
     from cpuhp.report.terminal import heading, row, violation
 
-    text = style == "text"
-    look = terminal_style()
     shown: str | None = None
     violations: list[ShownAnswer] = []
     with Progress(len(todo.jobs)) as progress:
         for answer in run(todo, jobs, progress.tell):
-            if text:
+            if look:
                 if answer.scenario != shown:
                     shown = answer.scenario
                     for line in heading(answer, look):
@@ -189,23 +193,10 @@ def _answers(
                 if answer.is_failure or answer.is_unknown:
                     violations.append(answer)
             yield answer
-    if text and not quiet:
+    if look and not quiet:
         for answer in violations:
             for line in violation(answer, look):
                 click.echo(line)
-
-
-def terminal_style() -> Style:
-    import os
-    import shutil
-    import sys
-
-    from cpuhp.report.terminal import Style
-
-    if not sys.stdout.isatty():
-        return Style()
-    width = min(shutil.get_terminal_size().columns, 120)
-    return Style(width, "NO_COLOR" not in os.environ)
 
 
 def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from cpuhp.diagnostics import fail
+from cpuhp.diagnostics import fail, suggestion
 from cpuhp.model.verdict import Verdict
 from cpuhp.report.answers import (
     JSON_VERSION,
@@ -34,19 +34,21 @@ class Results:
     answers: tuple[ShownAnswer, ...]
     context: Context
 
-    def of_check(self, check: str, name: str) -> tuple[ShownAnswer, ...]:
+    def of_check(self, check: str | None, name: str) -> tuple[ShownAnswer, ...]:
         """The answers of a check that have an interleaving, violations first.
 
-        Raises InputError HP811 if there is none.
+        None stands for any check. Raises InputError HP811 if there is none.
         """
-        shown = [a for a in self.answers if a.trace is not None]
-        found = [a for a in shown if a.check == check]
+        shown = [a for a in self.answers if a.trace is not None and a.trace.steps]
+        found = [a for a in shown if check in (None, a.check)]
         if not found:
-            known = ", ".join(sorted({a.check for a in shown})) or "none"
+            about = f" of check '{check}'" if check else ""
+            known = sorted({a.check for a in shown})
+            listed = f"those with one: {', '.join(known) or 'none'}"
             raise fail(
                 "HP811",
-                f"'{name}' has no interleaving of check '{check}'",
-                help=f"those with one: {known}",
+                f"'{name}' has no interleaving{about}",
+                help=suggestion(check or "", known) or listed,
             )
         return tuple(sorted(found, key=lambda a: not a.is_failure))
 

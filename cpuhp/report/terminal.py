@@ -76,7 +76,10 @@ def row(answer: ShownAnswer, style: Style) -> str:
 def violation(answer: ShownAnswer, style: Style) -> Iterator[str]:
     """The interleaving of a violated claim, one line a step, a column per CPU."""
     yield ""
-    yield f"{style.verdict(answer.verdict)}  {style.text(answer.check)}: {style.text(answer.claim)}"
+    told = style.text(f"{answer.verdict}  {answer.check}: {answer.claim}")
+    first, *more = wrap(told, style.width, subsequent_indent="    ")
+    yield style.verdict(answer.verdict) + first[len(answer.verdict) :]
+    yield from more
     yield f"  scenario {style.text(answer.scenario)}"
     if answer.reason:
         yield from (
@@ -88,9 +91,12 @@ def violation(answer: ShownAnswer, style: Style) -> Iterator[str]:
 
 def interleaving(trace: ShownTrace, style: Style) -> Iterator[str]:
     """Steps in time order. Each CPU has a column; only what changed is told."""
-    yield (
-        f"  {trace.cpus} CPUs, control CPU {trace.boot}; "
-        f"{len(trace.steps)} steps, replayed as {trace.replayed} steps of the program"
+    yield from wrap(
+        f"{trace.cpus} CPUs, control CPU {trace.boot}; {len(trace.steps)} steps, "
+        f"replayed as {trace.replayed} steps of the program",
+        style.width,
+        initial_indent="  ",
+        subsequent_indent="    ",
     )
     indent = 4
     for number, step in enumerate(trace.steps, 1):

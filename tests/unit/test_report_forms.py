@@ -92,7 +92,7 @@ def test_a_file_that_is_no_result_is_one_error(tmp_path):
     for text in ("", "{", "[]", '{"version": 1}', "[" * 100_000, "\xff"):
         file = tmp_path / "r.json"
         file.write_text(text, "latin-1")
-        for args in (["report", file],):
+        for args in (["report", file], ["show", file, "x"]):
             result = CliRunner().invoke(group, [*map(str, args)])
             assert isinstance(result.exception, InputError), (args, result.exception)
             assert result.exception.diagnostics[0].code == "HP810"
