@@ -38,9 +38,14 @@ from cpuhp.report.answers import (
 )
 
 if TYPE_CHECKING:
+    from cpuhp.kernel.states_file import KernelTable
     from cpuhp.report.diagrams.figure import Diagram
+    from cpuhp.timing.costs import CostTable
+    from cpuhp.timing.estimate import Estimate
+    from cpuhp.timing.setup import Setup
 
 DEFAULT_TABLE = "arm64-6.12"
+DEFAULT_CPUS = 8
 
 
 @dataclass(frozen=True)
@@ -262,6 +267,55 @@ class Scenario:
         doc = " ".join(unit.doc.split())
         options = dict(self.given)
         return ShownScenario(self.name, file, doc, options, program.table.name, rows)
+
+    def estimate(
+        self,
+        cpus: int | None = None,
+        *,
+        costs: str | CostTable | None = None,
+        params: Mapping[str, str] | None = None,
+        trace: str | Path | None = None,
+        samples: int = 0,
+        seed: int = 0,
+    ) -> Estimate:
+        """How long the scenario takes on so many CPUs, why, and what would help.
+
+        `costs` is a shipped name, a `.toml` file or a `CostTable`; `trace` a recording
+        whose durations are the costs; `params` sets parameters of the costs or options.
+        Without `cpus`: as many as the machine of the costs has, else 8. `samples` draws
+        costs that are distributions. Raises InputError HP9xx, HP207, HP42x.
+        """
+        from cpuhp.timing.estimate import estimate
+
+        setup = self.timing(costs=costs, params=params, trace=trace)
+        count = cpus or setup.costs.cpus or DEFAULT_CPUS
+        return estimate(
+            setup.model, self.name, count, setup.costs, samples=samples, seed=seed
+        )
+
+    def timing(
+        self,
+        *,
+        costs: str | CostTable | None = None,
+        params: Mapping[str, str] | None = None,
+        trace: str | Path | None = None,
+        states: KernelTable | None = None,
+    ) -> Setup:
+        """What an estimate begins with: the model and the costs. Raises as `estimate`."""
+        from cpuhp.timing.setup import set_up
+
+        library = shipped()
+        if library.units.get(self.program.scenario.name) != self.program.scenario:
+            library = library.with_units([self.program.scenario])
+        return set_up(
+            self.program,
+            library,
+            self.given,
+            costs=costs,
+            params=params,
+            trace=trace,
+            states=states,
+        )
 
     def options(self) -> Iterator[tuple[str, str, str, str]]:
         """Name, type, value and documentation of each option."""

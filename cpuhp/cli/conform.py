@@ -62,7 +62,7 @@ def command(
     from cpuhp.kernel.conform import conform
     from cpuhp.kernel.trace import read_trace
 
-    known = _table(trace, states)
+    known = table_beside(trace, states)
     complete = known is not None
     if tree is not None:
         known = _with_tree(tree, known)
@@ -88,7 +88,8 @@ def command(
     raise SystemExit(0 if answer.conforms else 1)
 
 
-def _table(trace: str, states: str | None) -> KernelTable | None:
+def table_beside(trace: str, states: str | None) -> KernelTable | None:
+    """The table of the file that is given, or that lies beside the trace."""
     from pathlib import Path
 
     from cpuhp.kernel.states_file import read_any_table

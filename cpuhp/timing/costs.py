@@ -97,6 +97,7 @@ class CostTable:
     constants: Mapping[str, Cpus] = field(default_factory=dict)
     cpus: int | None = None
     source: str = ""
+    parameters: Mapping[str, float] = field(default_factory=dict)  # in seconds
 
     @cached_property
     def is_random(self) -> bool:

@@ -82,14 +82,16 @@ class Named:
         return f"{state.name or state.enumerator or state.number} {direction}", None
 
     def of_step(self, name: str) -> tuple[str, Cost | None]:
-        """Key and cost of a callback, function, process or label."""
-        if name in self.table.costs:
-            return name, self.table.costs[name]
+        """Key and cost of a callback, function, process or label.
+
+        A callback's hotplug state goes first: one function may be registered for two.
+        """
         for registered in self.lowered.program.callbacks:
             if registered.callback.name == name:
                 key, cost = self.of_row(registered.state, registered.callback.direction)
-                return (key if cost else name), cost
-        return name, None
+                if cost is not None:
+                    return key, cost
+        return name, self.table.costs.get(name)
 
     def modelled(self, direction: str) -> frozenset[int]:
         """Rows that have a callback model in this direction."""
