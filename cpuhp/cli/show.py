@@ -49,17 +49,12 @@ def command(
 
     from cpuhp.cli._files import read_results
     from cpuhp.diagnostics import fail
+    from cpuhp.report.results import interleaving_of
     from cpuhp.report.stepper import stepper
 
     results = read_results(result)
-    found = results.of_check(check, result)
-    if claim >= len(found):
-        raise fail(
-            "HP811",
-            f"check '{check}' has {len(found)} interleavings in '{result}'",
-            help=f"--claim takes a number from 0 to {len(found) - 1}",
-        )
-    chosen = stepper(found[claim], results.context)
+    found = interleaving_of(results, check, claim, result)
+    chosen = stepper(found, results.context)
     look = style(width)
     count = len(chosen.trace.steps)
     if step is not None:

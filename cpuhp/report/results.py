@@ -53,6 +53,20 @@ class Results:
         return tuple(sorted(found, key=lambda a: not a.is_failure))
 
 
+def interleaving_of(
+    results: Results, check: str | None, number: int, name: str
+) -> ShownAnswer:
+    """Interleaving `number` (from 0) of a check. Raises InputError HP811 without it."""
+    found = results.of_check(check, name)
+    if number >= len(found):
+        raise fail(
+            "HP811",
+            f"'{name}' has no interleaving {number} of that check",
+            help=f"--claim takes a number from 0 to {len(found) - 1}",
+        )
+    return found[number]
+
+
 def results_of(data: Any, name: str) -> Results:
     """The results in a JSON value. Raises InputError HP810 that says what is wrong."""
     try:
