@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from cpuhp import __version__
 from cpuhp.diagnostics import fail, suggestion
 from cpuhp.engines.checking import Answer, Checker, Progress, Settings, Sliced
-from cpuhp.kernel.order import read_order, shipped_order
+from cpuhp.kernel.order import USUAL, order_of, read_order
 from cpuhp.language import tree as t
 from cpuhp.language.library import Library, read_unit, shipped
 from cpuhp.language.program import Program, link
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cpuhp.timing.estimate import Estimate
     from cpuhp.timing.setup import Setup
 
-DEFAULT_TABLE = "arm64-6.12"
+DEFAULT_TABLE = USUAL
 DEFAULT_CPUS = 8
 
 
@@ -412,7 +412,7 @@ def load(
             help="a file that can be checked begins with 'scenario NAME;'",
         )
     if table is None:
-        table = read_order(Path(order)) if order else _default_table(unit)
+        table = read_order(Path(order)) if order else order_of(unit)
     given = dict(options or {})
     return Scenario(link(unit, library, table, given), given)
 
@@ -437,13 +437,6 @@ def _from_file(path: Path, library: Library) -> tuple[Library, t.Unit]:
     if known is not None and known == unit:
         return library, known
     return library.with_units([unit]), unit
-
-
-def _default_table(unit: t.Unit) -> Table:
-    names = [item for item in unit.items if isinstance(item, t.TableName)]
-    if not names:
-        return shipped_order(DEFAULT_TABLE)
-    return shipped_order(names[-1].name, names[-1].span)
 
 
 __all__ = ["Scenario", "Settings", "load", "scenarios"]

@@ -10,6 +10,9 @@ from cpuhp.timing.estimate import Estimate, Point, Scaling, Sweep
 from cpuhp.timing.schedule import Placed
 
 SHOWN = 12
+PERIOD = 32  # longest round of a loop that is looked for
+
+Row = tuple[Placed, Placed, int]  # first and last of a step's turns, how many
 
 
 def seconds(value: float) -> str:
@@ -64,27 +67,73 @@ def _lines(found: Estimate) -> Iterator[str]:
         yield ""
         yield from _helps(found)
     yield from _missing(found)
+    if not found.costs.costs:
+        yield ""
+        yield "No costs for this scenario are shipped: give some with --costs or --trace."
 
 
 def _critical(found: Estimate) -> Iterator[str]:
     yield "critical path"
-    rows = condensed(found.schedule.critical_path)
-    shown = rows if len(rows) <= SHOWN else [*rows[: SHOWN // 2], *rows[-SHOWN // 2 :]]
-    for number, (first, last, count) in enumerate(shown):
-        if len(rows) > SHOWN and number == SHOWN // 2:
-            yield f"  ... {len(rows) - SHOWN} more parts"
-        times = f", {count} times" if count > 1 else ""
-        lanes = first.task.lane
-        if last.task.lane != lanes:
-            lanes += f" .. {last.task.lane.rpartition('/')[2]}"
-        waited = f", after {first.waited_for}" if first.waited_for else ""
-        yield f"  {seconds(first.start):>11} .. {seconds(last.end):>11}  " \
-              f"{first.task.step} ({lanes}{times}{waited})"  # fmt: skip
+    parts = folded(condensed(found.schedule.critical_path))
+    cut = len(parts) > SHOWN
+    shown = [*parts[: SHOWN // 2], *parts[-SHOWN // 2 :]] if cut else parts
+    for number, (rounds, rows) in enumerate(shown):
+        if cut and number == SHOWN // 2:
+            yield f"  ... {len(parts) - SHOWN} more parts"
+        first, last = rows[0][0], rows[-1][1]
+        span = f"  {seconds(first.start):>11} .. {seconds(last.end):>11}  "
+        if rounds == 1:
+            yield span + _told(rows)
+            continue
+        each = len(rows) // rounds
+        yield f"{span}{rounds} times:"
+        for at in range(each):
+            same = rows[at::each]
+            total = sum(last.end - first.start for first, last, _ in same)
+            yield f"{seconds(total):>28}    {_told(same)}"
 
 
-def condensed(path: Sequence[Placed]) -> list[tuple[Placed, Placed, int]]:
+def _told(rows: Sequence[Row]) -> str:
+    """A step, where it ran, and what it had waited for."""
+    first, last = rows[0][0], rows[-1][1]
+    lane = first.task.lane
+    if last.task.lane != lane:
+        lane += f" .. {last.task.lane.rpartition('/')[2]}"
+    count = rows[0][2]
+    times = f", {count} times" if count > 1 else ""
+    waits = {row[0].waited_for for row in rows} - {None}
+    waited = f", after {' or '.join(sorted(map(str, waits)))}" if waits else ""
+    return f"{first.task.step} ({lane}{times}{waited})"
+
+
+def folded(rows: Sequence[Row]) -> list[tuple[int, tuple[Row, ...]]]:
+    """Rows, where the same ones come round three times or more as one part.
+
+    A part is a number of rounds and the rows of all rounds.
+    """
+    keys = [(row[0].task.step, _kind(row[0])) for row in rows]
+    parts: list[tuple[int, tuple[Row, ...]]] = []
+    at = 0
+    while at < len(rows):
+        best = (1, 1)  # rounds, length of a round
+        for length in range(1, PERIOD + 1):
+            rounds = 1
+            while (
+                keys[at + rounds * length : at + (rounds + 1) * length]
+                == keys[at : at + length]
+            ):
+                rounds += 1
+            if rounds >= 3 and rounds * length > best[0] * best[1]:
+                best = (rounds, length)
+        end = at + best[0] * best[1]
+        parts.append((best[0], tuple(rows[at:end])))
+        at = end
+    return parts
+
+
+def condensed(path: Sequence[Placed]) -> list[Row]:
     """Parts of a path in which one step follows itself, on one CPU or the next."""
-    rows: list[tuple[Placed, Placed, int]] = []
+    rows: list[Row] = []
     for placed in path:
         if rows and _alike(rows[-1][1], placed):
             rows[-1] = (rows[-1][0], placed, rows[-1][2] + 1)
@@ -94,10 +143,13 @@ def condensed(path: Sequence[Placed]) -> list[tuple[Placed, Placed, int]]:
 
 
 def _alike(one: Placed, other: Placed) -> bool:
-    kind = one.task.lane.rpartition("/")[0]
-    return (
-        one.task.step == other.task.step and kind == other.task.lane.rpartition("/")[0]
-    )
+    return one.task.step == other.task.step and _kind(one) == _kind(other)
+
+
+def _kind(placed: Placed) -> str:
+    """Its lane, without the number of the CPU."""
+    lane = placed.task.lane
+    return lane.rpartition("/")[0] or lane
 
 
 def _helps(found: Estimate) -> Iterator[str]:

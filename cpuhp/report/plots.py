@@ -12,7 +12,7 @@ from typing import Any
 from cpuhp.diagnostics import fail
 from cpuhp.report.diagrams.canvas import clean, quoted
 from cpuhp.report.diagrams.theme import LIGHT
-from cpuhp.report.estimates import condensed, seconds
+from cpuhp.report.estimates import Row, condensed, folded, seconds
 from cpuhp.timing.estimate import Estimate, Scaling, Sweep
 from cpuhp.timing.schedule import Placed
 
@@ -55,64 +55,59 @@ def _saved(figure: Any, kind: str) -> bytes:
 
 
 def gantt(found: Estimate, kind: str) -> bytes:
-    """Who does what when; the critical path has a dark rim. `kind`: png, svg or pdf."""
-    placed = found.schedule.placed
+    """What each CPU does when; a line under a bar: the critical path.
+
+    `kind`: png, svg or pdf. Of many CPUs the first and the last are drawn.
+    """
     lanes, hidden = _lanes(found)
-    figure, axes = _figure(11, 1.8 + 0.28 * len(lanes))
+    height = 1.7 + 0.26 * len(lanes)
+    figure, axes = _figure(11, height)
     unit, factor = _unit(found.makespan)
     colour = _colours(found)
-    critical = {p.task.name for p in found.schedule.critical_path}
     row = {lane: at for at, lane in enumerate(lanes)}
-    for one in placed:
-        if one.task.lane in row:
-            _bar(
-                axes, one, row[one.task.lane], factor, colour, one.task.name in critical
-            )
+    bars: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for one in found.schedule.placed:
+        at = row.get(_cpu(one.task.lane))
+        if at is not None:
+            shade = colour.get(one.task.step, OTHER)
+            length = (one.end - one.start) * factor
+            bars.setdefault((at, shade), []).append((one.start * factor, length))
+    for (at, shade), spans in sorted(bars.items()):
+        axes.broken_barh(spans, (at - 0.4, 0.7), facecolors=shade)
+    for one in found.schedule.critical_path:
+        at = row.get(_cpu(one.task.lane))
+        if at is not None:
+            axes.plot([one.start * factor, one.end * factor], [at + 0.4, at + 0.4],
+                      color=LIGHT.ink, lw=2, solid_capstyle="butt")  # fmt: skip
     for phase in found.phases:
         axes.axvline(phase.start * factor, color=LIGHT.faint, lw=0.6, ls=":")
-    axes.set_yticks(range(len(lanes)), lanes, fontsize=7)
+    names = [f"CPU {cpu}" if cpu else "control CPU" for cpu in lanes]
+    axes.set_yticks(range(len(lanes)), names, fontsize=7)
     axes.set_ylim(len(lanes) - 0.4, -0.6)
     axes.set_xlim(0, max(found.makespan * factor, 1e-12))
-    axes.set_xlabel(
-        f"time ({unit})" + (f"; {hidden} lanes not drawn" if hidden else "")
-    )
+    axes.set_xlabel(f"time ({unit})" + (f"; {hidden} CPUs not drawn" if hidden else ""))
     axes.set_title(
         f"{found.scenario}, {found.cpus} CPUs: {seconds(found.makespan)}  "
         f"({found.costs.name})",
         fontsize=10,
     )
-    _legend(axes, colour)
+    _legend(figure, colour)
     return _saved(figure, kind)
 
 
-def _bar(
-    axes: Any, one: Placed, row: int, factor: float, colour: dict[str, str], dark: bool
-) -> None:
-    axes.barh(
-        row,
-        (one.end - one.start) * factor,
-        left=one.start * factor,
-        height=0.72,
-        color=colour.get(one.task.step, OTHER),
-        edgecolor=LIGHT.ink if dark else "none",
-        linewidth=0.9 if dark else 0,
-        hatch=None,
-    )
+def _cpu(lane: str) -> int:
+    """The number of the CPU; 0 is the control CPU."""
+    number = lane.rpartition("/")[2]
+    return int(number) if number.isdigit() else 0
 
 
-def _lanes(found: Estimate) -> tuple[list[str], int]:
-    """The lanes to draw: the control task, then the first and last CPUs of each kind."""
-    every = sorted(found.schedule.lanes, key=_lane_order)
+def _lanes(found: Estimate) -> tuple[list[int], int]:
+    """The CPUs to draw, and how many others there are."""
+    every = sorted({_cpu(lane) for lane in found.schedule.lanes})
     if len(every) <= LANES:
         return every, 0
     half = LANES // 2
-    kept = [*every[:half], *every[-half:]]
-    return kept, len(every) - len(kept)
-
-
-def _lane_order(lane: str) -> tuple[int, str]:
-    kind, _, cpu = lane.rpartition("/")
-    return (int(cpu), kind) if cpu.isdigit() else (-1, lane)
+    return [*every[:half], *every[-half:]], len(every) - 2 * half
 
 
 def _colours(found: Estimate) -> dict[str, str]:
@@ -126,17 +121,15 @@ def _colours(found: Estimate) -> dict[str, str]:
     return dict(zip(ranked, COLOURS))
 
 
-def _legend(axes: Any, colour: dict[str, str]) -> None:
+def _legend(figure: Any, colour: dict[str, str]) -> None:
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [Patch(facecolor=shade, label=step) for step, shade in colour.items()]
+    handles: list[Any] = [Patch(facecolor=c, label=step) for step, c in colour.items()]
     handles.append(Patch(facecolor=OTHER, label="other steps"))
-    handles.append(Patch(facecolor="none", edgecolor=LIGHT.ink, label="critical path"))
-    axes.legend(
-        handles=handles, fontsize=7, ncols=5, loc="upper center",
-        bbox_to_anchor=(0.5, -0.9 / (0.28 * max(1, len(axes.get_yticks())) + 0.6)),
-        frameon=False,
-    )  # fmt: skip
+    handles.append(Line2D([], [], color=LIGHT.ink, lw=2, label="critical path"))
+    figure.legend(handles=handles, fontsize=7, ncols=5, loc="outside lower center",
+                  frameon=False)  # fmt: skip
 
 
 def _unit(makespan: float) -> tuple[str, float]:
@@ -195,32 +188,52 @@ def _fitted(axes: Any, fit: Scaling, found: Sweep, style: str, shade: str) -> No
 
 
 def critical_dot(found: Estimate) -> str:
-    """The critical path as DOT text: a box for each part, arrows say what was waited for."""
-    rows = condensed(found.schedule.critical_path)
+    """The critical path as DOT text.
+
+    A box for each part; what comes round again and again stands in a frame of its own.
+    Arrows say what was waited for.
+    """
     title = f"{found.scenario}, {found.cpus} CPUs: {seconds(found.makespan)}"
     lines = [
         "digraph critical_path {",
-        f'  label="{quoted(title)}"; labelloc=t; rankdir=LR;',
+        f'  label="{quoted(title)}"; labelloc=t; fontname="Helvetica";',
         f'  node [shape=box, style="rounded,filled", fillcolor="{LIGHT.call}", '
-        f'fontname="Helvetica"];',
+        'fontname="Helvetica"];',
         '  edge [fontname="Helvetica", fontsize=10];',
     ]
-    for number, (first, last, count) in enumerate(rows):
-        lines.append(f'  n{number} [label="{_box(first, last, count)}"];')
-        if number:
-            label = f' [label="{quoted(first.waited_for)}"]' if first.waited_for else ""
-            lines.append(f"  n{number - 1} -> n{number}{label};")
+    number = 0
+    for part, (rounds, rows) in enumerate(
+        folded(condensed(found.schedule.critical_path))
+    ):
+        each = len(rows) // rounds
+        first = number
+        if rounds > 1:
+            lines.append(f"  subgraph cluster_{part} {{")
+            lines.append(f'    label="{rounds} times"; style=rounded;')
+        for at in range(each):
+            lines.append(f'    n{number} [label="{_box(rows[at::each])}"];')
+            number += 1
+        if rounds > 1:
+            lines.append("  }")
+            lines.append(f"  n{number - 1} -> n{first}{_waits(rows[each][0])}")
+        for at in range(first, number):
+            if at:
+                lines.append(f"  n{at - 1} -> n{at}{_waits(rows[at - first][0])}")
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _box(first: Placed, last: Placed, count: int) -> str:
+def _waits(placed: Placed) -> str:
+    if not placed.waited_for:
+        return ";"
+    return f' [label="{quoted(placed.waited_for)}"];'
+
+
+def _box(rows: Sequence[Row]) -> str:
+    first, last = rows[0][0], rows[-1][1]
     lane = first.task.lane
     if last.task.lane != lane:
         lane += f" .. {last.task.lane.rpartition('/')[2]}"
-    times = f" x {count}" if count > 1 else ""
-    parts: Sequence[str] = (
-        f"{clean(first.task.step)}{times}",
-        lane,
-        seconds(last.end - first.start),
-    )
+    times = f" x {rows[0][2]}" if rows[0][2] > 1 else ""
+    total = sum(row[1].end - row[0].start for row in rows)
+    parts = (f"{clean(first.task.step)}{times}", lane, seconds(total))
     return "\\n".join(quoted(part) for part in parts)

@@ -11,12 +11,10 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.order import shipped_order
-from cpuhp.language import tree as t
+from cpuhp.kernel.order import order_of
 from cpuhp.language.library import shipped
 from cpuhp.language.program import link
 from cpuhp.timing.cost_file import UNITS, find_costs, shipped_costs
@@ -219,8 +217,7 @@ class _Bench:
 
     def model(self, run: Wanted, costs: CostTable) -> Model:
         unit = shipped().find(run.scenario.replace("-", "_"))
-        names = [item for item in unit.items if isinstance(item, t.TableName)]
-        table = shipped_order(names[-1].name)
+        table = order_of(unit)
         declared = link(unit, shipped(), table, {}).options
         brought = {n: v for n, v in costs.options.items() if n in declared}
         options = {**brought, **run.options}
@@ -228,8 +225,3 @@ class _Bench:
         if key not in self.models:
             self.models[key] = model(link(unit, shipped(), table, options))
         return self.models[key]
-
-
-def claims_file() -> Path:
-    """Where the claims stand."""
-    return shipped_costs()["claims"]

@@ -26,7 +26,7 @@ _TABLES = ("machine", "parameters", "options", "constants", "costs")
 _FIELDS = (
     "time", "p99", "low", "high", "values", "inclusive", "cpus", "otherwise", "source",
 )  # fmt: skip
-_MACHINE = ("name", "cpus", "source")
+_MACHINE = ("name", "cpus", "source", "scenarios")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,16 @@ def find_costs(
             or f"shipped are {', '.join(n for n in known if n != CLAIMS)}",
         )
     return read_costs(known[name], given, constants)
+
+
+def usual_costs(scenario: str) -> str | None:
+    """Name of the shipped costs that are meant for a scenario; None if there are none."""
+    for name, path in shipped_costs().items():
+        if name != CLAIMS:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            if scenario in data["machine"].get("scenarios", ()):
+                return name
+    return None
 
 
 def parameters_of(name: str) -> frozenset[str]:

@@ -233,7 +233,7 @@ def _helps(
 
 
 def unused(model: Model, costs: CostTable) -> tuple[str, ...]:
-    """Costs that nobody in the program has, under any of their names."""
+    """Costs and constants that the program does not have, under any of their names."""
     program = model.lowered.program
     named = Named(model.lowered, costs)
     used = {
@@ -250,7 +250,8 @@ def unused(model: Model, costs: CostTable) -> tuple[str, ...]:
     for name, cost in costs.costs.items():
         if id(cost) not in taken:
             found.setdefault(id(cost), name)
-    return tuple(sorted(found.values()))
+    opened = {v.name for v in model.system.variables if v.initial is None}
+    return tuple(sorted({*found.values(), *(costs.constants.keys() - opened)}))
 
 
 def _sampled(

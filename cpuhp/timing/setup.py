@@ -13,9 +13,8 @@ from cpuhp.kernel.states_file import KernelTable
 from cpuhp.kernel.trace import read_trace
 from cpuhp.language.library import Library
 from cpuhp.language.program import Program, link
-from cpuhp.timing.cost_file import find_costs, parameters_of
+from cpuhp.timing.cost_file import find_costs, parameters_of, usual_costs
 from cpuhp.timing.costs import NO_COSTS, CostTable
-from cpuhp.timing.machine import usual_costs
 from cpuhp.timing.measured import measured, waits_for_others
 from cpuhp.timing.simulate import Model, model
 
@@ -49,7 +48,7 @@ def set_up(
     """
     chosen = costs
     if chosen is None and trace is None:
-        chosen = usual_costs(program)
+        chosen = usual_costs(program.scenario.name.replace("_", "-"))
     times, options = _divided(program, chosen, params or {})
     found = NO_COSTS
     if isinstance(chosen, CostTable):
