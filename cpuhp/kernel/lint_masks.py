@@ -81,7 +81,7 @@ _MAX_DEPTH = 6
 
 def picks(reached: Sequence[Reached]) -> list[Pick]:
     """All choices of a CPU in the functions that a callback reaches."""
-    cleared = _cleared(reached)
+    cleared = cleared_masks(reached)
     found: list[Pick] = []
     for where in reached:
         body = where.body
@@ -140,7 +140,8 @@ def _pick(
     # The first CPU of a group is its name; a successor would not be the CPU itself.
     names_group = match[1] == "cpumask_first" and mask is Mask.TOPOLOGY
     decides = is_loop and _ANSWER.search(body[start : start + _block(body[start:])])
-    handed = returned or (result is not None and _handed(where, result, start))
+    handed = returned or _passed(body, start)
+    handed = handed or (result is not None and _handed(where, result, start, is_loop))
     return Pick(
         where,
         start,
@@ -175,7 +176,14 @@ _TESTS_DYING = re.compile(
 )
 
 
-def _handed(where: Reached, result: str, offset: int) -> bool:
+def _passed(body: str, start: int) -> bool:
+    """True if a choice is itself an argument of a call that acts."""
+    lead = body[body.rfind(";", 0, start) + 1 : start]
+    call = re.search(r"\b(\w+)\s*\((?:[^()]|\([^()]*\))*$", lead)
+    return bool(call and call[1] not in _LOOKS)
+
+
+def _handed(where: Reached, result: str, offset: int, is_loop: bool) -> bool:
     """True if a chosen CPU is stored, returned or passed to something that acts."""
     body = where.body
     local = re.search(rf"\b(?:int|long|unsigned|u32|u16)\s[^;(]*\b{result}\b", body)
@@ -184,7 +192,7 @@ def _handed(where: Reached, result: str, offset: int) -> bool:
     ):
         return True
     name = rf"(?<![\w.>]){re.escape(result)}\b"
-    rest = body[offset:]
+    rest = _until_reused(body[offset:], re.escape(result), is_loop)
     if re.search(rf"(?:->|\.|\]|\*)[\w.\[\]>-]*\s*=(?!=)\s*[^;]*{name}", rest):
         return True
     if re.search(rf"\breturn\s+{name}\s*;", rest):
@@ -200,6 +208,18 @@ def _handed(where: Reached, result: str, offset: int) -> bool:
         if call[1] not in _LOOKS and re.search(name, inside):
             return True
     return False
+
+
+def _until_reused(rest: str, name: str, is_loop: bool) -> str:
+    """The text in which a loop's variable still holds the CPU that was chosen."""
+    if not is_loop:
+        return rest
+    after = _block(rest)
+    again = re.compile(
+        rf"\bfor\w*\s*\(\s*{name}\b|(?<![\w.>]){name}\s*=(?!=)(?![^;]*\b{name}\b)"
+    )
+    found = again.search(rest, after)
+    return rest[: found.start()] if found else rest
 
 
 # Calls and keywords that look at a CPU number without handing anything over.
@@ -248,6 +268,7 @@ _LOOKS = frozenset(
         "for_each_cpu_wrap",
         "cpumask_any_but",
         "rcu_dereference",
+        "rcu_access_pointer",
         "raw_cpu_ptr",
         "get_cpu_cacheinfo",
         "get_cpu_device",
@@ -296,6 +317,14 @@ def classify(
     return Mask.PRIVATE if last_name(text) in cleared else Mask.TOPOLOGY
 
 
+def holds_cpus(where: Reached, expression: str, cleared: frozenset[str]) -> bool:
+    """False for a member of a struct that has nothing to do with hotplug."""
+    text = expression.strip().lstrip("&(")
+    if "->" not in text or _ONLINE.search(text) or _TOPOLOGY.search(text):
+        return True
+    return last_name(text) in cleared
+
+
 def _written(
     where: Reached, text: str, offset: int, cleared: frozenset[str], depth: int
 ) -> Mask | None:
@@ -320,7 +349,7 @@ def _written(
     return together(kind for _, kind in found) if found else None
 
 
-def _cleared(reached: Sequence[Reached]) -> frozenset[str]:
+def cleared_masks(reached: Sequence[Reached]) -> frozenset[str]:
     """Masks from which a callback takes its own CPU, by their last name."""
     pattern = re.compile(r"\bcpumask_(?:test_and_)?clear_cpu\s*\(")
     names = set()
@@ -359,7 +388,25 @@ def _leaves_early(body: str, opening: int) -> bool:
     text = rest[: _block(rest)] if rest.lstrip().startswith("{") else (
         rest[: rest.find(";") + 1]
     )  # fmt: skip
-    return bool(re.search(r"\bbreak\s*;|\bgoto\b|\breturn\b", text))
+    return bool(re.search(r"\bbreak\s*;|\breturn\b", _without_inner(text)))
+
+
+_INNER = re.compile(r"\b(?:for\w*|while|switch)\s*\(")
+
+
+def _without_inner(text: str) -> str:
+    """A loop's body without the loops and switches in it, whose breaks are theirs."""
+    found = _INNER.search(text)
+    while found is not None:
+        brace = text.find("{", found.end())
+        semicolon = re.compile(r"\)\s*;").search(text, found.end())
+        if brace < 0 or (semicolon and semicolon.start() < brace):
+            return text
+        end = brace + _block(text[brace:])
+        inner = re.sub(r"\bbreak\s*;", "", text[found.start() : end])
+        text = text[: found.start()] + inner + text[end:]
+        found = _INNER.search(text, found.start() + len(inner))
+    return text
 
 
 def _block(text: str) -> int:

@@ -15,6 +15,8 @@ from cpuhp.kernel.tree import Tree
 
 DEPTH = 5  # calls from the callback
 MAX_REACHED = 400  # functions from one callback
+MAX_FIELD = 8  # functions that a member of a struct may be
+_INITIAL = re.compile(r"(?:^|[\s{,])\.\s*(\w+)\s*=\s*&?(\w+)\s*[,}]")
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 # Helpers that choose a CPU may live with the masks, not with the driver.
 _CHOOSES = re.compile(r"cpumask_\w*(?:any|first|last|next|but|dying|pick|online)\w*\Z")
@@ -89,6 +91,7 @@ class Sources:
     _functions: dict[str, dict[str, Function]] = field(default_factory=dict)
     _folders: dict[str, dict[str, str]] = field(default_factory=dict)
     _included: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _fields: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def text(self, file: str) -> CText | None:
         if file not in self._texts:
@@ -124,6 +127,20 @@ class Sources:
             return None
         function = self.functions(other).get(name)
         return None if function is None or function.static else (other, function)
+
+    def of_field(self, field: str, file: str) -> list[tuple[str, Function]]:
+        """Functions of a file that its initialisers put into a member of a struct."""
+        if file not in self._fields:
+            source = self.text(file)
+            functions = self.functions(file)
+            found: dict[str, list[str]] = {}
+            for match in _INITIAL.finditer(source.bare if source else ""):
+                known = found.setdefault(match[1], [])
+                if match[2] in functions and match[2] not in known:
+                    known.append(match[2])
+            self._fields[file] = found
+        names = self._fields[file].get(field, [])[:MAX_FIELD]
+        return [(file, self.functions(file)[name]) for name in names]
 
     def _macro(self, file: str, name: str) -> Function | None:
         """A macro that looks like a function and makes calls itself."""
@@ -184,17 +201,26 @@ def walk(sources: Sources, definition: Definition, depth: int = DEPTH) -> list[R
         if len(step.chain) > depth or len(reached) >= MAX_REACHED:
             break
         for call in _CALL.finditer(step.body, len(function.name)):
-            name = call[1]
-            if name in _SELF or name == step.function.name:
-                continue
-            found = sources.find(name, step.file)
-            if found is None or (found[0], name) in seen:
-                continue
-            seen.add((found[0], name))
-            target = sources.text(found[0])
-            if target is not None:
-                reached.append(_stepped(step, call, found, target))
+            for found in _called(sources, step, call):
+                key = (found[0], found[1].name)
+                target = sources.text(found[0])
+                if key not in seen and target is not None:
+                    seen.add(key)
+                    reached.append(_stepped(step, call, found, target))
     return reached
+
+
+def _called(
+    sources: Sources, step: Reached, call: re.Match[str]
+) -> list[tuple[str, Function]]:
+    """What a call may run: by its name, or by the member that it goes through."""
+    name = call[1]
+    if name in _SELF or name == step.function.name:
+        return []
+    if re.search(r"(?:->|\.)\s*$", step.body[max(0, call.start() - 8) : call.start()]):
+        return sources.of_field(name, step.file)
+    found = sources.find(name, step.file)
+    return [] if found is None else [found]
 
 
 def _stepped(

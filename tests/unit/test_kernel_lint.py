@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -395,3 +396,23 @@ def test_series_files_are_found(tmp_path_factory):
     assert set(SERIES) - online == {"drivers/gpu/drm/i915/i915_pmu.c"}
     assert "drivers/gpu/drm/i915/i915_pmu.c" in stale
     assert len(online) <= 30
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_findings_against_a_judgement_by_hand(tmp_path_factory):
+    folder = real_tree("6.12", tmp_path_factory.mktemp("tree"))
+    if folder is None:
+        pytest.skip("linux-source-6.12 is not installed")
+    text = (Path(__file__).parent.parent / "data/lint-6.12.tsv").read_text()
+    lines = [line.split("\t") for line in text.splitlines() if line[0] != "#"]
+    truth = {tuple(line[1:4]): line[0] for line in lines}
+    reported = {
+        (f.rule, f.file, f.chain[-1].function)
+        for f in lint(folder).findings
+        if f.level != "note"
+    }
+    right = {key for key in reported if truth.get(key) == "true"}
+    known = {key for key, verdict in truth.items() if verdict in ("true", "missed")}
+    assert len(right) / len(reported) >= 0.95
+    assert len(right) / len(known) >= 0.95
