@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpuhp import __version__
-from cpuhp.diagnostics import fail, suggestion
+from cpuhp.diagnostics import InputError, Source, fail, suggestion
 from cpuhp.engines.checking import Answer, Checker, Progress, Settings, Sliced
-from cpuhp.kernel.order import USUAL, order_of, read_order
+from cpuhp.kernel.order import USUAL, order_of, read_order, shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.library import Library, read_unit, shipped
+from cpuhp.language.parser import parse
 from cpuhp.language.program import Program, link
 from cpuhp.language.terms import Terms
 from cpuhp.model.sorts import EnumSort, format_value
@@ -38,8 +39,10 @@ from cpuhp.report.answers import (
 )
 
 if TYPE_CHECKING:
+    from cpuhp.engines.certificate import Outcome
     from cpuhp.kernel.states_file import KernelTable
     from cpuhp.report.diagrams.figure import Diagram
+    from cpuhp.report.display import Answers, HotplugTable
     from cpuhp.timing.costs import CostTable
     from cpuhp.timing.estimate import Estimate
     from cpuhp.timing.setup import Setup
@@ -147,13 +150,25 @@ class Scenario:
 
     def check(
         self, pattern: str = "*", cpus: int | None = None, timeout: float = 60.0
-    ) -> list[ShownAnswer]:
-        """The answers to all claims that match, one after the other."""
+    ) -> Answers:
+        """The answers to all claims of the checks whose name matches.
+
+        `cpus`: exactly so many, instead of every number; `timeout`: seconds per claim.
+        Raises InputError HP501 if no check matches.
+        """
+        from cpuhp.report.display import Answers
+
         settings = Settings(cpus=cpus, timeout=timeout)
-        return [
+        found = tuple(
             self.answer(name, number, settings)
             for name, number, _ in self.claims(pattern)
-        ]
+        )
+        return Answers(found, lambda answers: context_of([self], answers))
+
+    def __repr__(self) -> str:
+        options = "".join(f" {k}={v}" for k, v in self.given.items())
+        rows = len(self.program.table.states)
+        return f"{self.name}{options}: {len(self.modelled)} of {rows} steps modelled"
 
     def until_failure(self, pattern: str, timeout: float) -> list[ShownAnswer]:
         """The answers up to the first violation that has an interleaving."""
@@ -405,6 +420,17 @@ def load(
         library, unit = _from_file(Path(name), library)
     else:
         unit = library.find(name.replace("-", "_"))
+    return _linked(name, unit, library, order, table, options)
+
+
+def _linked(
+    name: str,
+    unit: t.Unit,
+    library: Library,
+    order: str | Path | None,
+    table: Table | None,
+    options: Mapping[str, str] | None,
+) -> Scenario:
     if unit.kind != "scenario":
         raise fail(
             "HP502",
@@ -415,6 +441,77 @@ def load(
         table = read_order(Path(order)) if order else order_of(unit)
     given = dict(options or {})
     return Scenario(link(unit, library, table, given), given)
+
+
+def loads(
+    text: str,
+    *,
+    name: str = "text.hp",
+    order: str | Path | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Scenario:
+    """Load a scenario from its text. `name` is what errors and steps call it.
+
+    Raises InputError for anything that is wrong with the text.
+    """
+    unit = parse(Source(name, text))
+    return _linked(name, unit, shipped().with_units([unit]), order, None, options)
+
+
+def table(name: str | Path) -> HotplugTable:
+    """A hotplug table: a shipped one by name, or a file.
+
+    The file is in the format of /sys/devices/system/cpu/hotplug/states or of
+    specs/tables. Raises InputError if it cannot be read.
+    """
+    from cpuhp.kernel.states_file import shipped_tables
+    from cpuhp.report.display import HotplugTable
+
+    known = str(name) in shipped_tables()
+    found = shipped_order(str(name)) if known else read_order(Path(name))
+    return HotplugTable(found, _table_diagram)
+
+
+ON_A_TABLE = "shutdown-three-phase"  # the scenario that tells what a table's rows do
+
+
+def _table_diagram(found: Table, full: bool) -> Diagram:
+    from cpuhp.report.diagrams.draw import on_table
+    from cpuhp.report.diagrams.figure import Diagram
+
+    try:
+        whole = load(ON_A_TABLE, table=found).checker.whole
+    except InputError:  # the scenario does not fit this kernel
+        whole = None
+    drawn = on_table(found, whole, full=full)
+    return Diagram(drawn, drawn.title)
+
+
+def certify(
+    file: str | Path,
+    *,
+    solvers: Iterable[str] | None = None,
+    spec: str | None = None,
+    timeout: float = 60.0,
+) -> list[Outcome]:
+    """Check a certificate again, from the spec and the certificate alone.
+
+    One outcome a solver (of all that are installed, or those named). Raises Rejected if
+    the certificate does not fit the spec, InputError if a file cannot be read.
+    """
+    from cpuhp.engines.certificate import (
+        check,
+        obligation_of,
+        present,
+        program_of,
+        read_certificate,
+        scripts,
+    )
+
+    certificate = read_certificate(file)
+    obligation = obligation_of(certificate, program_of(certificate, spec))
+    made = scripts(obligation.system, obligation.prop, obligation.invariant, "qf")
+    return [check(made, "qf", name, timeout) for name in solvers or present()]
 
 
 def scenarios() -> list[str]:
@@ -439,4 +536,4 @@ def _from_file(path: Path, library: Library) -> tuple[Library, t.Unit]:
     return library.with_units([unit]), unit
 
 
-__all__ = ["Scenario", "Settings", "load", "scenarios"]
+__all__ = ["Scenario", "Settings", "certify", "load", "loads", "scenarios", "table"]

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 GROUP = "look"
 KINDS = ("sequence", "dependency", "counterexample", "state-machine", "lockdep")
-ON_A_TABLE = "shutdown-three-phase"  # the scenario that runs on a table given alone
 
 
 @click.command(
@@ -170,7 +169,7 @@ class _Job:
 
     def scenario(self) -> Scenario:
         """The scenario: named, of a result, or the one that runs on a table."""
-        from cpuhp.api import load
+        from cpuhp.api import ON_A_TABLE, load
 
         if self.is_table:
             return load(ON_A_TABLE, order=self.subject, options=self.options)

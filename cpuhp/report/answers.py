@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cpuhp.diagnostics import Span
+from cpuhp.diagnostics import Span, fail
 from cpuhp.model.system import (
     Action,
     Expectation,
@@ -17,6 +18,9 @@ from cpuhp.model.system import (
 )
 from cpuhp.model.verdict import Trace, Verdict
 from cpuhp.semantics import Machine, cell_name, cell_value
+
+if TYPE_CHECKING:
+    from cpuhp.report.diagrams.figure import Diagram
 
 JSON_VERSION = 1
 
@@ -79,6 +83,46 @@ class ShownAnswer:
     @property
     def is_unknown(self) -> bool:
         return self.verdict in (Verdict.UNKNOWN.value, Verdict.HOLDS_TO_BOUND.value)
+
+    def text(self, width: int = 80) -> str:
+        """The verdict, and the interleaving if there is one, as a terminal shows it."""
+        from cpuhp.report.terminal import Style, violation
+
+        return "\n".join(list(violation(self, Style(width)))[1:])
+
+    def diagram(self, *, full: bool = False) -> Diagram:
+        """The chart of the interleaving. Raises InputError HP811 if there is none."""
+        from cpuhp.report.diagrams.draw import of_answers
+        from cpuhp.report.diagrams.figure import Diagram
+
+        drawn = of_answers([self], self.scenario, full=full)
+        return Diagram(drawn, drawn.title)
+
+    def save_certificate(self, folder: str | Path = ".") -> Path:
+        """Write the certificate of a proof for every number of CPUs; its path.
+
+        Raises InputError HP807 if it is no such proof.
+        """
+        if self.proof is None:
+            raise fail(
+                "HP807",
+                f"'{self.check}' is {self.verdict} with cpus={self.cpus}",
+                help="a certificate is of a proof for every number of CPUs",
+            )
+        name, text = self.proof
+        path = Path(folder) / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        reason = f"  ({self.reason})" if self.reason else ""
+        told = f"{self.verdict}  cpus={self.cpus}  {self.check}: {self.claim}{reason}"
+        return "".join(c if c.isprintable() else "?" for c in told)
+
+    def _repr_html_(self) -> str:
+        from cpuhp.report.display import answer_html
+
+        return answer_html(self)
 
 
 @dataclass(frozen=True)
