@@ -101,3 +101,10 @@ def printed(file: str) -> str:
     from cpuhp.kernel.tree import shown
 
     return shown(file)
+
+
+def ascii_only(text: str) -> str:
+    """A text fit for any mail program: ASCII, with the usual substitutes."""
+    plain = text.translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"',
+                            0x2013: "-", 0x2014: "-", 0x2026: "..."})  # fmt: skip
+    return plain.encode("ascii", "replace").decode()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from cpuhp.cli._hazards import finding_json, model_json, told_models
+from cpuhp.cli._hazards import ascii_only, finding_json, model_json, told_models
 from cpuhp.kernel.tree import shown
 
 if TYPE_CHECKING:
@@ -37,13 +37,7 @@ def mail(found: Review, answers: dict[str, ShownAnswer]) -> str:
     if models:
         lines += ["", "Models of the hazards, all CPUs but one going down at once:", ""]
         lines += [f"  {line}" for line in models]
-    return "".join(f"{_ascii(line).rstrip()}\n" for line in lines)
-
-
-def _ascii(text: str) -> str:
-    plain = text.translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"',
-                            0x2013: "-", 0x2014: "-", 0x2026: "..."})  # fmt: skip
-    return plain.encode("ascii", "replace").decode()
+    return "".join(f"{ascii_only(line).rstrip()}\n" for line in lines)
 
 
 def _hazards(found: Review) -> list[Finding]:
@@ -52,7 +46,7 @@ def _hazards(found: Review) -> list[Finding]:
 
 def _fill(text: str, lead: str = "", rest: str | None = None) -> list[str]:
     return wrap(
-        _ascii(" ".join(text.split())),
+        ascii_only(" ".join(text.split())),
         WIDTH,
         initial_indent=lead,
         subsequent_indent=lead if rest is None else rest,

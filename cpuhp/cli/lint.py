@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cpuhp.cli._hazards import (
+    ascii_only,
     at,
     check_models,
     finding_json,
@@ -151,33 +152,27 @@ def _why(shown: list[Finding]) -> None:
 
 def _mail(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     """Plain text of 72 columns, as kernel lists want it."""
-    from textwrap import fill
+    from textwrap import wrap
 
     from cpuhp.kernel.lint_rules import RULES
 
-    click.echo(
-        f"Linux {found.extraction.version}, {found.callbacks} hotplug callbacks:"
-    )
+    def filled(text: str, lead: str = "") -> list[str]:
+        return wrap(text, WRAP, initial_indent=lead, subsequent_indent=lead)
+
+    version = found.extraction.version
+    lines = [f"Linux {version}, {found.callbacks} hotplug callbacks:"]
     for rule in RULES:
         own = [finding for finding in shown if finding.rule == rule.id]
-        if not own:
-            continue
-        click.echo(f"\n{fill(rule.title, WRAP)}\n")
-        click.echo(fill(rule.why, WRAP))
+        if own:
+            lines += ["", *filled(rule.title), "", *filled(rule.why)]
         for finding in own:
-            click.echo(f"\n  {at(finding)}")
-            indent = "    "
             text = f"{finding.message}, in the {finding.role} of {finding.state}"
-            click.echo(
-                fill(text, WRAP, initial_indent=indent, subsequent_indent=indent)
-            )
+            lines += ["", f"  {at(finding)}", *filled(text, "    ")]
             if len(finding.chain) > 1:
                 ways = " -> ".join(f"{p.function}()" for p in finding.chain)
-                click.echo(
-                    fill(ways, WRAP, initial_indent=indent, subsequent_indent=indent)
-                )
-    click.echo()
-    click.echo("".join(f"{line}\n" for line in told_models(shown, answers)), nl=False)
+                lines += filled(ways, "    ")
+    lines += ["", *told_models(shown, answers)]
+    click.echo("".join(f"{ascii_only(line)}\n" for line in lines), nl=False)
 
 
 def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
@@ -222,7 +217,8 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
     from cpuhp.report.sarif import location
 
     chain = [
-        {"location": location(printed(p.file), p.line, p.function)} for p in finding.chain
+        {"location": location(printed(p.file), p.line, p.function)}
+        for p in finding.chain
     ]
     return {
         "ruleId": finding.rule,

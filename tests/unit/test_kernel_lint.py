@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from kernel_trees import real_tree, tree
+from sarif_schema import assert_is_sarif
 
 from cpuhp.cli._hazards import check_models
 from cpuhp.cli.lint import command
@@ -249,11 +250,25 @@ def test_forms(tmp_path):
     assert json.loads(run(folder, "--format", "json").output)["findings"][0]["chain"]
     sarif = json.loads(run(folder, "--format", "sarif").output)
     (result,) = sarif["runs"][0]["results"]
+    assert_is_sarif(sarif)
     rules = sarif["runs"][0]["tool"]["driver"]["rules"]
     assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
     mail = run(folder, "--format", "mail").output
+    assert mail.isascii()
     assert all(len(line) <= 80 for line in mail.splitlines())
     assert run(folder, "--rule", "last-one-out").exit_code == 0
+
+
+def test_sarif_of_odd_names_and_all_rules(tmp_path):
+    body = (
+        "\tint i;\n\tusers--;\n\tif (num_online_cpus() == 1)\n\t\treturn -EBUSY;\n"
+        "\tmutex_lock(&m);\n\tmsleep(1);\n\tmutex_unlock(&m);\n\treturn 0;"
+    )
+    text = source(body, "static int users;\n", "CPUHP_A_DEAD")
+    folder = tree(tmp_path, paths={"drivers/a b%?#.c": text})
+    log = json.loads(run(folder, "--all", "--format", "sarif").output)
+    assert_is_sarif(log)
+    assert len(log["runs"][0]["results"]) == 4
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
+from sarif_schema import assert_is_sarif
 
 from cpuhp.api import context_of, load
 from cpuhp.cli import group
@@ -150,6 +151,7 @@ def test_sarif_has_the_structure_of_the_standard():
     (last,) = result["locations"]
     assert last["physicalLocation"]["region"]["startLine"] > 1
     assert_sarif(log)
+    assert_is_sarif(log)
 
 
 def test_what_is_not_decided_is_open_in_sarif():
