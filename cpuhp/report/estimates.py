@@ -10,7 +10,7 @@ from cpuhp.timing.estimate import Estimate, Point, Scaling, Sweep
 from cpuhp.timing.schedule import Placed
 
 SHOWN = 12
-PERIOD = 32  # longest round of a loop that is looked for
+PERIOD = 128  # longest round of a loop that is looked for
 
 Row = tuple[Placed, Placed, int]  # first and last of a step's turns, how many
 
@@ -85,12 +85,21 @@ def _critical(found: Estimate) -> Iterator[str]:
         if rounds == 1:
             yield span + _told(rows)
             continue
-        each = len(rows) // rounds
         yield f"{span}{rounds} times:"
-        for at in range(each):
-            same = rows[at::each]
-            total = sum(last.end - first.start for first, last, _ in same)
-            yield f"{seconds(total):>28}    {_told(same)}"
+        yield from _rounds(rounds, rows)
+
+
+def _rounds(rounds: int, rows: Sequence[Row]) -> Iterator[str]:
+    """The steps of a loop with the seconds of all rounds; only the longest of many."""
+    each = len(rows) // rounds
+    steps = [rows[at::each] for at in range(each)]
+    totals = [sum(last.end - first.start for first, last, _ in same) for same in steps]
+    longest = sorted(range(each), key=lambda at: (-totals[at], at))[:SHOWN]
+    for at in sorted(longest):
+        yield f"{seconds(totals[at]):>28}    {_told(steps[at])}"
+    if each > SHOWN:
+        rest = sum(totals) - sum(totals[at] for at in longest)
+        yield f"{seconds(rest):>28}    {each - SHOWN} shorter steps"
 
 
 def _told(rows: Sequence[Row]) -> str:
@@ -117,6 +126,8 @@ def folded(rows: Sequence[Row]) -> list[tuple[int, tuple[Row, ...]]]:
     while at < len(rows):
         best = (1, 1)  # rounds, length of a round
         for length in range(1, PERIOD + 1):
+            if keys[at + length : at + length + 1] != keys[at : at + 1]:
+                continue
             rounds = 1
             while (
                 keys[at + rounds * length : at + (rounds + 1) * length]
@@ -168,8 +179,9 @@ def _missing(found: Estimate) -> Iterator[str]:
         yield ""
         yield f"{len(names)} steps ran without a cost: {_some(names)}"
     if found.unused:
-        yield f"{len(found.unused)} costs are of no step of this scenario: " \
-              f"{_some(found.unused)}"  # fmt: skip
+        count = len(found.unused)
+        which = "the longest first: " if count > 1 else ""
+        yield f"{count} costs are of steps that did not run: {which}{_some(found.unused)}"
 
 
 def _some(names: Iterable[str], most: int = 6) -> str:

@@ -316,6 +316,8 @@ def _cost(
             return None
         return _time(text, "costs", name, entry[key], parameters)
 
+    if not isinstance(entry.get("values", []), list):
+        raise fail("HP923", f"'{name}': values are a list of times", span)
     values = tuple(
         _time(text, "costs", name, value, parameters)
         for value in entry.get("values", ())

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from statistics import fmean, linear_regression
 
 from cpuhp.timing.costs import CostTable
-from cpuhp.timing.points import Named
 from cpuhp.timing.schedule import Placed, Schedule, Task, alone
 from cpuhp.timing.simulate import Model, Run, Span, simulate
 
@@ -72,7 +71,7 @@ class Estimate:
     work: float  # seconds of all steps together
     helps: tuple[Help, ...]
     without_cost: tuple[tuple[str, int], ...]  # steps that ran for nothing, how often
-    unused: tuple[str, ...]  # costs that no step of the scenario has
+    unused: tuple[str, ...]  # costs of steps that did not run
     sampled: Sampled | None = None
 
 
@@ -107,7 +106,7 @@ def estimate(
         sum(busy.values()),
         tuple(_helps(model, cpus, costs, run, schedule)),
         tuple(run.without_cost.items()),
-        unused(model, costs),
+        unused(model, costs, run),
         _sampled(model, cpus, costs, samples, seed) if samples else None,
     )
 
@@ -232,26 +231,19 @@ def _helps(
         yield Help(step, seconds, times, without)
 
 
-def unused(model: Model, costs: CostTable) -> tuple[str, ...]:
-    """Costs and constants that the program does not have, under any of their names."""
-    program = model.lowered.program
-    named = Named(model.lowered, costs)
-    used = {
-        named.of_row(s, d)[0]
-        for s in program.table.states
-        for d in ("startup", "teardown")
-    }
-    for process in model.lowered.processes:
-        used.add(process.name)
-        for label in process.flow.labels:
-            used.add(named.of_step(label)[0])
-    taken = {id(costs.costs[name]) for name in used if name in costs.costs}
+def unused(model: Model, costs: CostTable, run: Run) -> tuple[str, ...]:
+    """Costs of steps that did not run, the longest first, and constants of no variable.
+
+    A cost goes by the first of its names.
+    """
+    ran = {id(costs.costs[span.key]) for span in run.spans}
     found: dict[int, str] = {}
     for name, cost in costs.costs.items():
-        if id(cost) not in taken:
+        if id(cost) not in ran and (cost.seconds or cost.otherwise or cost.is_random):
             found.setdefault(id(cost), name)
+    names = sorted(found.values(), key=lambda n: (-costs.costs[n].seconds, n))
     opened = {v.name for v in model.system.variables if v.initial is None}
-    return tuple(sorted({*found.values(), *(costs.constants.keys() - opened)}))
+    return (*names, *sorted(costs.constants.keys() - opened))
 
 
 def _sampled(

@@ -29,8 +29,8 @@ def measured(answer: Conformance, name: str, waiting: Iterable[str]) -> CostTabl
             source=f"{name}: {step.calls} calls",
         )
         state = answer.names.get(step.step) or str(step.step)
-        costs[f"{state} {UP if step.up else DOWN}"] = cost
         costs[step.function] = cost
+        costs[f"{state} {UP if step.up else DOWN}"] = cost
     return CostTable(name, costs, source="measured: median of all calls and CPUs")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 from cpuhp.diagnostics import InputError, fail
 from cpuhp.timing.cost_file import time_of
@@ -40,6 +41,7 @@ def swept(
 
 def _counts(wanted: str, values: str) -> list[int]:
     low, dots, high = values.partition("..")
+    first = last = 0
     try:
         if not dots:
             found = [int(value) for value in values.split(",")]
@@ -48,7 +50,8 @@ def _counts(wanted: str, values: str) -> list[int]:
             found = [first << n for n in range(14) if first << n < last] + [last]
     except ValueError:
         raise _wrong(wanted) from None
-    if not all(1 <= count <= MOST_CPUS for count in found) or found[0] > found[-1]:
+    ascending = all(a < b for a, b in pairwise(found)) and first <= last
+    if not ascending or not 1 <= found[0] <= found[-1] <= MOST_CPUS:
         raise fail(
             "HP931", f"'{wanted}': numbers of CPUs are 1 to {MOST_CPUS}, ascending"
         )

@@ -15,9 +15,15 @@ COSTS = st.integers(0, 6).map(float)
 def task_lists(draw, lanes=3, locks=2, most=7):
     found = []
     for number in range(draw(st.integers(1, most))):
-        after = draw(st.sets(st.integers(0, number - 1), max_size=3)) if number else set()
+        after = (
+            draw(st.sets(st.integers(0, number - 1), max_size=3)) if number else set()
+        )
         lane = f"lane {draw(st.integers(0, lanes - 1))}"
-        holds = draw(st.sets(st.sampled_from([f"lock {i}" for i in range(locks)]))) if locks else ()
+        holds = (
+            draw(st.sets(st.sampled_from([f"lock {i}" for i in range(locks)])))
+            if locks
+            else ()
+        )
         found.append(
             Task(f"t{number}", draw(COSTS), lane, f"s{number % 3}",
                  tuple(f"t{a}" for a in sorted(after)), tuple(sorted(holds)))
@@ -69,7 +75,10 @@ def test_nothing_overlaps_that_shares_a_resource_and_order_is_kept(tasks):
         for name in one.task.after:
             assert found.at(name).end <= one.start
         for other in found.placed:
-            shared = {one.task.lane, *one.task.holds} & {other.task.lane, *other.task.holds}
+            shared = {one.task.lane, *one.task.holds} & {
+                other.task.lane,
+                *other.task.holds,
+            }
             if one is not other and shared and one.task.seconds and other.task.seconds:
                 assert one.end <= other.start or other.end <= one.start
 
@@ -128,7 +137,9 @@ def test_a_lock_goes_to_whom_it_was_taken_from_first():
 
 
 def test_what_a_second_less_per_step_saves():
-    found = schedule([Task("a", 2, "A", "x"), Task("b", 2, "A", "x"), Task("c", 3, "B", "y")])
+    found = schedule(
+        [Task("a", 2, "A", "x"), Task("b", 2, "A", "x"), Task("c", 3, "B", "y")]
+    )
     assert found.on_path() == {"x": (4, 2)}
 
 
@@ -152,7 +163,11 @@ def test_what_is_no_schedule_is_an_error(tasks, message):
     assert error.value.render() == message
 
 
-STEPS = (Step("kick", 1, control=True), Step("wq", 2, locks=("mutex",)), Step("work", 5))
+STEPS = (
+    Step("kick", 1, control=True),
+    Step("wq", 2, locks=("mutex",)),
+    Step("work", 5),
+)
 
 
 def test_phases_overlap_only_as_far_as_locks_and_the_control_cpu_allow():
