@@ -35,7 +35,8 @@ PLOTS = ("png", "svg", "pdf", "dot")
     multiple=True,
     callback=assignments,
     metavar="NAME=VALUE",
-    help="A parameter of the costs ('early=8 ms'), or an option of the scenario.",
+    help="A parameter or constant of the costs ('early=8 ms'), or an option of the "
+    "scenario.",
 )
 @click.option(
     "--trace",
@@ -97,7 +98,7 @@ def command(
     none are named.
     """
     if claims:
-        _claims(form)
+        _claims(scenario, form)
         return
     if scenario is None:
         raise click.UsageError("name a scenario, or ask for --claims")
@@ -200,11 +201,16 @@ def _sweep(
         _print(sweep_text(f"{loaded.name}{over}", setup.costs.name, found))
 
 
-def _claims(form: str) -> None:
+def _claims(scenario: str | None, form: str) -> None:
+    from cpuhp.diagnostics import fail
     from cpuhp.report.claims import claims_data, claims_text
     from cpuhp.timing.claims import settle, shipped_claims
 
     rows = settle(shipped_claims())
+    if scenario is not None:
+        rows = tuple(row for row in rows if scenario in row.claim.scenarios)
+        if not rows:
+            raise fail("HP941", f"no source claims anything of '{scenario}'")
     _print(claims_data(rows) if form == "json" else claims_text(rows))
 
 

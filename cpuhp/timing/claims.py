@@ -70,6 +70,12 @@ class Claim:
     fits: str = ""
     contradiction: str = ""
 
+    @property
+    def scenarios(self) -> frozenset[str]:
+        """Names of the scenarios that are run for it."""
+        runs = (self.run, self.plus, self.minus, self.over)
+        return frozenset(run.scenario for run in runs if run and run.scenario)
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -151,6 +157,7 @@ class _Bench:
     models: dict[tuple[str, tuple[tuple[str, str], ...]], Model] = field(
         default_factory=dict
     )
+    declared: dict[str, frozenset[str]] = field(default_factory=dict)  # options
     known: dict[tuple[object, ...], float] = field(default_factory=dict)
 
     def fit(self, claim: Claim) -> float:
@@ -217,11 +224,14 @@ class _Bench:
 
     def model(self, run: Wanted, costs: CostTable) -> Model:
         unit = shipped().find(run.scenario.replace("-", "_"))
-        table = order_of(unit)
-        declared = link(unit, shipped(), table, {}).options
+        if run.scenario not in self.declared:
+            program = link(unit, shipped(), order_of(unit), {})
+            self.declared[run.scenario] = frozenset(program.options)
+        declared = self.declared[run.scenario]
         brought = {n: v for n, v in costs.options.items() if n in declared}
         options = {**brought, **run.options}
         key = (run.scenario, tuple(sorted(options.items())))
         if key not in self.models:
-            self.models[key] = model(link(unit, shipped(), table, options))
+            program = link(unit, shipped(), order_of(unit), options)
+            self.models[key] = model(program)
         return self.models[key]

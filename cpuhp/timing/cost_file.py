@@ -82,8 +82,8 @@ def usual_costs(scenario: str) -> str | None:
     return None
 
 
-def parameters_of(name: str) -> frozenset[str]:
-    """Names of the parameters of the costs that `find_costs` finds."""
+def names_in(name: str, part: str) -> frozenset[str]:
+    """Names in a part of the costs that `find_costs` finds: parameters, constants."""
     path = Path(name) if name.endswith(".toml") or "/" in name else None
     path = path or shipped_costs().get(name)
     if path is None:
@@ -92,7 +92,7 @@ def parameters_of(name: str) -> frozenset[str]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return frozenset()  # reading it will tell what is wrong
-    found = data.get("parameters")
+    found = data.get(part)
     return frozenset(found) if isinstance(found, dict) else frozenset()
 
 

@@ -55,7 +55,7 @@ class Sampled:
     most: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """The answer for one number of CPUs. Times in seconds."""
 
@@ -73,6 +73,9 @@ class Estimate:
     without_cost: tuple[tuple[str, int], ...]  # steps that ran for nothing, how often
     unused: tuple[str, ...]  # costs of steps that did not run
     sampled: Sampled | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.scenario} on {self.cpus} CPUs: {self.makespan:.6g} s"
 
 
 def estimate(

@@ -13,7 +13,7 @@ from cpuhp.kernel.states_file import KernelTable
 from cpuhp.kernel.trace import read_trace
 from cpuhp.language.library import Library
 from cpuhp.language.program import Program, link
-from cpuhp.timing.cost_file import find_costs, parameters_of, usual_costs
+from cpuhp.timing.cost_file import find_costs, names_in, usual_costs
 from cpuhp.timing.costs import NO_COSTS, CostTable
 from cpuhp.timing.measured import measured, waits_for_others
 from cpuhp.timing.simulate import Model, model
@@ -41,20 +41,20 @@ def set_up(
     """Find the costs, set parameters and options, and make the model.
 
     `costs` is a shipped name, a `.toml` file or a table; without it a trace's, else
-    those of `usual_costs`. `params` are parameters of the costs, or options of the
-    scenario. Options that the costs bring along give way to `given`. Raises InputError
+    those of `usual_costs`. `params` are parameters or constants of the costs, or options
+    of the scenario. Options that the costs bring along give way to `given`. Raises InputError
     HP207 for an option or parameter that nobody has, HP42x for the trace, HP92x for the
     costs.
     """
     chosen = costs
     if chosen is None and trace is None:
         chosen = usual_costs(program.scenario.name.replace("_", "-"))
-    times, options = _divided(program, chosen, params or {})
+    times, sets, options = _divided(program, chosen, params or {})
     found = NO_COSTS
     if isinstance(chosen, CostTable):
         found = chosen
     elif chosen is not None:
-        found = find_costs(chosen, times)
+        found = find_costs(chosen, times, sets)
     brought = {n: v for n, v in found.options.items() if n in program.options}
     wanted = {**brought, **given, **options}
     if wanted != dict(given):
@@ -80,22 +80,23 @@ def _linked(program: Program, library: Library, options: Mapping[str, str]) -> P
 
 def _divided(
     program: Program, costs: str | CostTable | None, params: Mapping[str, str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Parameters of the costs, and options of the scenario."""
-    known = parameters_of(costs) if isinstance(costs, str) else frozenset[str]()
-    times: dict[str, str] = {}
-    options: dict[str, str] = {}
+) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Parameters of the costs, constants of the costs, and options of the scenario."""
+    file = costs if isinstance(costs, str) else None
+    times = names_in(file, "parameters") if file else frozenset[str]()
+    sets = names_in(file, "constants") if file else frozenset[str]()
+    kinds = (times, sets, frozenset(program.options))
+    found: tuple[dict[str, str], ...] = ({}, {}, {})
     for name, value in params.items():
-        if name in known:
-            times[name] = value
-        elif name in program.options:
-            options[name] = value
+        for known, chosen in zip(kinds, found):
+            if name in known:
+                chosen[name] = value
+                break
         else:
-            both = sorted({*known, *program.options})
             raise fail(
                 "HP207",
                 f"neither the costs nor the scenario have '{name}'",
-                help=suggestion(name, both)
-                or f"parameters of the costs: {', '.join(sorted(known)) or 'none'}",
+                help=suggestion(name, sorted(frozenset().union(*kinds)))
+                or f"parameters of the costs: {', '.join(sorted(times)) or 'none'}",
             )
-    return times, options
+    return found[0], found[1], found[2]

@@ -49,6 +49,16 @@ def test_a_parameter_is_one_of_the_costs_or_an_option_of_the_scenario():
     assert (found.code, found.help) == ("HP207", "did you mean 'power_off'?")
 
 
+def test_a_parameter_may_be_a_constant_of_the_costs():
+    made = load("bringup-parallel")
+    mixed, primary = (
+        made.estimate(cpus=20, params={"primary_thread": cpus})
+        for cpus in ("first 1/2", "all")
+    )
+    assert mixed.makespan != primary.makespan
+    assert repr(primary) == f"bringup-parallel on 20 CPUs: {primary.makespan:.6g} s"
+
+
 def test_costs_come_from_a_trace_and_what_is_not_needed_is_told():
     shown = printed("shutdown-three-phase", "--cpus", "4", "--trace", TRACE)
     assert "costs: arm64-6.12.117-kexec.trace.gz (measured" in shown

@@ -1,5 +1,7 @@
 """Schedules: what runs when, and why not earlier."""
 
+from itertools import permutations
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,6 +100,38 @@ def test_second_by_second_gives_the_same_makespan(tasks):
     # Tasks of no length may be taken in another order within one instant.
     tasks = [Task(t.name, t.seconds + 1, t.lane, t.step, t.after) for t in tasks]
     assert schedule(tasks).makespan == by_ticks(tasks)
+
+
+def best(tasks):
+    """The shortest schedule, by trying every order in which tasks could be begun."""
+    shortest = float("inf")
+    for order in permutations(tasks):
+        end, free = {}, {}
+        for task in order:
+            if any(a not in end for a in task.after):
+                break
+            needs = (task.lane, *task.holds)
+            start = max(
+                (*(end[a] for a in task.after), *(free.get(n, 0) for n in needs))
+            )
+            end[task.name] = start + task.seconds
+            free.update(dict.fromkeys(needs, end[task.name]))
+        else:
+            shortest = min(shortest, max(end.values()))
+    return shortest
+
+
+@given(task_lists(lanes=2, locks=1, most=5))
+def test_no_order_of_tiny_task_lists_is_shorter_than_the_bounds_and_ours_is_near(tasks):
+    found = schedule(tasks).makespan
+    optimum = best(tasks)
+    assert (
+        max(longest_chain(tasks), max(schedule(tasks).lanes.values()))
+        <= optimum
+        <= found
+    )
+    # Something that is needed always runs: at most as long as on one lane.
+    assert found <= sum(t.seconds for t in tasks) <= 3 * optimum
 
 
 @given(task_lists(locks=0), st.data())
