@@ -333,7 +333,7 @@ def _cost(
         _cpus(text, "costs", name, entry["cpus"], sets) if "cpus" in entry else EVERY_CPU,
         time("otherwise") or 0.0,
         str(entry.get("source", "")),
-        span,
+        span=span,
     )  # fmt: skip
 
 

@@ -6,32 +6,47 @@ from collections.abc import Iterable
 
 from cpuhp.graph.footprint import Footprints
 from cpuhp.kernel.conform import Conformance
+from cpuhp.kernel.operations import OperationKind
 from cpuhp.timing.costs import Cost, CostTable
 from cpuhp.timing.points import DOWN, UP
 
 
 def measured(answer: Conformance, name: str, waiting: Iterable[str]) -> CostTable:
-    """The cost of each step of the trace: its median, and its p99 for drawing.
+    """The cost of each step of the trace: the mean, since what follows each other adds up.
 
-    `waiting` names callbacks that wait for others: what was measured of them includes
-    that time. A step goes by the name of its function and by that of its state.
+    Drawn are values of a log-normal distribution with the median and p99 of the calls.
+    A step with several instances is called for each of them, and costs them all. Of
+    callbacks in `waiting`, which wait for others, that time was measured, too. A step
+    goes by the name of its function and by that of its state.
     """
     costs: dict[str, Cost] = {}
     inclusive = frozenset(waiting)
+    walks = {
+        True: _complete(answer, OperationKind.BRINGUP),
+        False: _complete(answer, OperationKind.TEAR_DOWN),
+    }
     for step in answer.costs:
         if not step.calls:
             continue
-        median = max(step.median, 0.0)
+        instances = max(1, round(step.calls / max(1, walks[step.up])))
+        median, p99 = step.median * instances, step.p99 * instances
+        spread = 0 < median < p99
         cost = Cost(
-            median,
-            p99=step.p99 if 0 < median < step.p99 else None,
+            max(0.0, step.total / step.calls) * instances,
+            p99=p99 if spread else None,
+            median=median if spread else None,
             inclusive=step.function in inclusive,
             source=f"{name}: {step.calls} calls",
         )
         state = answer.names.get(step.step) or str(step.step)
         costs[step.function] = cost
         costs[f"{state} {UP if step.up else DOWN}"] = cost
-    return CostTable(name, costs, source="measured: median of all calls and CPUs")
+    return CostTable(name, costs, source="measured: mean of all calls and CPUs")
+
+
+def _complete(answer: Conformance, kind: OperationKind) -> int:
+    """How many operations of this kind the trace shows from beginning to end."""
+    return sum(o.kind is kind and not o.cut for o in answer.operations)
 
 
 def waits_for_others(found: Footprints) -> frozenset[str]:

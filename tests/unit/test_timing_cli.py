@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from click.testing import CliRunner
@@ -12,9 +13,14 @@ from click.testing import CliRunner
 from cpuhp.api import load
 from cpuhp.cli import group
 from cpuhp.diagnostics import InputError
+from cpuhp.kernel.conform import conform
+from cpuhp.kernel.states_file import read_any_table
+from cpuhp.kernel.trace import read_trace
+from cpuhp.timing.simulate import simulate
 
 ROOT = Path(__file__).parents[2]
 TRACE = str(ROOT / "tests/recordings/arm64-6.12.117-kexec.trace.gz")
+STATES = TRACE.replace(".trace.gz", ".states")
 
 
 def printed(*args):
@@ -68,6 +74,22 @@ def test_costs_come_from_a_trace_and_what_is_not_needed_is_told():
     )
     serial = load("shutdown-serial").estimate(cpus=4, trace=TRACE)
     assert serial.helps[0].step == "takedown_cpu"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kind", "near"),
+    [("bringup-serial", "bringup", 0.05), ("shutdown-serial", "tear-down", 0.2)],
+)
+def test_what_the_traced_machine_did_itself_comes_out(scenario, kind, near):
+    states = read_any_table(STATES)
+    operations = [
+        o.end - o.start
+        for o in conform(read_trace(TRACE), states).operations
+        if o.kind.value == kind and not o.cut
+    ]
+    setup = load(scenario, order=STATES).timing(trace=TRACE, states=states)
+    each = simulate(setup.model, 4, setup.costs).makespan / 3
+    assert each == pytest.approx(fmean(operations), rel=near)
 
 
 def test_the_user_s_own_spec_is_estimated(tmp_path):
