@@ -119,10 +119,15 @@ class ShownAnswer:
         told = f"{self.verdict}  cpus={self.cpus}  {self.check}: {self.claim}{reason}"
         return "".join(c if c.isprintable() else "?" for c in told)
 
-    def _repr_html_(self) -> str:
-        from cpuhp.report.display import answer_html
+    def _repr_svg_(self) -> str | None:
+        shown = self.is_failure and self.trace is not None and self.trace.steps
+        return self.diagram()._repr_svg_() if shown else None
 
-        return answer_html(self)
+    def _repr_html_(self) -> str | None:
+        from cpuhp.report.display import verdicts
+
+        # A notebook would prefer the table to the picture.
+        return verdicts([self]) if self._repr_svg_() is None else None
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import overload
-from zlib import crc32
 
 from cpuhp.model.table import Table
 from cpuhp.report.answers import Context, ShownAnswer, as_json
 from cpuhp.report.diagrams.figure import Diagram
-from cpuhp.report.page.svg import embedded
 
 _COLOURS = {
     "PROVED": "#00694d", "WITNESSED": "#00694d", "HOLDS_TO_BOUND": "#6e5200",
@@ -22,14 +20,10 @@ _COLOURS = {
 _LEFT = ' style="text-align:left"'
 
 
-def answer_html(answer: ShownAnswer) -> str:
-    """An answer as a row of a table, and under it the chart of a violation."""
-    head = table_html(("verdict", "CPUs", "check", "claim"), [_row(answer)])
-    if answer.is_failure and answer.trace is not None:
-        svg = answer.diagram()._repr_svg_()
-        own = f"chart-{crc32(repr(answer.trace).encode()):x}"  # unique in a notebook
-        return head + (embedded(svg, own) if svg else "")
-    return head
+def verdicts(answers: Sequence[ShownAnswer]) -> str:
+    """A table of answers."""
+    heads = "verdict", "CPUs", "check", "claim"
+    return table_html(heads, [_row(answer) for answer in answers])
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,8 +57,7 @@ class Answers(Sequence[ShownAnswer]):
         return "\n".join(map(repr, self.answers)) or "no claims"
 
     def _repr_html_(self) -> str:
-        rows = [_row(answer) for answer in self.answers]
-        return table_html(("verdict", "CPUs", "check", "claim"), rows)
+        return verdicts(self.answers)
 
 
 @dataclass(frozen=True, repr=False)
