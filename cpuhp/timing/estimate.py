@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, linear_regression
 
 from cpuhp.timing.costs import CostTable
+from cpuhp.timing.points import DOWN, UP
 from cpuhp.timing.schedule import Placed, Schedule, Task, alone
 from cpuhp.timing.simulate import Model, Run, Span, simulate
 
@@ -237,16 +238,28 @@ def _helps(
 def unused(model: Model, costs: CostTable, run: Run) -> tuple[str, ...]:
     """Costs of steps that did not run, the longest first, and constants of no variable.
 
-    A cost goes by the first of its names.
+    A cost goes by the first of its names. Those of startups are of no interest where
+    only teardowns ran, and the other way round.
     """
-    ran = {id(costs.costs[span.key]) for span in run.spans}
-    found: dict[int, str] = {}
+    names: dict[int, list[str]] = {}
     for name, cost in costs.costs.items():
-        if id(cost) not in ran and (cost.seconds or cost.otherwise or cost.is_random):
-            found.setdefault(id(cost), name)
-    names = sorted(found.values(), key=lambda n: (-costs.costs[n].seconds, n))
+        names.setdefault(id(cost), []).append(name)
+    ran = {id(costs.costs[span.key]) for span in run.spans}
+    ways = _ways(name for each in ran for name in names[each])
+    found: list[str] = []
+    for each, known in names.items():
+        cost, way = costs.costs[known[0]], _ways(known)
+        other = bool(ways and way and not ways & way)
+        if each not in ran and not other and (cost.seconds or cost.otherwise):
+            found.append(known[0])
+    found.sort(key=lambda name: (-costs.costs[name].seconds, name))
     opened = {v.name for v in model.system.variables if v.initial is None}
-    return (*names, *sorted(costs.constants.keys() - opened))
+    return (*found, *sorted(costs.constants.keys() - opened))
+
+
+def _ways(names: Iterable[str]) -> frozenset[str]:
+    """Directions that the names of costs tell."""
+    return frozenset(name.rpartition(" ")[2] for name in names) & {UP, DOWN}
 
 
 def _sampled(
