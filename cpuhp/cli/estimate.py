@@ -9,6 +9,8 @@ import click
 from cpuhp.cli._options import assignments
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cpuhp.api import Scenario
     from cpuhp.kernel.states_file import KernelTable
     from cpuhp.timing.setup import Setup
@@ -110,7 +112,16 @@ def command(
         costs=costs, params=params, trace=trace, states=_states(trace, states)
     )
     if sweep is not None:
-        _sweep(loaded, setup, sweep, cpus, costs, params, plot, kind, form)
+
+        def again(name: str, value: str) -> Setup:
+            return loaded.timing(
+                costs=costs,
+                params={**params, name: value},
+                trace=trace,
+                states=_states(trace, states),
+            )
+
+        _sweep(loaded, setup, sweep, cpus, again, plot, kind, form)
     else:
         _estimate(loaded, setup, cpus, samples, seed, plot, kind, form)
 
@@ -171,8 +182,7 @@ def _sweep(
     setup: Setup,
     wanted: str,
     cpus: int | None,
-    costs: str | None,
-    params: dict[str, str],
+    again: Callable[[str, str], Setup],
     plot: str | None,
     kind: str,
     form: str,
@@ -182,11 +192,7 @@ def _sweep(
     from cpuhp.timing.sweep import swept
 
     count = cpus or setup.costs.cpus or DEFAULT_CPUS
-
-    def with_parameter(name: str, value: str) -> Setup:
-        return loaded.timing(costs=costs, params={**params, name: value})
-
-    found = swept(setup, wanted, count, with_parameter)
+    found = swept(setup, wanted, count, again)
     if plot:
         from cpuhp.diagnostics import fail
         from cpuhp.report.plots import scaling

@@ -74,11 +74,14 @@ def gantt(found: Estimate, kind: str) -> bytes:
             bars.setdefault((at, shade), []).append((one.start * factor, length))
     for (at, shade), spans in sorted(bars.items()):
         axes.broken_barh(spans, (at - 0.4, 0.7), facecolors=shade)
+    marks: dict[int, list[tuple[float, float]]] = {}
     for one in found.schedule.critical_path:
         at = row.get(_cpu(one.task.lane))
         if at is not None:
-            axes.plot([one.start * factor, one.end * factor], [at + 0.4, at + 0.4],
-                      color=LIGHT.ink, lw=2, solid_capstyle="butt")  # fmt: skip
+            length = (one.end - one.start) * factor
+            marks.setdefault(at, []).append((one.start * factor, length))
+    for at, spans in marks.items():
+        axes.broken_barh(spans, (at + 0.34, 0.1), facecolors=LIGHT.ink)
     for phase in found.phases:
         axes.axvline(phase.start * factor, color=LIGHT.faint, lw=0.6, ls=":")
     names = [f"CPU {cpu}" if cpu else "control CPU" for cpu in lanes]

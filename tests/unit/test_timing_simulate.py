@@ -1,6 +1,7 @@
 """Scenarios against the clock: the run is one of the scenario's own, and takes its time."""
 
 from functools import cache
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -148,6 +149,18 @@ def test_parallel_bringup_overlaps_what_lies_between_kick_and_report(times, cpus
     assert simulate(made, cpus, primary).makespan == pytest.approx(end)
 
 
+def test_one_cpu_after_the_other_goes_through_the_trampoline():
+    made = shipped("bringup-parallel")
+    table = costs(trampoline=1.0, load_ucode_ap=0.25)
+    primary = CostTable("test", table.costs, constants={"primary_thread": Cpus()})
+    run = simulate(made, 6, primary)
+    assert run.makespan == 5 * 1.0 + 0.25
+    early = [s for s in run.spans if s.step == "trampoline"]
+    assert [(s.start, s.waited_for) for s in early[1:]] == [
+        (n, "tr_lock") for n in (1.0, 2.0, 3.0, 4.0)
+    ]
+
+
 LOCKED = ("workqueue_offline_cpu", "smpboot_park_threads", "perf_event_exit_cpu")
 
 
@@ -272,6 +285,18 @@ def test_a_long_sweep_continues_a_straight_line_and_says_so():
     assert found.points[-1].makespan == pytest.approx(1023 * 0.5625)
     assert found.upper.exponent == pytest.approx(1.0, abs=0.01)
     assert all(p.steps for p in found.points if not p.continued)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["shutdown-three-phase", "shutdown-serial", "bringup-parallel"]
+)
+def test_a_sweep_to_1024_cpus_takes_less_than_five_seconds(name):
+    setup = load(name).timing()
+    start = process_time()
+    found = sweep_cpus(setup.model, [2**n for n in range(1, 11)], setup.costs)
+    assert process_time() - start < 5
+    assert found.points[-1].value == 1024
 
 
 def test_points_tell_every_process_of_every_scenario_where_time_passes():
