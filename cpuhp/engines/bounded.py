@@ -16,7 +16,7 @@ from cpuhp.engines.encoding import Encoder, Taken
 from cpuhp.engines.explicit.space import at_rest
 from cpuhp.engines.formulas import Bit, as_z3, conj, disj, negate
 from cpuhp.model.expr import Param
-from cpuhp.model.system import Action, Expectation, Property, TransitionSystem
+from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, State, Step, Trace, Verdict
 from cpuhp.semantics import (
     Machine,
@@ -145,16 +145,13 @@ class _Paths:
         there = self.encoder.cell(frame, *cell)
         return disj(conj((bit, there[v])) for v, bit in values.items() if v in there)
 
-    def disabled(self, frame: str, everybody: bool) -> Bit:
-        """Nobody, or nobody who owes progress, can move."""
+    def quiescent(self, frame: str) -> Bit:
+        """Nobody who owes progress can move."""
         return conj(
             negate(self.encoder.enabled(taken, frame))
             for taken in self.takings
-            if everybody or not self._environment(taken.action)
+            if self.system.owes_progress(taken.action)
         )
-
-    def _environment(self, action: Action) -> bool:
-        return self.system.process(action.process).environment
 
     def decides(self, prop: Property, frame: str) -> Bit:
         """The state violates the property, or witnesses it."""
@@ -165,10 +162,10 @@ class _Paths:
             case Expectation.SOMETIMES:
                 return truth
             case Expectation.FINALLY:
-                return conj((negate(truth), self.disabled(frame, True)))
+                return conj((negate(truth), self.quiescent(frame)))
             case Expectation.DEADLOCK_FREE:
                 busy = negate(self.encoder.truth(at_rest(self.system), {}, frame))
-                return conj((busy, self.disabled(frame, False)))
+                return conj((busy, self.quiescent(frame)))
             case _:
                 return True
 
