@@ -15,7 +15,6 @@ ORDER = (
     "engines",
     "kernel",
     "timing",
-    "ordering",
     "report",
     "api",
     "cli",

@@ -31,9 +31,14 @@ NOT_FOR_ALL = {
     ("kho-parallel", "no_deadlock"),
     ("kho-parallel", "kho_locks_in_one_order"),
     ("luo-sessions", "no_deadlock"),
+    ("async-probe", "no_deadlock"),
+    ("deferred-probe", "no_deadlock"),
 }
 POSTED = [(("posted", "true"),)]
-SLOW: set[tuple[str, str]] = set()
+SLOW = {
+    ("deferred-probe", "every_cpu_finishes"),
+    ("deferred-probe", "probe_retries_end"),
+}
 
 
 @cache
@@ -98,11 +103,13 @@ def test_a_check_has_the_verdict_of_the_header_at_three(name, check, options):
 
 
 @pytest.mark.parametrize(("name", "check", "options"), REJECTED)
-def test_a_variant_that_is_wrong_is_found_with_three(name, check, options):
+def test_a_variant_that_is_wrong_is_found_with_few(name, check, options):
     loaded = scenario(name, options)
-    kept = Settings(cpus=3, timeout=60)
-    seen = [loaded.answer(check, n, kept).verdict for _, n, _ in loaded.claims(check)]
-    assert WRONG & {*seen}
+    assert any(
+        loaded.answer(check, number, Settings(cpus=cpus, timeout=60)).verdict in WRONG
+        for cpus in (3, 4)
+        for _, number, _ in loaded.claims(check)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 CROSSED = 6
 
-GROUP = "kernel"
-
 
 @click.command(
     "diff",

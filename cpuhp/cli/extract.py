@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 
-GROUP = "kernel"
-
 
 @click.command(
     "extract",

@@ -1,1 +1,0 @@
-"""Searches over orderings: why each part is there, where a step may go, what may overlap."""
