@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cpuhp.api import Scenario, load, scenarios
+    from cpuhp.api import Scenario, certify, load, loads, scenarios, table
 
 __version__ = "0.1.0"
-__all__ = ["Scenario", "load", "scenarios"]
+__all__ = ["Scenario", "certify", "load", "loads", "scenarios", "table"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,27 +8,47 @@ for answer in scenario.check():
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import platform
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpuhp import __version__
-from cpuhp.diagnostics import fail, suggestion
+from cpuhp.diagnostics import InputError, Source, fail, suggestion
 from cpuhp.engines.checking import Answer, Checker, Progress, Settings, Sliced
-from cpuhp.kernel.order import read_order, shipped_order
+from cpuhp.kernel.order import USUAL, order_of, read_order, shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.library import Library, read_unit, shipped
+from cpuhp.language.parser import parse
 from cpuhp.language.program import Program, link
 from cpuhp.language.terms import Terms
 from cpuhp.model.sorts import EnumSort, format_value
 from cpuhp.model.system import Property
 from cpuhp.model.table import HotplugState, Table
 from cpuhp.model.verdict import Result, Verdict
-from cpuhp.report.answers import ShownAnswer, show_trace
+from cpuhp.report.answers import (
+    Context,
+    ShownAnswer,
+    ShownRow,
+    ShownScenario,
+    show_trace,
+)
 
-DEFAULT_TABLE = "arm64-6.12"
+if TYPE_CHECKING:
+    from cpuhp.engines.certificate import Outcome
+    from cpuhp.kernel.states_file import KernelTable
+    from cpuhp.report.diagrams.figure import Diagram
+    from cpuhp.report.display import Answers, HotplugTable
+    from cpuhp.timing.costs import CostTable
+    from cpuhp.timing.estimate import Estimate
+    from cpuhp.timing.setup import Setup
+
+DEFAULT_TABLE = USUAL
+DEFAULT_CPUS = 8
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,11 @@ class Scenario:
     ) -> ShownAnswer:
         """The answer to one claim, as plain data."""
         answer = self.checker.answer(check, number, settings, progress)
-        return replace(self.show(answer), proof=self.certify(answer, number))
+        return replace(
+            self.show(answer),
+            proof=self.certify(answer, number),
+            invariant=_sentences(answer),
+        )
 
     def certify(self, answer: Answer, number: int) -> tuple[str, str] | None:
         """File name and text of the certificate, if it is proved for every count."""
@@ -126,13 +150,65 @@ class Scenario:
 
     def check(
         self, pattern: str = "*", cpus: int | None = None, timeout: float = 60.0
-    ) -> list[ShownAnswer]:
-        """The answers to all claims that match, one after the other."""
+    ) -> Answers:
+        """The answers to all claims of the checks whose name matches.
+
+        `cpus`: exactly so many, instead of every number; `timeout`: seconds per claim.
+        Raises InputError HP501 if no check matches.
+        """
+        from cpuhp.report.display import Answers
+
         settings = Settings(cpus=cpus, timeout=timeout)
-        return [
+        found = tuple(
             self.answer(name, number, settings)
             for name, number, _ in self.claims(pattern)
-        ]
+        )
+        return Answers(found, lambda answers: context_of([self], answers))
+
+    def __repr__(self) -> str:
+        options = "".join(f" {k}={v}" for k, v in self.given.items())
+        rows = len(self.program.table.states)
+        return f"{self.name}{options}: {len(self.modelled)} of {rows} steps modelled"
+
+    def until_failure(self, pattern: str, timeout: float) -> list[ShownAnswer]:
+        """The answers up to the first violation that has an interleaving."""
+        answers = []
+        for name, number, _ in self.claims(pattern):
+            answers.append(self.answer(name, number, Settings(timeout=timeout)))
+            if answers[-1].is_failure and answers[-1].trace:
+                break
+        return answers
+
+    def diagram(
+        self,
+        kind: str = "sequence",
+        *,
+        focus: str | None = None,
+        theme: str = "light",
+        full: bool = False,
+        link_base: str | None = None,
+        timeout: float = 60.0,
+    ) -> Diagram:
+        """A picture; the arguments are the options of `cpuhp diagram`.
+
+        `kind`: sequence, dependency, counterexample, state-machine or lockdep. Raises
+        InputError HP801, HP805, HP811 or HP820 for what cannot be drawn.
+        """
+        from cpuhp.report.diagrams.draw import KINDS, of_answers, of_program
+        from cpuhp.report.diagrams.figure import Diagram
+        from cpuhp.report.diagrams.theme import THEMES
+
+        one_of("kind of diagram", kind, KINDS)
+        colours = THEMES[one_of("theme", theme, THEMES)]
+        if kind == "counterexample":
+            answers = self.until_failure(focus or "*", timeout)
+            drawn = of_answers(answers, self.name, colours, link_base, full=full)
+        else:
+            drawn = of_program(
+                kind, self.name, self.checker.whole, colours, link_base,
+                full=full, focus=focus,
+            )  # fmt: skip
+        return Diagram(drawn, drawn.title)
 
     def show(self, answer: Answer) -> ShownAnswer:
         result = answer.result
@@ -180,6 +256,82 @@ class Scenario:
             found = item.verdict
         return found
 
+    def shown(self) -> ShownScenario:
+        """What is checked, as plain data."""
+        program = self.program
+        models: dict[int, list[str]] = {}
+        for item in program.callbacks:
+            told = f"{item.callback.direction} {item.callback.name}"
+            models.setdefault(item.state.number, []).append(told)
+        core = {state.number for state in self.modelled}
+        rows = tuple(
+            ShownRow(
+                state.number,
+                state.name or state.enumerator or "",
+                program.table.section(state.number).value,
+                tuple(
+                    models.get(state.number, ["core"] if state.number in core else [])
+                ),
+                state.added,
+            )
+            for state in program.table.states
+        )
+        unit = program.scenario
+        is_shipped = shipped().units.get(unit.name) == unit
+        file = None if is_shipped else unit.span.source.name
+        doc = " ".join(unit.doc.split())
+        options = dict(self.given)
+        return ShownScenario(self.name, file, doc, options, program.table.name, rows)
+
+    def estimate(
+        self,
+        cpus: int | None = None,
+        *,
+        costs: str | CostTable | None = None,
+        params: Mapping[str, str] | None = None,
+        trace: str | Path | None = None,
+        samples: int = 0,
+        seed: int = 0,
+    ) -> Estimate:
+        """How long the scenario takes on so many CPUs, why, and what would help.
+
+        `costs` is a shipped name, a `.toml` file or a `CostTable`; `trace` a recording
+        whose durations are the costs; `params` sets parameters of the costs or options.
+        Without `cpus`: as many as the machine of the costs has, else 8. `samples` draws
+        costs that are distributions. Raises InputError HP9xx, HP207, HP42x.
+        """
+        from cpuhp.timing.estimate import estimate
+
+        setup = self.timing(costs=costs, params=params, trace=trace)
+        count = cpus or setup.costs.cpus or DEFAULT_CPUS
+        return estimate(
+            setup.model, self.name, count, setup.costs, samples=samples, seed=seed
+        )
+
+    def timing(
+        self,
+        *,
+        costs: str | CostTable | None = None,
+        params: Mapping[str, str] | None = None,
+        trace: str | Path | None = None,
+        states: KernelTable | None = None,
+    ) -> Setup:
+        """What an estimate begins with: the model and the costs. Raises as `estimate`."""
+        from cpuhp.timing.setup import set_up
+
+        library = shipped()
+        if library.units.get(self.program.scenario.name) != self.program.scenario:
+            library = library.with_units([self.program.scenario])
+        return set_up(
+            self.program,
+            library,
+            self.given,
+            costs=costs,
+            params=params,
+            trace=trace,
+            states=states,
+        )
+
     def options(self) -> Iterator[tuple[str, str, str, str]]:
         """Name, type, value and documentation of each option."""
         for option in self.program.options.values():
@@ -190,6 +342,65 @@ class Scenario:
                 value,
                 (option.declaration.doc),
             )
+
+
+def one_of(what: str, name: str, known: Iterable[str]) -> str:
+    """The name, if it is a known one. Raises InputError HP806."""
+    if name not in known:
+        raise fail(
+            "HP806",
+            f"there is no {what} '{name}'",
+            help=suggestion(name, known) or f"one of: {', '.join(known)}",
+        )
+    return name
+
+
+def _sentences(answer: Answer) -> tuple[str, ...] | None:
+    """The invariant behind a proof for every number of CPUs, a sentence a clause."""
+    if answer.invariant is None:
+        return None
+    from cpuhp.engines.certificate.sentences import sentence
+
+    system = answer.sliced.system
+    return tuple(sentence(system, clause) for clause in answer.invariant.clauses)
+
+
+def context_of(
+    scenarios: Iterable[Scenario],
+    answers: Iterable[ShownAnswer],
+    command: str | None = None,
+) -> Context:
+    """What a reader of the answers wants to know beside them."""
+    from cpuhp.engines.certificate.format import table_json
+
+    found = list(scenarios)
+    answers = list(answers)
+    cited: set[str] = set()
+    for answer in answers:
+        for step in answer.trace.steps if answer.trace else ():
+            cited.add((step.source or "").rpartition(":")[0])
+    texts: dict[str, str] = {}
+    checks: dict[str, str] = {}
+    tables = {}
+    for scenario in found:
+        program = scenario.program
+        for name, check in program.checks.items():
+            checks[name] = check.doc
+            texts[check.span.source.name] = check.span.source.text
+        for unit in program.units:
+            texts[unit.span.source.name] = unit.span.source.text
+        own = tuple(state for state in program.table.states if not state.added)
+        tables[program.table.name] = table_json(replace(program.table, states=own))
+    asked = {answer.check for answer in answers}
+    return Context(
+        command,
+        {"cpuhp": __version__, "python": platform.python_version(),
+         "z3": version("z3-solver")},
+        tuple(scenario.shown() for scenario in found),
+        {name: doc for name, doc in sorted(checks.items()) if name in asked},
+        {name: text for name, text in sorted(texts.items()) if name in cited},
+        tables,
+    )  # fmt: skip
 
 
 def load(
@@ -209,6 +420,17 @@ def load(
         library, unit = _from_file(Path(name), library)
     else:
         unit = library.find(name.replace("-", "_"))
+    return _linked(name, unit, library, order, table, options)
+
+
+def _linked(
+    name: str,
+    unit: t.Unit,
+    library: Library,
+    order: str | Path | None,
+    table: Table | None,
+    options: Mapping[str, str] | None,
+) -> Scenario:
     if unit.kind != "scenario":
         raise fail(
             "HP502",
@@ -216,9 +438,80 @@ def load(
             help="a file that can be checked begins with 'scenario NAME;'",
         )
     if table is None:
-        table = read_order(Path(order)) if order else _default_table(unit)
+        table = read_order(Path(order)) if order else order_of(unit)
     given = dict(options or {})
     return Scenario(link(unit, library, table, given), given)
+
+
+def loads(
+    text: str,
+    *,
+    name: str = "text.hp",
+    order: str | Path | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Scenario:
+    """Load a scenario from its text. `name` is what errors and steps call it.
+
+    Raises InputError for anything that is wrong with the text.
+    """
+    unit = parse(Source(name, text))
+    return _linked(name, unit, shipped().with_units([unit]), order, None, options)
+
+
+def table(name: str | Path) -> HotplugTable:
+    """A hotplug table: a shipped one by name, or a file.
+
+    The file is in the format of /sys/devices/system/cpu/hotplug/states or of
+    specs/tables. Raises InputError if it cannot be read.
+    """
+    from cpuhp.kernel.states_file import shipped_tables
+    from cpuhp.report.display import HotplugTable
+
+    known = str(name) in shipped_tables()
+    found = shipped_order(str(name)) if known else read_order(Path(name))
+    return HotplugTable(found, _table_diagram)
+
+
+ON_A_TABLE = "shutdown-three-phase"  # the scenario that tells what a table's rows do
+
+
+def _table_diagram(found: Table, full: bool) -> Diagram:
+    from cpuhp.report.diagrams.draw import on_table
+    from cpuhp.report.diagrams.figure import Diagram
+
+    try:
+        whole = load(ON_A_TABLE, table=found).checker.whole
+    except InputError:  # the scenario does not fit this kernel
+        whole = None
+    drawn = on_table(found, whole, full=full)
+    return Diagram(drawn, drawn.title)
+
+
+def certify(
+    file: str | Path,
+    *,
+    solvers: Iterable[str] | None = None,
+    spec: str | None = None,
+    timeout: float = 60.0,
+) -> list[Outcome]:
+    """Check a certificate again, from the spec and the certificate alone.
+
+    One outcome a solver (of all that are installed, or those named). Raises Rejected if
+    the certificate does not fit the spec, InputError if a file cannot be read.
+    """
+    from cpuhp.engines.certificate import (
+        check,
+        obligation_of,
+        present,
+        program_of,
+        read_certificate,
+        scripts,
+    )
+
+    certificate = read_certificate(file)
+    obligation = obligation_of(certificate, program_of(certificate, spec))
+    made = scripts(obligation.system, obligation.prop, obligation.invariant, "qf")
+    return [check(made, "qf", name, timeout) for name in solvers or present()]
 
 
 def scenarios() -> list[str]:
@@ -243,11 +536,4 @@ def _from_file(path: Path, library: Library) -> tuple[Library, t.Unit]:
     return library.with_units([unit]), unit
 
 
-def _default_table(unit: t.Unit) -> Table:
-    names = [item for item in unit.items if isinstance(item, t.TableName)]
-    if not names:
-        return shipped_order(DEFAULT_TABLE)
-    return shipped_order(names[-1].name, names[-1].span)
-
-
-__all__ = ["Scenario", "Settings", "load", "scenarios"]
+__all__ = ["Scenario", "Settings", "certify", "load", "loads", "scenarios", "table"]

@@ -1,5 +1,6 @@
 """The pages under docs/ are executed: every block of the language gets its verdicts."""
 
+import doctest
 import re
 from functools import cache
 from pathlib import Path
@@ -78,3 +79,10 @@ def test_the_page_names_every_primitive_and_every_type():
     stems = {w.removeprefix("raw_").replace("_irqsave", "").replace("_irqrestore", "")
              .removesuffix("_irq") for w in (*PRIMITIVES, *VALUE_PRIMITIVES)}  # fmt: skip
     assert not (stems | set(READER_PRIMITIVES) | LOCKS) - words
+
+
+def test_the_examples_of_the_python_interface_do_what_the_page_says():
+    page = PAGE.with_name("api.md")
+    flags = doctest.IGNORE_EXCEPTION_DETAIL | doctest.REPORT_NDIFF
+    found = doctest.testfile(str(page), module_relative=False, optionflags=flags)
+    assert found.attempted > 15 and not found.failed

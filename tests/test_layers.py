@@ -15,6 +15,7 @@ ORDER = (
     "engines",
     "kernel",
     "timing",
+    "ordering",
     "report",
     "api",
     "cli",

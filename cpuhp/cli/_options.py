@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from cpuhp.report.terminal import Style
 
 
 def assignments(
@@ -16,3 +21,30 @@ def assignments(
             raise click.BadParameter(f"'{value}' is not of the form option=value")
         found[name.replace("-", "_")] = text
     return found
+
+
+width = click.option(
+    "--width",
+    type=click.IntRange(60, 400),
+    metavar="COLUMNS",
+    help="Columns to fit; default those of the terminal up to 120, else 80.",
+)
+
+
+def style(columns: int | None = None) -> Style:
+    """What the reader can show: colours and more than ASCII on a terminal only.
+
+    With NO_COLOR in the environment there is neither.
+    """
+    import os
+    import shutil
+    import sys
+
+    from cpuhp.report.terminal import Style
+
+    if not sys.stdout.isatty():
+        return Style(columns or 80)
+    own = min(shutil.get_terminal_size().columns, 120)
+    plain = "NO_COLOR" in os.environ
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return Style(columns or own, not plain, plain or not unicode)

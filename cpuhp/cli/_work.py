@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from cpuhp.api import Scenario, Settings, load, scenarios
+from cpuhp.api import Scenario, Settings, context_of, load, scenarios
+from cpuhp.cli._files import read_results, write_whole
 from cpuhp.diagnostics import InputError, fail
 from cpuhp.kernel.order import complete, read_order
 from cpuhp.kernel.states_file import KernelTable
@@ -141,8 +142,10 @@ def in_order(
 class Folder:
     """Where answers are kept, each as soon as it is there, each file whole."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, todo: Plan, command: str | None = None):
         self._root = Path(path)
+        self._todo = todo
+        self._command = command
         self._kept: list[ShownAnswer] = []
 
     def keep(self, answer: ShownAnswer) -> ShownAnswer:
@@ -153,7 +156,8 @@ class Folder:
             write_whole(self._root / name, text)
             answer = replace(answer, certificate=str(self._root / name))
         self._kept.append(answer)
-        text = json.dumps(as_json(self._kept), indent=1) + "\n"
+        context = context_of(self._todo.scenarios, self._kept, self._command)
+        text = json.dumps(as_json(self._kept, context), indent=1) + "\n"
         write_whole(self._root / "results.json", text)
         return answer
 
@@ -165,35 +169,16 @@ def certified(path: str) -> dict[str, ShownAnswer]:
     """
     file = Path(path) / "results.json"
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["results"]
-        found = {}
-        for row in rows:
-            certificate = row["certificate"]
-            if certificate and Path(certificate).exists():
-                known = {f.name for f in fields(ShownAnswer)} & row.keys() - {"trace"}
-                answer = ShownAnswer(**{k: row[k] for k in known}, trace=None)
-                found[answer.fingerprint] = answer
-        return found
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        answers = read_results(str(file)).answers
+    except (InputError, OSError) as error:
+        told = str(error).split(": ", 1)[-1].splitlines()[0]
         raise fail(
             "HP504",
-            f"'{file}' is not the result of an earlier run: {error}",
+            f"'{file}' is not the result of an earlier run: {told}",
             help="--resume takes the folder that --out wrote",
         ) from None
-
-
-def write_whole(path: Path, text: str | Iterable[str]) -> None:
-    """Write a file so that a reader, or a full disk, never leaves a part of it.
-
-    `text` may come in pieces.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines([text] if isinstance(text, str) else text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    return {
+        answer.fingerprint: replace(answer, trace=None)
+        for answer in answers
+        if answer.certificate and Path(answer.certificate).exists()
+    }

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cpuhp.cli._options import assignments
+from cpuhp.cli._options import style as style_of
+from cpuhp.cli._options import width as width_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +66,12 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     help="Write results and certificates here.",
 )
 @click.option(
+    "--report",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Also write DIR/report.html, a page for people, with all that is known.",
+)
+@click.option(
     "--resume",
     type=click.Path(exists=True, file_okay=False),
     help="Skip what has its certificate in this folder; write the rest there.",
@@ -72,6 +80,7 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     "--expect", is_flag=True, help="Compare with the verdicts in the headers."
 )
 @click.option("--steps", is_flag=True, help="Name the steps that have no model.")
+@width_option
 @click.option("--quiet", is_flag=True, help="Verdicts only, no interleavings.")
 @click.pass_context
 def command(
@@ -87,9 +96,11 @@ def command(
     memory: int | None,
     style: str,
     out: str | None,
+    report: str | None,
     resume: str | None,
     expect: bool,
     steps: bool,
+    width: int | None,
     quiet: bool,
 ) -> None:
     """Check scenarios: every claim gets a verdict, every violation an interleaving.
@@ -104,65 +115,88 @@ def command(
     limit = memory and memory << 20
     todo: Plan = plan(scenarios, table, checks, options, cpus, timeout, limit, earlier)
     folder = out or resume
-    keep = Folder(folder).keep if folder else None
+    keep = Folder(folder, todo, _told()).keep if folder else None
     answers: list[ShownAnswer] = []
     interrupted = False
     try:
-        for answer in _answers(todo, jobs, style, quiet):
+        for answer in _answers(
+            todo, jobs, None if style == "json" else style_of(width), quiet
+        ):
             answers.append(keep(answer) if keep else answer)
     except KeyboardInterrupt:
         interrupted = True
         click.echo(f"interrupted: {len(answers)} of {len(todo.jobs)} done", err=True)
     if style == "json":
-        import json
-
-        from cpuhp.report.answers import as_json
-
-        click.echo(json.dumps(as_json(answers), indent=1))
+        click.echo(_json(todo, answers))
     else:
         _tail(todo, answers, steps, expect)
+    if report is not None:
+        _report(todo, answers, report)
     ctx.exit(130 if interrupted else _status(answers, expect))
 
 
+def _json(todo: Plan, answers: list[ShownAnswer]) -> str:
+    import json
+
+    from cpuhp.api import context_of
+    from cpuhp.report.answers import as_json
+
+    context = context_of(todo.scenarios, answers, _told())
+    return json.dumps(as_json(answers, context), indent=1)
+
+
+def _report(todo: Plan, answers: list[ShownAnswer], folder: str) -> None:
+    from pathlib import Path
+
+    from cpuhp.api import context_of
+    from cpuhp.cli._files import write_whole
+    from cpuhp.cli._page import of_run
+    from cpuhp.cli._progress import Progress
+    from cpuhp.report.results import Results
+
+    results = Results(tuple(answers), context_of(todo.scenarios, answers, _told()))
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    count = len(answers)
+    with Progress(count) as progress:
+        text = of_run(results, todo.scenarios, lambda told: progress.tell(count, told))
+    write_whole(root / "results.json", _json(todo, answers) + "\n")
+    write_whole(root / "report.html", text)
+    click.echo(f"report: {root / 'report.html'}", err=True)
+
+
+def _told() -> str:
+    """The command as it was given."""
+    import shlex
+    import sys
+
+    return shlex.join(["cpuhp", *sys.argv[1:]])
+
+
 def _answers(
-    todo: Plan, jobs: int | None, style: str, quiet: bool
+    todo: Plan, jobs: int | None, look: Style | None, quiet: bool
 ) -> Iterator[ShownAnswer]:
     from cpuhp.cli._progress import Progress
     from cpuhp.cli._work import run
     from cpuhp.report.terminal import heading, row, violation
 
-    text = style == "text"
-    look = _style()
     shown: str | None = None
     violations: list[ShownAnswer] = []
     with Progress(len(todo.jobs)) as progress:
         for answer in run(todo, jobs, progress.tell):
-            if text:
+            if look:
                 if answer.scenario != shown:
                     shown = answer.scenario
-                    for line in heading(answer):
+                    for line in heading(answer, look):
                         progress.print(line)
                 progress.print(row(answer, look))
                 if answer.is_failure or answer.is_unknown:
                     violations.append(answer)
             yield answer
-    if text and not quiet:
+    if look and not quiet:
         for answer in violations:
             for line in violation(answer, look):
                 click.echo(line)
-
-
-def _style() -> Style:
-    import os
-    import shutil
-    import sys
-
-    from cpuhp.report.terminal import Style
-
-    if not sys.stdout.isatty():
-        return Style()
-    width = min(shutil.get_terminal_size().columns, 120)
-    return Style(width, "NO_COLOR" not in os.environ)
 
 
 def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> None:

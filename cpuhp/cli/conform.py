@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from cpuhp.kernel.conform import Conformance
     from cpuhp.kernel.conform_models import Comparison, Met
+    from cpuhp.kernel.conform_spans import SpanOfCall
     from cpuhp.kernel.operations import Deviation, Operation
     from cpuhp.kernel.states_file import KernelTable
 
@@ -62,7 +65,7 @@ def command(
     from cpuhp.kernel.conform import conform
     from cpuhp.kernel.trace import read_trace
 
-    known = _table(trace, states)
+    known = table_beside(trace, states)
     complete = known is not None
     if tree is not None:
         known = _with_tree(tree, known)
@@ -88,7 +91,8 @@ def command(
     raise SystemExit(0 if answer.conforms else 1)
 
 
-def _table(trace: str, states: str | None) -> KernelTable | None:
+def table_beside(trace: str, states: str | None) -> KernelTable | None:
+    """The table of the file that is given, or that lies beside the trace."""
     from pathlib import Path
 
     from cpuhp.kernel.states_file import read_any_table
@@ -131,25 +135,47 @@ def _write(
     timeline: str | None,
 ) -> None:
     """The trace is read once more for each file, so that it need not fit in memory."""
-    if not perfetto and not timeline:
-        return
     from pathlib import Path
 
-    from cpuhp.cli._work import write_whole
+    from cpuhp.cli._files import write_whole
+
+    if perfetto:
+        write_whole(Path(perfetto), _events(trace, answer, known))
+    if timeline:
+        from cpuhp.report.timeline import timeline as draw
+
+        calls = _calls(trace, answer, known)
+        write_whole(Path(timeline), draw(answer, calls, Path(trace).name))
+
+
+def _calls(
+    trace: str, answer: Conformance, known: KernelTable | None
+) -> Iterable[SpanOfCall]:
     from cpuhp.kernel.conform_rules import rules_of
     from cpuhp.kernel.conform_spans import spans
     from cpuhp.kernel.states_file import shipped_table
     from cpuhp.kernel.trace import read_trace
-    from cpuhp.report.timeline import timeline as draw
-    from cpuhp.report.trace_events import trace_events
 
     rules = rules_of(known or shipped_table(f"linux-{answer.kernel or '6.12'}"))
-    if perfetto:
-        calls = spans(read_trace(trace), rules)
-        write_whole(Path(perfetto), trace_events(answer, calls))
-    if timeline:
-        calls = spans(read_trace(trace), rules)
-        write_whole(Path(timeline), draw(answer, calls, Path(trace).name))
+    return spans(read_trace(trace), rules)
+
+
+def _events(
+    trace: str, answer: Conformance, known: KernelTable | None
+) -> Iterator[str]:
+    from cpuhp.report.trace_events import trace_events
+
+    return trace_events(answer, _calls(trace, answer, known))
+
+
+def perfetto_of(trace: str, states: str | None) -> Iterator[str]:
+    """A recorded trace for Perfetto, in pieces of text."""
+    from cpuhp.kernel.conform import conform
+    from cpuhp.kernel.trace import read_trace
+
+    known = table_beside(trace, states)
+    answer = conform(read_trace(trace), known, known is not None)
+    return _events(trace, answer, known)
 
 
 def _quoted(trace: str, wanted: list[int]) -> dict[int, str]:

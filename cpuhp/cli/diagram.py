@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpuhp.cli._files import read_json, write_whole
 from cpuhp.cli._options import assignments
 
 if TYPE_CHECKING:
@@ -14,15 +15,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cpuhp.api import Scenario
-    from cpuhp.graph.dependency import Dependencies
     from cpuhp.report.diagrams.canvas import Picture
     from cpuhp.report.diagrams.theme import Theme
     from cpuhp.report.diagrams.transitions import StateMachine
 
 GROUP = "look"
 KINDS = ("sequence", "dependency", "counterexample", "state-machine", "lockdep")
-ON_A_TABLE = "shutdown-three-phase"  # the scenario that runs on a table given alone
-MAX_RESULT = 64 << 20  # bytes
 
 
 @click.command(
@@ -101,47 +99,21 @@ def command(
     if target is None:
         click.echo(data.decode(), nl=False)
     else:
-        _write(target, data)
+        write_whole(target, data)
 
 
 def _target(output: str | None) -> tuple[Path | None, str]:
     from pathlib import Path
 
     from cpuhp.diagnostics import fail
-    from cpuhp.report.diagrams.render import FORMATS
+    from cpuhp.report.diagrams.figure import form_of
 
     if output is None:
         return None, "dot"
-    path = Path(output)
-    form = path.suffix.lower().removeprefix(".")
-    if form not in FORMATS:
-        raise fail(
-            "HP804",
-            f"'{output}' does not tell a form of picture",
-            help="a name that ends in .svg, .pdf, .png or .dot",
-        )
+    path, form = Path(output), form_of(output)
     if not path.parent.is_dir():
         raise fail("HP804", f"there is no folder '{path.parent}' to write to")
     return path, form
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a full disk, never leaves a part of it."""
-    import os
-
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 class _Job:
@@ -178,27 +150,26 @@ class _Job:
         )
 
     def draw(self, kind: str) -> Picture:
-        if kind == "sequence":
-            return self._sequence()
-        if kind == "dependency":
-            return self._dependency()
+        from cpuhp.report.diagrams.draw import of_program
+
         if kind == "counterexample":
             return self._counterexample()
-        if kind == "state-machine":
-            from cpuhp.report.diagrams.machine import picture
-
-            return picture(self.scenario().name, self._machine(), self.theme, self.base)
-        from cpuhp.graph.cycles import lock_order
-        from cpuhp.graph.footprint import footprints
-        from cpuhp.report.diagrams.lockdep import picture as locks
-
+        if kind == "sequence" and self.is_table:
+            return self._on_table()
         scenario = self.scenario()
-        order = lock_order(footprints(scenario.checker.whole))
-        return locks(scenario.name, order, self.theme)
+        return of_program(
+            kind,
+            scenario.name,
+            scenario.checker.whole,
+            self.theme,
+            self.base,
+            full=self.full,
+            focus=None if self.is_result else self.focus,
+        )
 
     def scenario(self) -> Scenario:
         """The scenario: named, of a result, or the one that runs on a table."""
-        from cpuhp.api import load
+        from cpuhp.api import ON_A_TABLE, load
 
         if self.is_table:
             return load(ON_A_TABLE, order=self.subject, options=self.options)
@@ -212,103 +183,34 @@ class _Job:
         return load(name, order=self.order, options={**options, **self.options})
 
     def _result(self) -> Mapping[str, Any]:
-        import json
-
-        from cpuhp.diagnostics import fail
         from cpuhp.report.diagrams.evidence import choose
 
-        with open(self.subject, "rb") as file:
-            data = file.read(MAX_RESULT + 1)
-        try:
-            if len(data) > MAX_RESULT:
-                raise ValueError("it is too large")
-            results = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise fail(
-                "HP810",
-                f"'{self.subject}' is not JSON: {error}",
-                help="cpuhp check SCENARIO --format json > RESULT.json",
-            ) from None
-        return choose(results, self.focus, self.subject)
+        return choose(read_json(self.subject), self.focus, self.subject)
 
     def _counterexample(self) -> Picture:
-        from cpuhp.report.diagrams.counterexample import chart
-        from cpuhp.report.diagrams.evidence import evidence
+        if self.is_result:
+            from cpuhp.report.diagrams.counterexample import chart
+            from cpuhp.report.diagrams.evidence import evidence
 
-        result = self._result() if self.is_result else self._checked()
-        found = evidence(result, self.subject)
-        return chart(found, self.theme, self.base, full=self.full)
-
-    def _checked(self) -> Mapping[str, Any]:
-        """Run the check that is in focus, or all until one is violated."""
-        from cpuhp.api import Settings
-        from cpuhp.report.answers import as_json
-        from cpuhp.report.diagrams.evidence import choose
+            found = evidence(self._result(), self.subject)
+            return chart(found, self.theme, self.base, full=self.full)
+        from cpuhp.report.diagrams.draw import of_answers
 
         scenario = self.scenario()
-        answers = []
-        for name, number, _ in scenario.claims(self.focus or "*"):
-            settings = Settings(timeout=self.timeout)
-            answers.append(scenario.answer(name, number, settings))
-            if answers[-1].is_failure and answers[-1].trace:
-                break
-        return choose(as_json(answers), None, scenario.name)
+        answers = scenario.until_failure(self.focus or "*", self.timeout)
+        return of_answers(answers, scenario.name, self.theme, self.base, full=self.full)
 
-    def _sequence(self) -> Picture:
-        from cpuhp.report.diagrams.sequence import of_run
-        from cpuhp.report.diagrams.sequence_chart import chart
-
-        if self.is_table:
-            from cpuhp.kernel.order import read_order
-            from cpuhp.report.diagrams.sequence_table import of_table
-
-            table = read_order(self.subject)
-            sequence = of_table(table, self._models(), self.full)
-        else:
-            from cpuhp.graph.footprint import footprints
-            from cpuhp.report.diagrams.walk import run
-
-            whole = self.scenario().checker.whole
-            sequence = of_run(whole, footprints(whole), run(whole), self.full)
-        return chart(sequence, self.theme, self.base)
-
-    def _models(self) -> list[tuple[int, str, str, bool]]:
-        """Rows of the table with a teardown model, and if other CPUs notice it."""
+    def _on_table(self) -> Picture:
         from cpuhp.diagnostics import InputError
-        from cpuhp.graph.footprint import footprints
+        from cpuhp.kernel.order import read_order
+        from cpuhp.report.diagrams.draw import on_table
 
+        table = read_order(self.subject)
         try:
-            found = footprints(self.scenario().checker.whole)
+            whole = self.scenario().checker.whole
         except InputError:  # the scenario does not fit this kernel
-            return []
-        models = []
-        for key, step in found.steps.items():
-            registered = step.callback
-            if registered is None or registered.state.added:
-                continue
-            if registered.callback.direction == "teardown":
-                number, source = registered.state.number, registered.source or ""
-                models.append((number, key, source, found.crosses(key)))
-        return models
-
-    def _dependency(self) -> Picture:
-        from cpuhp.graph.dependency import dependencies, neighbourhood
-        from cpuhp.graph.footprint import footprints
-        from cpuhp.report.diagrams.dependency import picture
-        from cpuhp.report.diagrams.explore import parallel
-
-        scenario = self.scenario()
-        whole = scenario.checker.whole
-        steps = footprints(whole)
-        found = dependencies(steps, parallel(whole, steps))
-        focus = None
-        if self.focus is not None and not self.is_result:
-            keys = _focused(found, self.focus)
-            found = neighbourhood(found, keys)
-            focus = keys[0]
-        return picture(
-            scenario.name, found, self.theme, self.base, full=self.full, focus=focus
-        )
+            whole = None
+        return on_table(table, whole, self.theme, self.base, full=self.full)
 
     def _machine(self) -> StateMachine:
         from cpuhp.report.diagrams.transitions import state_machine
@@ -322,29 +224,3 @@ class _Job:
         if kind != "state-machine" or form != "dot":
             raise click.UsageError("--rvgen is for --kind state-machine as DOT text")
         return automaton(self._machine())
-
-
-def _focused(found: Dependencies, focus: str) -> list[str]:
-    """The steps that a name means: a step, its hotplug state, or a source file."""
-    from cpuhp.diagnostics import fail, suggestion
-
-    keys = []
-    for step in found.steps:
-        names = {step.key, step.name}
-        if step.callback is not None:
-            state = step.callback.state
-            names |= {str(state.number), state.name, state.enumerator or state.name}
-            names.add(step.callback.source or step.key)
-        if step.span is not None:
-            names.add(step.span.source.name)
-        if focus in names:
-            keys.append(step.key)
-    if not keys:
-        known = [step.name for step in found.steps]
-        raise fail(
-            "HP805",
-            f"no step of the graph is called '{focus}', belongs to such a hotplug "
-            "state or stands in such a file",
-            help=suggestion(focus, known) or f"steps: {', '.join(known[:8])}, ...",
-        )
-    return keys

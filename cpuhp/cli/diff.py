@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 CROSSED = 6
 
+GROUP = "kernel"
+
 
 @click.command(
     "diff",

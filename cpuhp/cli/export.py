@@ -9,6 +9,8 @@ import click
 from cpuhp.cli._options import assignments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cpuhp.api import Scenario
     from cpuhp.diagnostics import InputError
     from cpuhp.model.system import Property
@@ -18,11 +20,13 @@ GROUP = "export"
 
 @click.command(
     "export",
-    short_help="Write a claim for SPIN, Rumur or an SMT solver.",
-    epilog="Exit status: 0 the model was written, 2 the input is not usable.",
+    short_help="Write a claim for SPIN, Rumur or SMT; a run for Perfetto.",
+    epilog="Exit status: 0 the file was written, 2 the input is not usable.",
 )
-@click.argument("scenario", metavar="SCENARIO|FILE.hp")
-@click.option("--to", required=True, metavar="LANGUAGE", help="promela, murphi, smt2.")
+@click.argument("subject", metavar="SCENARIO|FILE.hp|RESULT.json|TRACE")
+@click.option(
+    "--to", required=True, metavar="LANGUAGE", help="promela, murphi, smt2; perfetto."
+)
 @click.option("--check", metavar="NAME", help="The check; needed if there are several.")
 @click.option(
     "--claim",
@@ -32,9 +36,8 @@ GROUP = "export"
 )
 @click.option(
     "--cpus",
-    required=True,
     type=click.IntRange(1, 64),
-    help="Number of CPUs, the control CPU among them.",
+    help="Number of CPUs, the control CPU among them; needed for a model.",
 )
 @click.option(
     "--boot", default=0, type=click.IntRange(0), help="The control CPU; default 0."
@@ -51,11 +54,11 @@ GROUP = "export"
 @click.option("--depth", type=click.IntRange(0, 1000), help="Steps, for smt2.")
 @click.option("-o", "--output", metavar="FILE", help="Default standard output.")
 def command(
-    scenario: str,
+    subject: str,
     to: str,
     check: str | None,
     number: int | None,
-    cpus: int,
+    cpus: int | None,
     boot: int,
     order: str | None,
     options: dict[str, str],
@@ -66,22 +69,50 @@ def command(
 
     What is written is the slice that decides the claim, with the same meaning: the
     other checker's answer must be ours.
+
+    To perfetto: the interleaving in a RESULT.json of `cpuhp check --format json`, or a
+    recorded TRACE, as a trace file for ui.perfetto.dev and chrome://tracing.
     """
+    if to == "perfetto":
+        _write(_perfetto(subject, check, number or 0, order), output)
+        return
+    if cpus is None:
+        raise click.UsageError(f"--to {to} takes --cpus, the number of CPUs")
     from cpuhp.api import load
     from cpuhp.report.export import export
 
-    loaded = load(scenario, order=order, options=options)
+    loaded = load(subject, order=order, options=options)
     name, which, _ = _claim(loaded, check, number)
     sliced = loaded.checker.slice(name, which)
-    text = export(sliced.system, sliced.prop, to, cpus, boot, depth)
+    _write([export(sliced.system, sliced.prop, to, cpus, boot, depth)], output)
+
+
+def _write(text: Iterable[str], output: str | None) -> None:
     if output is None:
-        click.echo(text, nl=False)
+        for piece in text:
+            click.echo(piece, nl=False)
         return
     from pathlib import Path
 
-    from cpuhp.cli._work import write_whole
+    from cpuhp.cli._files import write_whole
 
     write_whole(Path(output), text)
+
+
+def _perfetto(
+    subject: str, check: str | None, number: int, order: str | None
+) -> Iterable[str]:
+    """The pieces of the file. Raises InputError HP810, HP811 or what a trace may."""
+    if not subject.endswith(".json"):
+        from cpuhp.cli.conform import perfetto_of
+
+        return perfetto_of(subject, order)
+    from cpuhp.cli._files import read_results
+    from cpuhp.report.results import interleaving_of
+    from cpuhp.report.step_events import step_events
+
+    found = interleaving_of(read_results(subject), check, number, subject)
+    return step_events(found, subject)
 
 
 def _claim(

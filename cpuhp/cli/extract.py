@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 
+GROUP = "kernel"
+
 
 @click.command(
     "extract",

@@ -6,14 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cpuhp.cli._hazards import (
+    ascii_only,
+    at,
+    check_models,
+    finding_json,
+    model_json,
+    printed,
+    told_models,
+)
+
 if TYPE_CHECKING:
-    from cpuhp.api import Scenario
     from cpuhp.kernel.lint import Lint
     from cpuhp.kernel.lint_rules import Finding
     from cpuhp.report.answers import ShownAnswer
 
 FORMS = ("text", "json", "sarif", "mail")
 WRAP = 72
+
+GROUP = "kernel"
 
 
 @click.command(
@@ -76,7 +87,7 @@ def command(
         for f in found.findings
         if (everything or f.level != "note") and (not rules or f.rule in rules)
     ]
-    answers = _answers(shown) if models else {}
+    answers = check_models(shown) if models else {}
     forms = {"text": _text, "json": _json, "sarif": _sarif, "mail": _mail}
     forms[form](found, shown, answers)
     raise SystemExit(any(f.level == "error" for f in shown))
@@ -110,77 +121,16 @@ def _linted(
     return found
 
 
-def _answers(shown: list[Finding]) -> dict[str, ShownAnswer]:
-    """By shape of model, the answer to its claim; equal shapes are checked once."""
-    import tempfile
-    from pathlib import Path
-
-    from cpuhp.kernel.lint_model import model, shape
-
-    found: dict[str, ShownAnswer] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for finding in shown:
-            key, text = shape(finding), model(finding)
-            if key is None or text is None or key in found:
-                continue
-            path = Path(folder) / "model.hp"
-            path.write_text(text, "utf-8")
-            found[key] = _claim(_loaded(str(path)))
-    return found
-
-
-def _loaded(path: str) -> Scenario:
-    from cpuhp.api import load
-
-    return load(path)
-
-
-def _claim(scenario: Scenario) -> ShownAnswer:
-    answers = scenario.check("lint_*", timeout=20)
-    return next(answer for answer in answers if answer.kind != "sometimes")
-
-
-def _model_json(
-    finding: Finding, answers: dict[str, ShownAnswer]
-) -> dict[str, Any] | None:
-    from cpuhp.kernel.lint_model import model, shape
-
-    answer = answers.get(shape(finding) or "")
-    if answer is None:
-        return None
-    steps = answer.trace.steps if answer.trace else ()
-    return {
-        "verdict": answer.verdict,
-        "cpus": answer.cpus,
-        "claim": answer.claim,
-        "steps": [{"cpu": step.cpu, "action": step.action} for step in steps],
-        "spec": model(finding),
-    }
-
-
-def _interleavings(shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
-    """The answers to the models, each once, with the rules that they stand for."""
-    from cpuhp.kernel.lint_model import shape
-
-    for key, answer in answers.items():
-        rules = sorted({f.rule for f in shown if shape(f) == key})
-        cpus = "every number of" if answer.cpus == "all" else answer.cpus
-        click.echo(f"model of {', '.join(rules)}: {answer.verdict} with {cpus} CPUs")
-        click.echo(f"  claim: {answer.claim}")
-        for number, step in enumerate(answer.trace.steps if answer.trace else (), 1):
-            click.echo(f"  {number} CPU{step.cpu}: {step.action}")
-
-
 def _text(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     for finding in shown:
         click.echo(
-            f"{_at(finding)}: {finding.level}: {finding.message} [{finding.rule}]"
+            f"{at(finding)}: {finding.level}: {finding.message} [{finding.rule}]"
         )
         click.echo(f"  {finding.role} of {finding.state} {finding.name!r}")
         for place in finding.chain:
-            click.echo(f"    {place.function} {_path(place.file)}:{place.line}")
+            click.echo(f"    {place.function} {printed(place.file)}:{place.line}")
     _why(shown)
-    _interleavings(shown, answers)
+    click.echo("".join(f"{line}\n" for line in told_models(shown, answers)), nl=False)
     levels = {"error": 0, "warning": 0, "note": 0}
     for finding in found.findings:
         levels[finding.level] += 1
@@ -202,33 +152,27 @@ def _why(shown: list[Finding]) -> None:
 
 def _mail(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     """Plain text of 72 columns, as kernel lists want it."""
-    from textwrap import fill
+    from textwrap import wrap
 
     from cpuhp.kernel.lint_rules import RULES
 
-    click.echo(
-        f"Linux {found.extraction.version}, {found.callbacks} hotplug callbacks:"
-    )
+    def filled(text: str, lead: str = "") -> list[str]:
+        return wrap(text, WRAP, initial_indent=lead, subsequent_indent=lead)
+
+    version = found.extraction.version
+    lines = [f"Linux {version}, {found.callbacks} hotplug callbacks:"]
     for rule in RULES:
         own = [finding for finding in shown if finding.rule == rule.id]
-        if not own:
-            continue
-        click.echo(f"\n{fill(rule.title, WRAP)}\n")
-        click.echo(fill(rule.why, WRAP))
+        if own:
+            lines += ["", *filled(rule.title), "", *filled(rule.why)]
         for finding in own:
-            click.echo(f"\n  {_at(finding)}")
-            indent = "    "
             text = f"{finding.message}, in the {finding.role} of {finding.state}"
-            click.echo(
-                fill(text, WRAP, initial_indent=indent, subsequent_indent=indent)
-            )
+            lines += ["", f"  {at(finding)}", *filled(text, "    ")]
             if len(finding.chain) > 1:
                 ways = " -> ".join(f"{p.function}()" for p in finding.chain)
-                click.echo(
-                    fill(ways, WRAP, initial_indent=indent, subsequent_indent=indent)
-                )
-    click.echo()
-    _interleavings(shown, answers)
+                lines += filled(ways, "    ")
+    lines += ["", *told_models(shown, answers)]
+    click.echo("".join(f"{ascii_only(line)}\n" for line in lines), nl=False)
 
 
 def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
@@ -245,94 +189,48 @@ def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
         "depth": found.depth,
         "rules": {rule.id: {"title": rule.title, "why": rule.why} for rule in RULES},
         "findings": [
-            {**_finding_json(f), "model": _model_json(f, answers)} for f in shown
+            {**finding_json(f), "model": model_json(f, answers)} for f in shown
         ],
     }
     click.echo(json.dumps(data, indent=1))
-
-
-def _finding_json(finding: Finding) -> dict[str, Any]:
-    return {
-        "rule": finding.rule,
-        "level": finding.level,
-        "message": finding.message,
-        "file": _path(finding.file),
-        "line": finding.line,
-        "class": finding.mask,
-        "state": finding.state,
-        "name": finding.name,
-        "role": finding.role,
-        "callback_file": _path(finding.chain[0].file),
-        "chain": [
-            {"function": p.function, "file": _path(p.file), "line": p.line}
-            for p in finding.chain
-        ],
-    }
 
 
 def _sarif(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     import json
 
-    from cpuhp import __version__
     from cpuhp.kernel.lint_rules import RULES
+    from cpuhp.report import sarif
 
-    rules = [
-        {
-            "id": rule.id,
-            "shortDescription": {"text": rule.title},
-            "fullDescription": {"text": rule.why},
-        }
-        for rule in RULES
-    ]
-    driver = {"name": "cpuhp", "semanticVersion": __version__, "rules": rules}
     order = {rule.id: at for at, rule in enumerate(RULES)}
-    data = {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {"driver": driver},
-                "columnKind": "unicodeCodePoints",
-                "results": [
-                    {
-                        **_result(f, order[f.rule]),
-                        "properties": {"model": _model_json(f, answers)},
-                    }
-                    for f in shown
-                ],
-            }
-        ],
-    }
-    click.echo(json.dumps(data, indent=1))
+    rules = [sarif.rule(rule.id, rule.title, rule.why) for rule in RULES]
+    results = [
+        {
+            **_result(f, order[f.rule]),
+            "properties": {"model": model_json(f, answers)},
+        }
+        for f in shown
+    ]
+    click.echo(json.dumps(sarif.log(rules, results), indent=1))
 
 
 def _result(finding: Finding, index: int) -> dict[str, Any]:
-    chain = [{"location": _location(p.file, p.line, p.function)} for p in finding.chain]
+    from cpuhp.report.sarif import location
+
+    chain = [
+        {"location": location(printed(p.file), p.line, p.function)}
+        for p in finding.chain
+    ]
     return {
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": finding.level,
         "message": {"text": f"{finding.message} ({finding.role} of {finding.state})"},
-        "locations": [_location(finding.file, finding.line)],
+        "locations": [location(printed(finding.file), finding.line)],
         "codeFlows": [{"threadFlows": [{"locations": chain}]}],
         "partialFingerprints": {
             "callback/v1": f"{finding.rule}:{finding.chain[0].function}:{finding.state}"
         },
     }
-
-
-def _location(file: str, line: int, text: str | None = None) -> dict[str, Any]:
-    from urllib.parse import quote
-
-    place: dict[str, Any] = {
-        "physicalLocation": {
-            "artifactLocation": {"uri": quote(_path(file)), "uriBaseId": "SRCROOT"},
-            "region": {"startLine": max(1, line)},
-        }
-    }
-    if text:
-        place["message"] = {"text": text}
-    return place
 
 
 def _explain(found: Lint, file: str) -> None:
@@ -344,7 +242,7 @@ def _explain(found: Lint, file: str) -> None:
         known = sorted({row.file for row in found.extraction.rows})
         raise fail(
             "HP631",
-            f"'{_path(file)}' registers and defines no hotplug callback",
+            f"'{printed(file)}' registers and defines no hotplug callback",
             help=suggestion(file, known),
         )
     for part in answer:
@@ -359,13 +257,3 @@ def _explain(found: Lint, file: str) -> None:
             click.echo(f"  {finding.level}: {finding.message} [{finding.rule}]")
         if not part.findings:
             click.echo("  nothing to report")
-
-
-def _at(finding: Finding) -> str:
-    return f"{_path(finding.file)}:{finding.line}"
-
-
-def _path(file: str) -> str:
-    from cpuhp.kernel.tree import shown
-
-    return shown(file)

@@ -66,20 +66,11 @@ def _own_checks(loaded: Scenario) -> list[str]:
 
 
 def _steps(loaded: Scenario) -> list[str]:
-    models: dict[int, list[str]] = {}
-    for registered in loaded.program.callbacks:
-        callback = registered.callback
-        told = f"{callback.direction} {callback.name}"
-        models.setdefault(registered.state.number, []).append(told)
-    core = {state.number for state in loaded.modelled}
-    rows = []
-    for state in loaded.program.table.states:
-        known = models.get(state.number)
-        text = ", ".join(known) if known else "core" if state.number in core else "-"
-        name = state.name + (" (added)" if state.added else "")
-        section = loaded.program.table.section(state.number).value
-        rows.append(f"{state.number:3} {section:<8} {name:<38} {text}")
-    return rows
+    return [
+        f"{row.number:3} {row.section:<8} {row.name + (' (added)' * row.added):<38} "
+        f"{', '.join(row.models) or '-'}"
+        for row in loaded.shown().rows
+    ]
 
 
 def _options(loaded: Scenario) -> list[str]:

@@ -117,7 +117,7 @@ def _here(scripts: tuple[Script, ...]) -> Recording:
 def _write(recording: Recording, output: str) -> None:
     from pathlib import Path
 
-    from cpuhp.cli._work import write_whole
+    from cpuhp.cli._files import write_whole
     from cpuhp.diagnostics import fail
 
     for ending, text in (("states", recording.states), ("trace", recording.trace)):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.engines.lifting import lift
-from cpuhp.graph.claim import system_of
+from cpuhp.graph.claim import Folded, fold, system_of
 from cpuhp.graph.slicing import Depth
 from cpuhp.language.build import build, private_variables
 from cpuhp.language.compile import claims, lower
@@ -44,6 +44,7 @@ class Settings:
     timeout: float = 60.0  # seconds, per claim
     memory: int | None = None  # bytes, of the whole process
     max_states: int = 400_000
+    confirm: bool = True  # by z3, beside the replay; what is shown needs both
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Checker:
     def __init__(self, program: Program):
         self.program = program
         self.whole = lower(program)
+        self._starts: dict[str | None, Folded] = {}
         self._props = {
             name: claims(self.whole, check) for name, check in program.checks.items()
         }
@@ -84,10 +86,17 @@ class Checker:
             for number, prop in enumerate(props)
         ]
 
+    def start(self, accessed: str | None = None) -> Folded:
+        """What slicing starts from; all accesses to the variable `accessed` are kept."""
+        if accessed not in self._starts:
+            only = frozenset({accessed} if accessed else ())
+            self._starts[accessed] = fold(self.whole, only)
+        return self._starts[accessed]
+
     def slice(self, check_name: str, number: int, depth: Depth = Depth.ALL) -> Sliced:
         """The smallest system of this depth that decides the claim."""
         prop = self._props[check_name][number]
-        system, told, parts = system_of(self.whole, prop, number, depth)
+        system, told, parts = system_of(self.start(), prop, number, depth)
         return Sliced(system, told, parts, depth)
 
     def plain_variables(self) -> list[str]:
@@ -104,8 +113,9 @@ class Checker:
     def race_slice(self, check_name: str, number: int, name: str) -> Sliced:
         """The smallest system that decides whether there is a race on one variable."""
         prop = self._props[check_name][number]
+        only = frozenset({name})
         system, told, parts = system_of(
-            self.whole, prop, number, accessed=frozenset({name})
+            self.start(name), prop, number, accessed=only
         )
         return Sliced(only_plain(system, name), told, parts)
 
@@ -130,6 +140,28 @@ class Checker:
         seconds = time.monotonic() - started
         return replace(answer, result=replace(answer.result, seconds=seconds))
 
+    def search(
+        self,
+        sliced: Sliced,
+        number: int,
+        counts: tuple[int, ...],
+        settings: Settings,
+        variable: str | None = None,
+    ) -> Answer:
+        """What a search at these numbers of CPUs, fewest first, says of one claim.
+
+        `sliced` is the slice of claim `number` of its check; for data races it may be
+        that of one `variable`. A violation was replayed in the whole program.
+        """
+        started = time.monotonic()
+        run = _Run(
+            self, sliced.prop.check, number, sliced, settings, started, None, variable
+        )
+        last, answer = run.search(counts)
+        answer = answer or run.unviolated(last)
+        seconds = time.monotonic() - started
+        return replace(answer, result=replace(answer.result, seconds=seconds))
+
 
 def only_plain(system: TransitionSystem, name: str) -> TransitionSystem:
     """The system in which accesses to one variable alone can race."""
@@ -148,25 +180,26 @@ class _Run:
     settings: Settings
     started: float
     progress: Progress | None
+    variable: str | None = None  # the only one to look for data races on
 
     def go(self) -> Answer:
         if self.settings.cpus is not None:
-            last, answer = self._search((self.settings.cpus,))
+            last, answer = self.search((self.settings.cpus,))
             return answer or self._beyond(last)
         if self.sliced.prop.expectation not in PROVABLE:
-            last, answer = self._search((*FEW, *MORE))
+            last, answer = self.search((*FEW, *MORE))
             return answer or self._beyond(last)
-        last, answer = self._search(FEW)
+        last, answer = self.search(FEW)
         if answer is not None:
             return answer
         answer = self._beyond(last)
         if answer.invariant is not None:
             return answer
         # No proof: perhaps because there is a violation that needs more CPUs.
-        later, found = self._search(MORE)
+        later, found = self.search(MORE)
         return found or self._unproved(answer.result, later or last)
 
-    def _search(self, counts: tuple[int, ...]) -> tuple[Result | None, Answer | None]:
+    def search(self, counts: tuple[int, ...]) -> tuple[Result | None, Answer | None]:
         """The result for the most CPUs that could be searched, and a final answer.
 
         It is final if there is a trace, or if no number of CPUs could be searched.
@@ -220,7 +253,7 @@ class _Run:
         whole, prop = self.checker.entire(self.check_name, self.number)
         if prop.expectation not in LIFTABLE:
             return self._on_the_whole(whole, prop, cpus, boot, limits)
-        if not self._z3_agrees(sliced, result.trace):
+        if self.settings.confirm and not self._z3_agrees(sliced, result.trace):
             return self._doubtful(result, "z3 did not confirm the interleaving")
         until = time.monotonic() + max(1.0, self._left())
         replayed = lift(whole, prop, sliced.system, result.trace, until=until)
@@ -236,7 +269,8 @@ class _Run:
         checker = self.checker
         doubtful: Answer | None = None
         result = Result(self.sliced.prop, Verdict.PROVED, cpus, engine="explicit")
-        for name in checker.plain_variables():
+        only = self.variable
+        for name in [only] if only else checker.plain_variables():
             sliced = checker.race_slice(self.check_name, self.number, name)
             result = check(sliced.system, sliced.prop, cpus, boot, limits)
             if result.verdict is Verdict.UNKNOWN:
@@ -283,14 +317,19 @@ class _Run:
         sliced = Sliced(whole, prop, self.sliced.parts)
         return Answer(result, sliced, replayed=result.trace)
 
+    def unviolated(self, last: Result | None) -> Answer:
+        """The answer if all that was asked for has been searched, and nothing found."""
+        assert last is not None
+        if self.sliced.prop.expectation is Expectation.SOMETIMES:
+            last = replace(last, verdict=Verdict.UNREACHABLE)
+        return Answer(last, self.sliced)
+
     def _beyond(self, last: Result | None) -> Answer:
         """No violation with few CPUs: now every number, if that was asked for."""
         assert last is not None
         prop = self.sliced.prop
         if self.settings.cpus is not None:
-            if prop.expectation is Expectation.SOMETIMES:
-                last = replace(last, verdict=Verdict.UNREACHABLE)
-            return Answer(last, self.sliced)
+            return self.unviolated(last)
         if prop.expectation is Expectation.SOMETIMES:
             never = replace(
                 prop, expectation=Expectation.ALWAYS, formula=not_(prop.formula)

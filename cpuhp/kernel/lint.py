@@ -222,9 +222,11 @@ def _functions(callback: Callback) -> list[Definition]:
 
 def _distinct(found: Iterable[Finding]) -> list[Finding]:
     """One finding a place and rule, however many registrations lead there."""
-    chosen: dict[tuple[str, str, int, str], Finding] = {}
+    chosen: dict[tuple[str, str, int, str, str], Finding] = {}
     for finding in found:
-        key = (finding.rule, finding.file, finding.line, finding.role)
+        shared = finding.file.startswith("include/")  # each caller has its own
+        user = finding.chain[0].file if shared else ""
+        key = (finding.rule, finding.file, finding.line, finding.role, user)
         other = chosen.get(key)
         if other is None or _weight(finding) < _weight(other):
             chosen[key] = finding

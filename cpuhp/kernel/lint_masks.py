@@ -48,6 +48,8 @@ _PICKERS = {
     "cpumask_any_andnot_but": (0, 1),
     "cpumask_any": (0, 1),
     "cpumask_any_and": (0, 2),
+    "cpumask_first_andnot": (0, 1),
+    "cpumask_next_andnot": (1, 1),
     "cpumask_any_distribute": (0, 1),
     "cpumask_any_and_distribute": (0, 2),
     "cpumask_first": (0, 1),
@@ -57,6 +59,11 @@ _PICKERS = {
     "cpumask_next_and": (1, 2),
     "cpumask_next_wrap": (1, 1),
     "cpumask_nth": (1, 1),
+}
+_REST = {  # pickers that leave out the CPUs of another mask, and which argument it is
+    "cpumask_any_andnot_but": 1,
+    "cpumask_first_andnot": 1,
+    "cpumask_next_andnot": 2,
 }
 _PICK = re.compile(rf"\b({'|'.join(_PICKERS)})\s*\(")
 _LOOP = re.compile(r"\b(for_each_online_cpu|for_each_cpu(?:_and|_wrap)?)\s*\(")
@@ -74,7 +81,7 @@ _MAX_DEPTH = 6
 
 def picks(reached: Sequence[Reached]) -> list[Pick]:
     """All choices of a CPU in the functions that a callback reaches."""
-    cleared = _cleared(reached)
+    cleared = cleared_masks(reached)
     found: list[Pick] = []
     for where in reached:
         body = where.body
@@ -93,7 +100,22 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
             masks = given[1:] if "online" not in match[1] else ["cpu_online_mask"]
             if masks and given:
                 found.append(_pick(where, match, masks, cleared, True, given[0]))
-    return found
+    return _configured(found)
+
+
+def _configured(found: list[Pick]) -> list[Pick]:
+    """A helper that leaves out dying CPUs, and with the option off does not.
+
+    Without the option no CPUs go down as a batch: the other branch is no choice.
+    """
+    safe = {id(p.where) for p in found if p.mask is Mask.SAFE}
+    return [
+        p
+        for p in found
+        if p.mask is Mask.SAFE
+        or id(p.where) not in safe
+        or not re.search(r"\bCONFIG_\w+", p.where.body)
+    ]
 
 
 def _pick(
@@ -110,12 +132,16 @@ def _pick(
     result = variable or (left[1] if left else None)
     if is_loop and result and _TESTS_ONLINE.search(body, start):
         kinds.append(Mask.ONLINE)
-    returned = bool(re.search(r"\breturn\s*$", body[:start]))
+    if _leaves_out_dying(where, match, is_loop):
+        kinds.append(Mask.SAFE)
+    macro = where.source.text.startswith("#", where.function.start)
+    returned = macro or bool(re.search(r"\breturn\s*$", body[:start]))
     mask = together(kinds)
     # The first CPU of a group is its name; a successor would not be the CPU itself.
     names_group = match[1] == "cpumask_first" and mask is Mask.TOPOLOGY
     decides = is_loop and _ANSWER.search(body[start : start + _block(body[start:])])
-    handed = returned or (result is not None and _handed(where, result, start))
+    handed = returned or _passed(body, start)
+    handed = handed or (result is not None and _handed(where, result, start, is_loop))
     return Pick(
         where,
         start,
@@ -128,7 +154,36 @@ def _pick(
     )
 
 
-def _handed(where: Reached, result: str, offset: int) -> bool:
+def _leaves_out_dying(where: Reached, match: re.Match[str], is_loop: bool) -> bool:
+    """True if a choice passes over CPUs that are on their way down."""
+    if not is_loop:
+        at = _REST.get(match[1])
+        given = _arguments(where, match.end() - 1) if at is not None else []
+        return at is not None and len(given) > at and "cpu_dying_mask" in given[at]
+    rest = where.body[match.start() :]
+    brace = rest.find("{")
+    body = rest[: _block(rest)] if 0 <= brace < rest.find(";") else rest[:400]
+    for test in _TESTS_DYING.finditer(body):
+        after = body[test.end() : test.end() + 60]
+        skips = bool(re.match(r"[^;{]*\{?\s*continue\b", after))
+        if skips != bool(test[1]):
+            return True
+    return False
+
+
+_TESTS_DYING = re.compile(
+    r"(!?)\s*(?:cpu_dying\s*\([^()]*\)|cpumask_test_cpu\s*\([^()]*cpu_dying_mask\s*\))"
+)
+
+
+def _passed(body: str, start: int) -> bool:
+    """True if a choice is itself an argument of a call that acts."""
+    lead = body[body.rfind(";", 0, start) + 1 : start]
+    call = re.search(r"\b(\w+)\s*\((?:[^()]|\([^()]*\))*$", lead)
+    return bool(call and call[1] not in _LOOKS)
+
+
+def _handed(where: Reached, result: str, offset: int, is_loop: bool) -> bool:
     """True if a chosen CPU is stored, returned or passed to something that acts."""
     body = where.body
     local = re.search(rf"\b(?:int|long|unsigned|u32|u16)\s[^;(]*\b{result}\b", body)
@@ -137,7 +192,7 @@ def _handed(where: Reached, result: str, offset: int) -> bool:
     ):
         return True
     name = rf"(?<![\w.>]){re.escape(result)}\b"
-    rest = body[offset:]
+    rest = _until_reused(body[offset:], re.escape(result), is_loop)
     if re.search(rf"(?:->|\.|\]|\*)[\w.\[\]>-]*\s*=(?!=)\s*[^;]*{name}", rest):
         return True
     if re.search(rf"\breturn\s+{name}\s*;", rest):
@@ -153,6 +208,18 @@ def _handed(where: Reached, result: str, offset: int) -> bool:
         if call[1] not in _LOOKS and re.search(name, inside):
             return True
     return False
+
+
+def _until_reused(rest: str, name: str, is_loop: bool) -> str:
+    """The text in which a loop's variable still holds the CPU that was chosen."""
+    if not is_loop:
+        return rest
+    after = _block(rest)
+    again = re.compile(
+        rf"\bfor\w*\s*\(\s*{name}\b|(?<![\w.>]){name}\s*=(?!=)(?![^;]*\b{name}\b)"
+    )
+    found = again.search(rest, after)
+    return rest[: found.start()] if found else rest
 
 
 # Calls and keywords that look at a CPU number without handing anything over.
@@ -201,6 +268,7 @@ _LOOKS = frozenset(
         "for_each_cpu_wrap",
         "cpumask_any_but",
         "rcu_dereference",
+        "rcu_access_pointer",
         "raw_cpu_ptr",
         "get_cpu_cacheinfo",
         "get_cpu_device",
@@ -231,11 +299,9 @@ def classify(
 ) -> Mask:
     """The class of one mask expression at an offset of a function."""
     text = expression.strip().lstrip("&( ").rstrip(") ") if depth < _MAX_DEPTH else ""
-    if "dying" in text and "mask" in text:
-        return Mask.SAFE
     if _ACTIVE.search(text):
         return Mask.ACTIVE
-    if _ONLINE.search(text):
+    if _ONLINE.search(text) or "cpu_dying_mask" in text:
         return Mask.ONLINE
     if _TOPOLOGY.search(text):
         return Mask.TOPOLOGY
@@ -251,6 +317,14 @@ def classify(
     return Mask.PRIVATE if last_name(text) in cleared else Mask.TOPOLOGY
 
 
+def holds_cpus(where: Reached, expression: str, cleared: frozenset[str]) -> bool:
+    """False for a member of a struct that has nothing to do with hotplug."""
+    text = expression.strip().lstrip("&(")
+    if "->" not in text or _ONLINE.search(text) or _TOPOLOGY.search(text):
+        return True
+    return last_name(text) in cleared
+
+
 def _written(
     where: Reached, text: str, offset: int, cleared: frozenset[str], depth: int
 ) -> Mask | None:
@@ -262,7 +336,7 @@ def _written(
         parts = [p for p in match[2].split(",") if p.strip()]
         kinds = [classify(where, p, match.start(), cleared, depth + 1) for p in parts]
         if match[1] == "andnot":
-            safe = len(parts) > 1 and "dying" in parts[1]
+            safe = len(parts) > 1 and "cpu_dying_mask" in parts[1]
             kind = Mask.SAFE if safe else kinds[0]
         else:
             kind = together(kinds) if kinds else Mask.TOPOLOGY
@@ -275,7 +349,7 @@ def _written(
     return together(kind for _, kind in found) if found else None
 
 
-def _cleared(reached: Sequence[Reached]) -> frozenset[str]:
+def cleared_masks(reached: Sequence[Reached]) -> frozenset[str]:
     """Masks from which a callback takes its own CPU, by their last name."""
     pattern = re.compile(r"\bcpumask_(?:test_and_)?clear_cpu\s*\(")
     names = set()
@@ -314,7 +388,25 @@ def _leaves_early(body: str, opening: int) -> bool:
     text = rest[: _block(rest)] if rest.lstrip().startswith("{") else (
         rest[: rest.find(";") + 1]
     )  # fmt: skip
-    return bool(re.search(r"\bbreak\s*;|\bgoto\b|\breturn\b", text))
+    return bool(re.search(r"\bbreak\s*;|\breturn\b", _without_inner(text)))
+
+
+_INNER = re.compile(r"\b(?:for\w*|while|switch)\s*\(")
+
+
+def _without_inner(text: str) -> str:
+    """A loop's body without the loops and switches in it, whose breaks are theirs."""
+    found = _INNER.search(text)
+    while found is not None:
+        brace = text.find("{", found.end())
+        semicolon = re.compile(r"\)\s*;").search(text, found.end())
+        if brace < 0 or (semicolon and semicolon.start() < brace):
+            return text
+        end = brace + _block(text[brace:])
+        inner = re.sub(r"\bbreak\s*;", "", text[found.start() : end])
+        text = text[: found.start()] + inner + text[end:]
+        found = _INNER.search(text, found.start() + len(inner))
+    return text
 
 
 def _block(text: str) -> int:

@@ -61,36 +61,141 @@ check {name}_no_update_is_lost {{
     finally users == count(c in aps);
 }}
 """
+_IRQ = """\
+/// {function}(): the interrupt that takes the lock may come while it is held.
+scenario {name} source "{file}";
+
+percpu bool irqs_off;
+raw_spinlock lock;
+shared cpumask raised = aps;
+
+process teardown_cpu(cpu) on aps {{
+    raw_spin_lock(lock);
+    raw_spin_unlock(lock);
+}}
+
+interrupt handler(cpu) when (raised[cpu]) {{
+    raised[cpu] = false;
+    raw_spin_lock(lock);
+    raw_spin_unlock(lock);
+}}
+
+check {name}_no_cpu_waits_for_ever {{
+    deadlock_free;
+}}
+"""
+_WAIT = """\
+/// {function}(): no CPU of the batch should have to sit through the wait of another.
+scenario {name} source "{file}";
+
+mutex lock;
+shared cpumask queued;
+shared cpumask waiting;
+
+process teardown_cpu(cpu) on aps {{
+    queued[cpu] = true;
+    mutex_lock(lock);
+    atomic {{ queued[cpu] = false; waiting[cpu] = true; }}
+    waiting[cpu] = false;
+    mutex_unlock(lock);
+}}
+
+check {name}_waits_for_nobody {{
+    never exists(a in waiting : exists(b in queued : a != b));
+}}
+"""
+_CLAIM = """\
+/// {function}(): nobody else is in here, says the source.
+scenario {name} source "{file}";
+
+shared cpumask inside;
+
+process teardown_cpu(cpu) on aps {{
+    inside[cpu] = true;
+    inside[cpu] = false;
+}}
+
+check {name}_is_alone {{
+    never count(inside) > 1;
+}}
+"""
+_FAIL = """\
+/// {function}(): whoever is dead has been torn down, though errors are ignored.
+scenario {name} source "{file}";
+
+shared cpumask torn_down;
+shared cpumask dead;
+
+process teardown_cpu(cpu) on aps {{
+    either {{ torn_down[cpu] = true; }} or {{ ; }}
+    dead[cpu] = true;
+}}
+
+check {name}_is_complete {{
+    finally all(c in dead : torn_down[c]);
+}}
+"""
+_SIDED = """\
+/// {function}(): the mask has nobody who is gone.
+scenario {name} source "{file}";
+
+shared cpumask entered;
+shared cpumask online = cpus;
+
+process cpu_up_and_down(cpu) on aps {{
+    entered[cpu] = true;
+    online[cpu] = false;
+}}
+
+check {name}_is_left {{
+    finally all(c in entered : online[c]);
+}}
+"""
+_TEXTS = {
+    "last": _LAST,
+    "rmw": _RMW,
+    "irq": _IRQ,
+    "wait": _WAIT,
+    "claim": _CLAIM,
+    "fail": _FAIL,
+    "sided": _SIDED,
+}
+_SHAPES = {
+    "last-one-out": "last",
+    "plain-rmw": "rmw",
+    "lock-irq-unsafe": "irq",
+    "wait-under-lock": "wait",
+    "serial-claim": "claim",
+    "teardown-can-fail": "fail",
+    "one-sided-mask": "sided",
+}
 _MASKS = {
     "A": ("cpu_online_mask: a CPU of the batch is in it all the while.", "cpus"),
     "B": ("A mask that no CPU leaves on its way down.", "cpus"),
     "C": ("A mask that each CPU leaves first.", "cpus"),
     "D": ("cpu_active_mask, behind a barrier: the batch has left it.", "{boot}"),
+    "N": ("What is left without cpu_dying_mask, which has the whole batch.", "{boot}"),
 }
 
 
-def shape(finding: Finding) -> str | None:
-    """What the model of a finding depends on; None if the rule has no model."""
+def shape(finding: Finding) -> str:
+    """What the model of a finding depends on."""
     if finding.mask is not None:
         return f"hand-off-{finding.mask}"
-    return {"last-one-out": "last", "plain-rmw": "rmw"}.get(finding.rule)
+    return _SHAPES[finding.rule]
 
 
-def model(finding: Finding) -> str | None:
-    """The spec of a finding; None if the rule has no model."""
+def model(finding: Finding) -> str:
+    """The spec of a finding."""
     kind = shape(finding)
-    if kind is None:
-        return None
     place = finding.chain[0]
     names = {
         "function": place.function,
         "file": re.sub(r'["\n\\]', "_", place.file),
         "name": re.sub(r"\W", "_", f"lint_{place.function}"),
     }
-    if kind == "last":
-        return _LAST.format(**names)
-    if kind == "rmw":
-        return _RMW.format(**names)
+    if finding.mask is None:
+        return _TEXTS[kind].format(**names)
     mask, start = _MASKS[finding.mask or "B"]
     private = finding.mask == "C"
     return _HAND_OFF.format(

@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cpuhp.kernel.extract_model import Row
-from cpuhp.kernel.lint_masks import Mask, Pick, last_name, picks
+from cpuhp.kernel.lint_held import held_at
+from cpuhp.kernel.lint_locks import unsafe_locks
+from cpuhp.kernel.lint_masks import (
+    Mask,
+    Pick,
+    cleared_masks,
+    holds_cpus,
+    last_name,
+    picks,
+)
 from cpuhp.kernel.lint_walk import Place, Reached
 from cpuhp.model.table import Section
 
@@ -82,6 +91,12 @@ RULES = (
         "this: that needs a barrier behind the ACTIVE teardown.",
     ),
     Rule(
+        "target-not-dying",
+        "A hand-off leaves out the CPUs that are on their way down",
+        "Right if every CPU of a batch is in cpu_dying_mask before the first of them "
+        "runs this, and none is in it that stays up.",
+    ),
+    Rule(
         "last-one-out",
         "A teardown asks whether its CPU is the last one",
         "CPUs that go down as a batch see each other: none of them finds itself last, "
@@ -110,6 +125,13 @@ RULES = (
         "what is waited for needs another CPU of the batch, they deadlock.",
     ),
     Rule(
+        "lock-irq-unsafe",
+        "A lock that an interrupt takes, too, is taken with interrupts on",
+        "The interrupt may come on this very CPU while it holds the lock, and then "
+        "waits for ever for what it has interrupted. The more CPUs hand over at once, "
+        "the likelier.",
+    ),
+    Rule(
         "one-sided-mask",
         "A startup enters its CPU in a mask that the teardown never leaves",
         "The mask keeps CPUs that are gone, so who chooses from it may choose one.",
@@ -121,6 +143,7 @@ _CLASSES = {
     Mask.TOPOLOGY: ("target-from-stale-mask", "error"),
     Mask.PRIVATE: ("target-from-private-mask", "note"),
     Mask.ACTIVE: ("target-from-active-mask", "note"),
+    Mask.SAFE: ("target-not-dying", "note"),
 }
 
 
@@ -181,6 +204,7 @@ def _masks(pick: Pick) -> str:
 
 _LAST = re.compile(
     r"\bnum_online_cpus\s*\(\s*\)\s*(?:[<>=!]=?)\s*\w+|"
+    r"\bpolicy_is_inactive\s*\(\s*\w+\s*\)|"
     r"\bnum_active_cpus\s*\(\s*\)\s*(?:[<>=!]=?)\s*\w+|"
     r"\bcpumask_weight\s*\(([^;{}]*?)\)\s*(?:[<>=!]=)\s*\d|"
     r"\bcpumask_empty\s*\(([^;{}]*?)\)|"
@@ -192,15 +216,27 @@ def _last_one(subject: Subject) -> Iterator[Finding]:
     if not subject.teardown:
         return
     near = [where for where in subject.reached if len(where.chain) <= 3]
+    cleared = cleared_masks(near)
     for where in near:
         for match in _LAST.finditer(where.body):
+            mask = next((group for group in match.groups() if group), "")
+            if mask and not holds_cpus(where, mask, cleared):
+                continue
             said = " ".join(match[0].split())
             message = f"{where.function.name}() depends on {said}"
             yield _finding(
                 subject, "last-one-out", "warning", message, where, match.start()
             )
     for pick in picks(near):
+        if pick.mask is Mask.PRIVATE and pick.is_target and _ends_with_last(pick):
+            message = f"{pick.where.function.name}() acts on there being none left"
+            message += f" in {_masks(pick)}"
+            yield _finding(
+                subject, "last-one-out", "warning", message, pick.where, pick.offset
+            )
         if pick.is_target or pick.mask in (Mask.SAFE, Mask.ACTIVE):
+            continue
+        if not pick.is_loop and not _asked(pick):
             continue
         if pick.is_loop and not _answers(pick):
             continue
@@ -208,6 +244,26 @@ def _last_one(subject: Subject) -> Iterator[Finding]:
         yield _finding(
             subject, "last-one-out", "warning", message, pick.where, pick.offset
         )
+
+
+def _ends_with_last(pick: Pick) -> bool:
+    """True if the last CPU of a mask does more than just return."""
+    body = pick.where.body[pick.offset :]
+    name = re.escape(pick.result or "?")
+    none = re.search(rf"{name}\s*>=\s*nr_cpu_ids([^{{;]*)(\{{[^}}]*|[^;]*;)", body)
+    return bool(
+        none and not re.fullmatch(r"\)\s*\{?\s*return[^;]*;\s*", none[1] + none[2])
+    )
+
+
+def _asked(pick: Pick) -> bool:
+    """True if a condition depends on whether there is such a CPU."""
+    body = pick.where.body
+    if re.search(r"\b(?:if|while)\s*\([^;{]*$", body[: pick.offset]):
+        return True
+    name = re.escape(pick.result or "")
+    condition = rf"\b(?:if|while)\s*\([^;{{]*{name}\b|\b{name}\s*(?:[<>!=]=?)[^;]*\?"
+    return bool(name and re.search(condition, body[pick.offset :]))
 
 
 def _answers(pick: Pick) -> bool:
@@ -219,10 +275,6 @@ _PLAIN = re.compile(
     r"(?<![\w.>])([a-z_]\w*)(?:\s*(?:\+\+|--)|\s*[-+|&]=)|(?:\+\+|--)\s*([a-z_]\w*)\b"
 )
 _ONCE = re.compile(r"\bWRITE_ONCE\s*\(\s*([\w.>-]+)\s*,\s*\1\s*[-+|&]")
-_LOCKED = re.compile(
-    r"\b(?:raw_)?(?:spin|read|write|seq)\w*_?lock\w*\s*\(|\bmutex_lock\w*\s*\("
-    r"|\bdown_(?:read|write)\w*\s*\(|\b(?:scoped_)?guard\s*\("
-)
 
 
 def _plain_rmw(subject: Subject) -> Iterator[Finding]:
@@ -232,7 +284,7 @@ def _plain_rmw(subject: Subject) -> Iterator[Finding]:
         body = where.body
         for match in [*_PLAIN.finditer(body), *_ONCE.finditer(body)]:
             name = match[1] or match[2]
-            if _LOCKED.search(body[: match.start()]):
+            if held_at(where, match.start()):
                 continue
             if re.fullmatch(r"\w+", name) and not _file_scope(where, name):
                 continue
@@ -274,7 +326,7 @@ def _serial_claim(subject: Subject) -> Iterator[Finding]:
             )
         for start, comment in _comments(where):
             words = " ".join(re.sub(r"[*/]+", " ", comment).split())
-            claim = _CLAIM.search(words)
+            claim = _claim(words)
             if claim:
                 lead = words[max(0, claim.start() - 40) : claim.end() + 40]
                 message = f'a comment of {where.function.name}() says "{lead.strip()}"'
@@ -291,7 +343,7 @@ def _file_claim(subject: Subject) -> Iterator[Finding]:
     text, start = where.source.text, where.function.start
     for match in _COMMENT.finditer(text):
         words = " ".join(re.sub(r"[*/]+", " ", match[0]).split())
-        claim = _CLAIM.search(words)
+        claim = _claim(words)
         if claim is None or len(words) > 400:
             continue
         after = text[match.end() : match.end() + 200].lstrip()
@@ -303,6 +355,13 @@ def _file_claim(subject: Subject) -> Iterator[Finding]:
             message = f'a comment of {where.file} says "{words[:120]}"'
             offset = match.start() - start
             yield _finding(subject, "serial-claim", "warning", message, where, offset)
+
+
+def _claim(words: str) -> re.Match[str] | None:
+    """A claim that hotplug is serial; not that something is serialised against it."""
+    found = _CLAIM.search(words)
+    against = found and re.search(r"serial\w*\s+against", found[0], re.IGNORECASE)
+    return None if against else found
 
 
 def _comments(where: Reached) -> Iterator[tuple[int, str]]:
@@ -347,8 +406,6 @@ _WAIT = re.compile(
     r"wait_event\w*|work_on_cpu\w*|perf_pmu_migrate_context|del_timer_sync|"
     r"timer_delete_sync)\s*\("
 )
-_TAKE = re.compile(r"\b(mutex_lock|raw_spin_lock\w*|spin_lock\w*|down_write)\s*\(")
-_GIVE = {"mutex_lock": "mutex_unlock", "down_write": "up_write"}
 
 
 def _wait_under_lock(subject: Subject) -> Iterator[Finding]:
@@ -357,21 +414,29 @@ def _wait_under_lock(subject: Subject) -> Iterator[Finding]:
     for where in subject.reached:
         if len(where.chain) > 3:
             break
-        for take in _TAKE.finditer(where.body):
-            release = _GIVE.get(take[1], take[1].replace("_lock", "_unlock"))
-            end = where.body.find(release.split("_irq")[0], take.end())
-            region = where.body[take.end() : end if end > 0 else len(where.body)]
-            wait = _WAIT.search(region)
-            if wait:
-                message = f"{where.function.name}() calls {wait[1]}() under {take[1]}()"
+        for wait in _WAIT.finditer(where.body, where.body.find("{")):
+            locks = held_at(where, wait.start())
+            if locks:
+                first = locks[0]
+                lock = f"{first.call}({first.lock})"
+                message = f"{where.function.name}() calls {wait[1]}() under {lock}"
                 yield _finding(
-                    subject,
-                    "wait-under-lock",
-                    "warning",
-                    message,
-                    where,
-                    take.end() + wait.start(),
+                    subject, "wait-under-lock", "warning", message, where, wait.start()
                 )
+
+
+def _irq_unsafe(subject: Subject) -> Iterator[Finding]:
+    if subject.row.section is Section.STARTING:
+        return  # these run with interrupts off
+    for found in unsafe_locks(subject.reached):
+        lock = found.lock.lstrip("&")
+        message = (
+            f"{found.where.function.name}() takes {lock} by {found.call}() with "
+            f"interrupts on, and {found.other}"
+        )
+        yield _finding(
+            subject, "lock-irq-unsafe", "error", message, found.where, found.offset
+        )
 
 
 _SET = re.compile(r"\bcpumask_(?:test_and_)?set_cpu\s*\(")
@@ -417,5 +482,6 @@ _CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
     _file_claim,
     _can_fail,
     _wait_under_lock,
+    _irq_unsafe,
     _one_sided,
 )

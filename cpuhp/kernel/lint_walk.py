@@ -15,7 +15,25 @@ from cpuhp.kernel.tree import Tree
 
 DEPTH = 5  # calls from the callback
 MAX_REACHED = 400  # functions from one callback
+MAX_FIELD = 8  # functions that a member of a struct may be
+_INITIAL = re.compile(r"(?:^|[\s{,])\.\s*(\w+)\s*=\s*&?(\w+)\s*[,}]")
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+# Helpers that choose a CPU may live with the masks, not with the driver.
+_CHOOSES = re.compile(r"cpumask_\w*(?:any|first|last|next|but|dying|pick|online)\w*\Z")
+PRIMITIVES = frozenset(
+    """cpumask_any_but cpumask_any_and_but cpumask_any_andnot_but cpumask_any
+    cpumask_any_and cpumask_any_distribute cpumask_any_and_distribute cpumask_first
+    cpumask_first_and cpumask_last cpumask_next cpumask_next_and cpumask_next_wrap
+    cpumask_next_zero cpumask_first_zero cpumask_first_and_and cpumask_nth
+    cpumask_next_andnot cpumask_first_andnot""".split()
+)
+_CORE = (
+    "include/linux/cpumask.h",
+    "include/linux/cpu.h",
+    "include/linux/topology.h",
+    "kernel/cpu.c",
+    "lib/cpumask.c",
+)
 _SELF = frozenset({"if", "for", "while", "switch", "return", "sizeof", "do"})
 
 
@@ -33,7 +51,8 @@ class Reached:
     """A function's text, the calls that lead to it, and what its parameters are.
 
     `chain` starts with the callback itself; each further place is a call.
-    `arguments` maps a parameter to the expression and the function that passed it.
+    `arguments` maps a parameter to the expression and the function that passed it,
+    `caller` is the function that calls it, and the offset of the call there.
     """
 
     function: Function
@@ -41,6 +60,7 @@ class Reached:
     source: CText
     chain: tuple[Place, ...]
     arguments: dict[str, tuple[str, Reached]] = field(compare=False, hash=False)
+    caller: tuple[Reached, int] | None = field(default=None, compare=False, hash=False)
 
     @property
     def body(self) -> str:
@@ -71,6 +91,7 @@ class Sources:
     _functions: dict[str, dict[str, Function]] = field(default_factory=dict)
     _folders: dict[str, dict[str, str]] = field(default_factory=dict)
     _included: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _fields: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def text(self, file: str) -> CText | None:
         if file not in self._texts:
@@ -94,19 +115,49 @@ class Sources:
 
     def find(self, name: str, file: str) -> tuple[str, Function] | None:
         """Where the function is that a call in a file means, near that file."""
-        own = self.functions(file).get(name)
-        if own is not None:
-            return file, own
-        folder = posixpath.dirname(file)
-        for header in self._headers(file):
-            inline = self.functions(header).get(name)
-            if inline is not None:
-                return header, inline
-        other = self._folder(folder).get(name)
+        near = self._headers(file)
+        if _CHOOSES.match(name) and name not in PRIMITIVES:
+            near = (*near, *(core for core in _CORE if core != file))
+        for place in (file, *near):
+            found = self.functions(place).get(name) or self._macro(place, name)
+            if found is not None:
+                return place, found
+        other = self._folder(posixpath.dirname(file)).get(name)
         if other is None or other == file:
             return None
         function = self.functions(other).get(name)
         return None if function is None or function.static else (other, function)
+
+    def of_field(self, field: str, file: str) -> list[tuple[str, Function]]:
+        """Functions of a file that its initialisers put into a member of a struct."""
+        if file not in self._fields:
+            source = self.text(file)
+            functions = self.functions(file)
+            found: dict[str, list[str]] = {}
+            for match in _INITIAL.finditer(source.bare if source else ""):
+                known = found.setdefault(match[1], [])
+                if match[2] in functions and match[2] not in known:
+                    known.append(match[2])
+            self._fields[file] = found
+        names = self._fields[file].get(field, [])[:MAX_FIELD]
+        return [(file, self.functions(file)[name]) for name in names]
+
+    def _macro(self, file: str, name: str) -> Function | None:
+        """A macro that looks like a function and makes calls itself."""
+        source = self.text(file)
+        for macro in source.macros.get(name, ()) if source else ():
+            loop = re.match(r"for\b|for_each_", macro.body)
+            if macro.parameters and "(" in macro.body and not loop:
+                return Function(
+                    name,
+                    macro.parameters,
+                    macro.line,
+                    macro.start,
+                    macro.end,
+                    True,
+                    False,
+                )
+        return None
 
     def _headers(self, file: str) -> tuple[str, ...]:
         if file not in self._included:
@@ -150,17 +201,26 @@ def walk(sources: Sources, definition: Definition, depth: int = DEPTH) -> list[R
         if len(step.chain) > depth or len(reached) >= MAX_REACHED:
             break
         for call in _CALL.finditer(step.body, len(function.name)):
-            name = call[1]
-            if name in _SELF or name == step.function.name:
-                continue
-            found = sources.find(name, step.file)
-            if found is None or (found[0], name) in seen:
-                continue
-            seen.add((found[0], name))
-            target = sources.text(found[0])
-            if target is not None:
-                reached.append(_stepped(step, call, found, target))
+            for found in _called(sources, step, call):
+                key = (found[0], found[1].name)
+                target = sources.text(found[0])
+                if key not in seen and target is not None:
+                    seen.add(key)
+                    reached.append(_stepped(step, call, found, target))
     return reached
+
+
+def _called(
+    sources: Sources, step: Reached, call: re.Match[str]
+) -> list[tuple[str, Function]]:
+    """What a call may run: by its name, or by the member that it goes through."""
+    name = call[1]
+    if name in _SELF or name == step.function.name:
+        return []
+    if re.search(r"(?:->|\.)\s*$", step.body[max(0, call.start() - 8) : call.start()]):
+        return sources.of_field(name, step.file)
+    found = sources.find(name, step.file)
+    return [] if found is None else [found]
 
 
 def _stepped(
@@ -175,4 +235,5 @@ def _stepped(
         if name
     }
     place = Place(function.name, step.file, step.line(call.start()))
-    return Reached(function, file, source, (*step.chain, place), passed)
+    caller = (step, call.start())
+    return Reached(function, file, source, (*step.chain, place), passed, caller)

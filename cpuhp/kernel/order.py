@@ -12,9 +12,11 @@ from cpuhp.kernel.states_file import (
     shipped_table,
     shipped_tables,
 )
+from cpuhp.language import tree as t
 from cpuhp.model.table import Table
 
 NEWEST = "linux-6.12"
+USUAL = "arm64-6.12"  # of a scenario that names no table
 
 
 def read_order(path: str | Path) -> Table:
@@ -32,6 +34,14 @@ def shipped_order(name: str, span: Span | None = None) -> Table:
             help=f"shipped are {', '.join(shipped_tables())}",
         )
     return complete(shipped_table(name))
+
+
+def order_of(unit: t.Unit) -> Table:
+    """The table that a scenario names. Raises InputError HP408."""
+    names = [item for item in unit.items if isinstance(item, t.TableName)]
+    if not names:
+        return shipped_order(USUAL)
+    return shipped_order(names[-1].name, names[-1].span)
 
 
 def complete(found: KernelTable) -> Table:

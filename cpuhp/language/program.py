@@ -528,18 +528,18 @@ def _landmarks(units: tuple[t.Unit, ...], table: Table) -> tuple[HotplugState, .
 
 def names_in(node: object) -> Iterator[tuple[str, Span]]:
     """All names in terms below a node, with their places."""
-    for part in _below(node):
+    for part in nodes_below(node):
         if isinstance(part, t.Name):
             yield part.name, part.span
 
 
 def _calls_in(node: object) -> Iterator[t.Call]:
-    for part in _below(node):
+    for part in nodes_below(node):
         if isinstance(part, t.Call):
             yield part
 
 
-def _below(node: object) -> Iterator[object]:
+def nodes_below(node: object) -> Iterator[object]:
     """A node and all nodes below it."""
     stack = [node]
     while stack:

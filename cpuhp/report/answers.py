@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cpuhp.diagnostics import Span
+from cpuhp.diagnostics import Span, fail
 from cpuhp.model.system import (
     Action,
     Expectation,
@@ -17,6 +18,9 @@ from cpuhp.model.system import (
 )
 from cpuhp.model.verdict import Trace, Verdict
 from cpuhp.semantics import Machine, cell_name, cell_value
+
+if TYPE_CHECKING:
+    from cpuhp.report.diagrams.figure import Diagram
 
 JSON_VERSION = 1
 
@@ -65,6 +69,7 @@ class ShownAnswer:
     options: dict[str, str] = field(default_factory=dict)
     stats: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""  # of everything that the answer depends on
+    invariant: tuple[str, ...] | None = None  # a sentence a clause, if it is proved
     proof: tuple[str, str] | None = field(default=None, repr=False)  # file name, text
 
     @property
@@ -78,6 +83,90 @@ class ShownAnswer:
     @property
     def is_unknown(self) -> bool:
         return self.verdict in (Verdict.UNKNOWN.value, Verdict.HOLDS_TO_BOUND.value)
+
+    def text(self, width: int = 80) -> str:
+        """The verdict, and the interleaving if there is one, as a terminal shows it."""
+        from cpuhp.report.terminal import Style, violation
+
+        return "\n".join(list(violation(self, Style(width)))[1:])
+
+    def diagram(self, *, full: bool = False) -> Diagram:
+        """The chart of the interleaving. Raises InputError HP811 if there is none."""
+        from cpuhp.report.diagrams.draw import of_answers
+        from cpuhp.report.diagrams.figure import Diagram
+
+        drawn = of_answers([self], self.scenario, full=full)
+        return Diagram(drawn, drawn.title)
+
+    def save_certificate(self, folder: str | Path = ".") -> Path:
+        """Write the certificate of a proof for every number of CPUs; its path.
+
+        Raises InputError HP807 if it is no such proof.
+        """
+        if self.proof is None:
+            raise fail(
+                "HP807",
+                f"'{self.check}' is {self.verdict} with cpus={self.cpus}",
+                help="a certificate is of a proof for every number of CPUs",
+            )
+        name, text = self.proof
+        path = Path(folder) / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        reason = f"  ({self.reason})" if self.reason else ""
+        told = f"{self.verdict}  cpus={self.cpus}  {self.check}: {self.claim}{reason}"
+        return "".join(c if c.isprintable() else "?" for c in told)
+
+    def _repr_svg_(self) -> str | None:
+        shown = self.is_failure and self.trace is not None and self.trace.steps
+        return self.diagram()._repr_svg_() if shown else None
+
+    def _repr_html_(self) -> str | None:
+        from cpuhp.report.display import verdicts
+
+        # A notebook would prefer the table to the picture.
+        return verdicts([self]) if self._repr_svg_() is None else None
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A row of the hotplug table. `models`: what the scenario knows of it."""
+
+    number: int
+    name: str
+    section: str
+    models: tuple[str, ...]
+    added: bool  # by the scenario; the recorded machine does not have it
+
+
+@dataclass(frozen=True)
+class ShownScenario:
+    """What was checked. `file` is None for a shipped scenario."""
+
+    name: str
+    file: str | None
+    doc: str
+    options: dict[str, str]
+    table: str  # its name; `Context.tables` has it
+    rows: tuple[ShownRow, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run of `cpuhp check` was a run of, as far as a reader wants to know.
+
+    `versions` by program; `checks` tells by name what a check is about; `sources` has the
+    spec texts that interleavings refer to; `tables` are as in a certificate.
+    """
+
+    command: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    scenarios: tuple[ShownScenario, ...] = ()
+    checks: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, Any] = field(default_factory=dict)
 
 
 def show_trace(
@@ -147,9 +236,16 @@ def is_safety(prop: Property) -> bool:
     return prop.expectation in (Expectation.ALWAYS, Expectation.FINALLY)
 
 
-def as_json(answers: Iterable[ShownAnswer]) -> dict[str, Any]:
+def as_json(
+    answers: Iterable[ShownAnswer], context: Context | None = None
+) -> dict[str, Any]:
     """The documented JSON form (docs/json.md), version 1."""
-    return {"version": JSON_VERSION, "results": [_result(a) for a in answers]}
+    told = asdict(context) if context else {}
+    return {
+        "version": JSON_VERSION,
+        "results": [_result(a) for a in answers],
+        **told,
+    }
 
 
 def _result(answer: ShownAnswer) -> dict[str, Any]:

@@ -20,10 +20,16 @@ _COLORS = {
 
 @dataclass(frozen=True)
 class Style:
-    """Columns, and whether the reader is a terminal that shows colours."""
+    """Columns, and what the reader can show: colours, and more than ASCII."""
 
     width: int = 80
     color: bool = False
+    ascii: bool = True
+
+    def text(self, untrusted: str) -> str:
+        """Text that harms no terminal, as far as the reader can show it."""
+        plain = clean(untrusted)
+        return plain.encode("ascii", "replace").decode() if self.ascii else plain
 
     def verdict(self, verdict: str, width: int = 0) -> str:
         padded = verdict.ljust(width)
@@ -43,14 +49,14 @@ def table(answers: Iterable[ShownAnswer], style: Style) -> Iterator[str]:
     for answer in answers:
         if answer.scenario != scenario:
             scenario = answer.scenario
-            yield from heading(answer)
+            yield from heading(answer, style)
         yield row(answer, style)
 
 
-def heading(answer: ShownAnswer) -> Iterator[str]:
+def heading(answer: ShownAnswer, style: Style = Style()) -> Iterator[str]:
     options = " ".join(f"{k}={v}" for k, v in answer.options.items())
     yield ""
-    yield f"{clean(answer.scenario)}  {clean(options)}".rstrip()
+    yield f"{style.text(answer.scenario)}  {style.text(options)}".rstrip()
     yield f"  {answer.modelled} of {answer.steps} steps modelled"
 
 
@@ -58,7 +64,7 @@ def row(answer: ShownAnswer, style: Style) -> str:
     verdict = style.verdict(answer.verdict, 11)
     covers = f"cpus={answer.cpus}"
     surprise = "" if answer.is_as_expected else f"  expected {answer.expected}"
-    name = clean(answer.check)
+    name = style.text(answer.check)
     if answer.kind not in ("always", "never"):
         name += f" ({answer.kind})"
     room = style.width - 38 - len(surprise)
@@ -70,19 +76,27 @@ def row(answer: ShownAnswer, style: Style) -> str:
 def violation(answer: ShownAnswer, style: Style) -> Iterator[str]:
     """The interleaving of a violated claim, one line a step, a column per CPU."""
     yield ""
-    yield f"{style.verdict(answer.verdict)}  {clean(answer.check)}: {clean(answer.claim)}"
-    yield f"  scenario {clean(answer.scenario)}"
+    told = style.text(f"{answer.verdict}  {answer.check}: {answer.claim}")
+    first, *more = wrap(told, style.width, subsequent_indent="    ")
+    yield style.verdict(answer.verdict) + first[len(answer.verdict) :]
+    yield from more
+    yield f"  scenario {style.text(answer.scenario)}"
     if answer.reason:
-        yield from (f"  {line}" for line in wrap(clean(answer.reason), style.width - 2))
+        yield from (
+            f"  {line}" for line in wrap(style.text(answer.reason), style.width - 2)
+        )
     if answer.trace:
         yield from interleaving(answer.trace, style)
 
 
 def interleaving(trace: ShownTrace, style: Style) -> Iterator[str]:
     """Steps in time order. Each CPU has a column; only what changed is told."""
-    yield (
-        f"  {trace.cpus} CPUs, control CPU {trace.boot}; "
-        f"{len(trace.steps)} steps, replayed as {trace.replayed} steps of the program"
+    yield from wrap(
+        f"{trace.cpus} CPUs, control CPU {trace.boot}; {len(trace.steps)} steps, "
+        f"replayed as {trace.replayed} steps of the program",
+        style.width,
+        initial_indent="  ",
+        subsequent_indent="    ",
     )
     indent = 4
     for number, step in enumerate(trace.steps, 1):
@@ -91,20 +105,20 @@ def interleaving(trace: ShownTrace, style: Style) -> Iterator[str]:
         column = 2 * (step.cpu or 0)
         lead = f"{number:3} " + " " * column
         room = style.width - indent - column
-        who = f"CPU{step.cpu} {step.process}"
-        text = f"{who}: {clean(step.action)}"
+        text = style.text(f"CPU{step.cpu} {step.process}: {step.action}")
         yield lead + (text if len(text) <= room else text[: room - 3] + "...")
         yield from _details(step, indent + column + 2, style)
 
 
 def _details(step: ShownStep, indent: int, style: Style) -> Iterator[str]:
-    changes = ", ".join(f"{k}: {a} -> {b}" for k, (a, b) in step.changes.items())
+    told = ", ".join(f"{k}: {a} -> {b}" for k, (a, b) in step.changes.items())
+    changes = style.text(told)
     if changes:
         lines = wrap(changes, max(20, style.width - indent))
         yield from (" " * indent + line for line in lines)
     places = [p for p in (step.source, step.origin) if p]
     if places and (step.changes or step.origin):
-        text = "  ".join(places)
+        text = style.text("  ".join(places))
         yield " " * indent + "at " + text[: max(20, style.width - indent - 3)]
 
 

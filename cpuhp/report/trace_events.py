@@ -12,6 +12,7 @@ from cpuhp.kernel.conform import Conformance
 from cpuhp.kernel.conform_spans import Actor, SpanOfCall
 from cpuhp.kernel.operations import Operation, OperationKind, is_up
 
+FIRST = 1000  # the process id of CPU0; viewers take process 0 for the idle task
 OPERATIONS = 1  # the thread id of a CPU's operations; actors follow
 _ACTORS = tuple(Actor)
 
@@ -20,11 +21,17 @@ Entry = Mapping[str, object]
 
 def trace_events(answer: Conformance, calls: Iterable[SpanOfCall]) -> Iterator[str]:
     """The JSON text in pieces. A process is a CPU that goes up or down."""
+    told = {"kernel": answer.kernel or "unknown", "table": answer.table}
+    return written(told, _entries(answer, calls))
+
+
+def written(told: Entry, entries: Iterable[Entry]) -> Iterator[str]:
+    """The JSON object form of some entries. `told`: what else is to be known."""
     yield '{"displayTimeUnit": "ms",\n"otherData": '
-    yield json.dumps({"kernel": answer.kernel or "unknown", "table": answer.table})
+    yield json.dumps(told)
     yield ',\n"traceEvents": [\n'
     between = ""
-    for entry in _entries(answer, calls):
+    for entry in entries:
         yield between + json.dumps(entry)
         between = ",\n"
     yield "\n]}\n"
@@ -34,17 +41,18 @@ def _entries(answer: Conformance, calls: Iterable[SpanOfCall]) -> Iterator[Entry
     named: set[tuple[int, int]] = set()
     for operation in answer.operations:
         if operation.kind is not OperationKind.REGISTRATION:
-            yield from _name_once(operation.cpu, OPERATIONS, "operations", named)
+            yield from name_once(operation.cpu, OPERATIONS, "operations", named)
             yield _operation(operation)
     for span in calls:
         thread = OPERATIONS + 1 + _ACTORS.index(span.actor)
-        yield from _name_once(span.cpu, thread, span.actor.value, named)
+        yield from name_once(span.cpu, thread, span.actor.value, named)
         yield _call(span, thread, answer.names)
 
 
-def _name_once(
+def name_once(
     cpu: int, thread: int, name: str, named: set[tuple[int, int]]
 ) -> Iterator[Entry]:
+    """Names of a CPU and of an actor's track, where they have none yet."""
     if (cpu, 0) not in named:
         named.add((cpu, 0))
         yield _meta(cpu, 0, "process_name", {"name": f"CPU{cpu}"})
@@ -56,7 +64,7 @@ def _name_once(
 
 
 def _meta(cpu: int, thread: int, name: str, args: Entry) -> Entry:
-    return {"ph": "M", "name": name, "pid": cpu, "tid": thread, "args": args}
+    return {"ph": "M", "name": name, "pid": FIRST + cpu, "tid": thread, "args": args}
 
 
 def _operation(operation: Operation) -> Entry:
@@ -72,7 +80,7 @@ def _operation(operation: Operation) -> Entry:
         "ph": "X",
         "cat": "operation",
         "name": operation.kind.value,
-        "pid": operation.cpu,
+        "pid": FIRST + operation.cpu,
         "tid": OPERATIONS,
         "ts": _micro(operation.start),
         "dur": _micro(operation.end - operation.start),
@@ -97,7 +105,7 @@ def _call(span: SpanOfCall, thread: int, names: Mapping[int, str]) -> Entry:
         "ph": "X",
         "cat": "up" if is_up(enter) else "down",
         "name": enter.function or f"step {enter.step}",
-        "pid": enter.cpu,
+        "pid": FIRST + enter.cpu,
         "tid": thread,
         "ts": _micro(enter.time),
         "dur": _micro(span.call.seconds),

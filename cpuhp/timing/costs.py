@@ -42,9 +42,9 @@ EVERY_CPU = Cpus()
 class Cost:
     """Seconds that a step takes.
 
-    `seconds` is the value of a run without chance: the median of a distribution. A
-    distribution is given by `p99` (log-normal), by `low` and `high` (uniform), or by
-    `values` that were measured (each as likely).
+    `seconds` is the value of a run without chance. A distribution is given by `p99`
+    (log-normal; its median is `median`, or `seconds`), by `low` and `high` (uniform), or
+    by `values` that were measured (each as likely).
 
     `inclusive`: the step waits for others, and its seconds include their time; it ends
     no sooner than so many seconds after it began. On other CPUs than `cpus` it takes
@@ -60,6 +60,7 @@ class Cost:
     cpus: Cpus = EVERY_CPU
     otherwise: float = 0.0
     source: str = ""
+    median: float | None = None
     span: Span | None = field(default=None, compare=False)
 
     @property
@@ -75,8 +76,9 @@ class Cost:
         if self.values:
             return chance.choice(self.values)
         if self.p99 is not None:
-            sigma = math.log(self.p99 / self.seconds) / _P99
-            return self.seconds * math.exp(chance.gauss(0.0, sigma))
+            median = self.seconds if self.median is None else self.median
+            sigma = math.log(self.p99 / median) / _P99
+            return median * math.exp(chance.gauss(0.0, sigma))
         assert self.low is not None and self.high is not None
         return chance.uniform(self.low, self.high)
 
@@ -97,6 +99,7 @@ class CostTable:
     constants: Mapping[str, Cpus] = field(default_factory=dict)
     cpus: int | None = None
     source: str = ""
+    parameters: Mapping[str, float] = field(default_factory=dict)  # in seconds
 
     @cached_property
     def is_random(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from cpuhp.diagnostics import fail, suggestion
+from cpuhp.diagnostics import fail
 from cpuhp.model.expr import Expr, reads
 from cpuhp.model.sorts import IndexSort, values_of
 from cpuhp.model.system import TransitionSystem, Variable
@@ -23,7 +23,7 @@ def initial_state(
 
     What the spec leaves open (`= any`) gets the first values that its assumptions
     allow, the same for all CPUs but the control CPU; `constants` says more of booleans
-    per CPU. Raises InputError HP910 for a constant that there is not, HP911 if the
+    per CPU. Raises InputError HP910 for a constant of another kind, HP911 if the
     assumptions cannot be met in this way.
     """
     work = _Start(system, layout, cpus)
@@ -35,7 +35,6 @@ def initial_state(
             work.mark(variable, constants[variable.name])
         else:
             opened.append(variable)
-    _check_names(system, constants)
     if not work.settle(opened, list(system.assumptions)):
         names = ", ".join(sorted(v.name for v in opened)) or "nothing"
         raise fail(
@@ -45,18 +44,6 @@ def initial_state(
             help="say which CPUs have it: [constants] in the cost file",
         )
     return work.state
-
-
-def _check_names(system: TransitionSystem, constants: Mapping[str, Cpus]) -> None:
-    known = [v.name for v in system.variables if v.initial is None]
-    for name in constants:
-        if name not in known:
-            raise fail(
-                "HP910",
-                f"the scenario leaves no '{name}' open",
-                help=suggestion(name, known)
-                or f"open are: {', '.join(sorted(known)) or 'none'}",
-            )
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 A step is a callback, a function, a process or a label. Its time passes once each time
 it is entered: after the locks and waits that it begins with, before the first thing that
-it does itself and others can notice, so that what it does under a lock is done under the
-lock. A step that does no such thing takes its time at its end.
+it does itself and others can notice; if it does such a thing under a lock that it takes
+itself, then there. A step that does no such thing takes its time at its end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cpuhp.graph.footprint import is_wait
+from cpuhp.graph.footprint import IRQS_OFF, is_wait
 from cpuhp.graph.parallel import INVOKES
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, reachable
@@ -22,6 +22,8 @@ from cpuhp.timing.costs import Cost, CostTable
 
 _ARGUMENT = re.compile(r"invoke_(startup|teardown)\s*\(\s*(\w+)\s*,[^,]*,\s*(\w+)\s*\)")
 _WALKS = re.compile(r"(\w+)\s*=\s*(next|prev)_state\((\w+)\)")
+_RELEASES = re.compile(r"unlock|\bup_")
+_DEEP = 8  # locks held at once
 UP, DOWN = "startup", "teardown"
 
 
@@ -82,14 +84,16 @@ class Named:
         return f"{state.name or state.enumerator or state.number} {direction}", None
 
     def of_step(self, name: str) -> tuple[str, Cost | None]:
-        """Key and cost of a callback, function, process or label."""
-        if name in self.table.costs:
-            return name, self.table.costs[name]
+        """Key and cost of a callback, function, process or label.
+
+        A callback's hotplug state goes first: one function may be registered for two.
+        """
         for registered in self.lowered.program.callbacks:
             if registered.callback.name == name:
                 key, cost = self.of_row(registered.state, registered.callback.direction)
-                return (key if cost else name), cost
-        return name, None
+                if cost is not None:
+                    return key, cost
+        return name, self.table.costs.get(name)
 
     def modelled(self, direction: str) -> frozenset[int]:
         """Rows that have a callback model in this direction."""
@@ -119,6 +123,7 @@ def points_of(process: LoweredProcess, named: Named) -> Points:
         return numbers[name]
 
     labels = _labels(process, named)
+    work = _work(process, by_source, named)
     for point, edges in by_source.items():
         note = edges[0].note
         places = note.places if note else (process.name,)
@@ -127,8 +132,7 @@ def points_of(process: LoweredProcess, named: Named) -> Points:
         found.inside[point] = tuple(inside)
         ended = process.flow.names[point].removesuffix(":end")
         is_end = process.flow.names[point].endswith(":end") and places[-1:] == (ended,)
-        noticed = _others_notice(process, edges)
-        own = numbers.get(places[-1]) if noticed and places else None
+        own = numbers.get(places[-1]) if point in work else None
         due = [own] if own is not None and not found.steps[own][1].inclusive else []
         if is_end and (last := numbers.get(ended)) is not None:
             found.closes[point] = (last,)
@@ -169,19 +173,61 @@ def _labels(process: LoweredProcess, named: Named) -> dict[int, list[str]]:
     return found
 
 
-def _others_notice(process: LoweredProcess, edges: list[Edge]) -> bool:
+def _work(
+    process: LoweredProcess, by_source: dict[int, list[Edge]], named: Named
+) -> set[int]:
+    """Points at which a step does what others notice, under its locks if it has some."""
+    locks = {n for n, v in named.lowered.program.variables.items() if v.lock}
+    steps: dict[str, dict[int, list[Edge]]] = {}
+    for point, edges in by_source.items():
+        places = edges[0].note.places if edges[0].note else (process.name,)
+        for name in places:
+            steps.setdefault(name, {})[point] = edges
+    found: set[int] = set()
+    for name, mine in steps.items():
+        noticed = {
+            point for point, edges in mine.items()
+            if (edges[0].note is None or edges[0].note.places[-1] == name)
+            and _others_notice(process, edges, locks)
+        }  # fmt: skip
+        found |= noticed & _locked(mine, locks) or noticed
+    return found
+
+
+def _locked(edges: dict[int, list[Edge]], locks: set[str]) -> set[int]:
+    """Points of a step that it reaches only with a lock that it has taken itself."""
+    targets = {e.target for out in edges.values() for e in out if e.target != e.source}
+    starts = [point for point in edges if point not in targets] or list(edges)[:1]
+    seen = {(point, 0) for point in starts}
+    todo = list(seen)
+    while todo:
+        point, held = todo.pop()
+        for edge in edges.get(point, ()):
+            after = (edge.target, max(0, held + _taken(edge, locks)))
+            if after not in seen and after[1] < _DEEP:
+                seen.add(after)
+                todo.append(after)
+    free = {point for point, held in seen if held == 0}
+    return {point for point, held in seen if held} - free
+
+
+def _taken(edge: Edge, locks: set[str]) -> int:
+    """1 if the edge takes a lock, -1 if it lets one go, else 0."""
+    if not any(effect.variable in locks for effect in edge.effects):
+        return 0
+    text = edge.note.text if edge.note else ""
+    return -1 if _RELEASES.search(text) else 1
+
+
+def _others_notice(process: LoweredProcess, edges: list[Edge], locks: set[str]) -> bool:
     """Does the process do something here that is more than waiting or locking?"""
-    own = {variable.name for variable in process.locals}
+    own = {variable.name for variable in process.locals} | locks
     for edge in edges:
-        if is_wait(process, edge) or _is_lock(edge):
+        if is_wait(process, edge) or edge.note is None:
             continue
-        if any(effect.variable not in own for effect in edge.effects):
+        if any(effect.variable not in own | {IRQS_OFF} for effect in edge.effects):
             return True
     return False
-
-
-def _is_lock(edge: Edge) -> bool:
-    return bool(edge.note and re.search(r"(?<!un)lock", edge.note.text.split("(")[0]))
 
 
 # -- walks over the table --------------------------------------------------------

@@ -78,7 +78,7 @@ def test_perfetto_file_is_a_trace_with_a_track_for_each_cpu_and_actor():
         for e in entries
         if e["name"] == "thread_name"
     }
-    assert {pid for pid, _ in tracks} == {0, 1, 2, 3}
+    assert {pid for pid, _ in tracks} == {1000, 1001, 1002, 1003}
     assert {"operations", "control task", "hotplug thread"} <= set(tracks.values())
     drawn = [e for e in entries if e["ph"] == "X"]
     assert len(drawn) == len(calls()) + 6

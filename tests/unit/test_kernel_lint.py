@@ -1,12 +1,17 @@
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from kernel_trees import real_tree, tree
+from sarif_schema import assert_is_sarif
 
+from cpuhp.cli._hazards import check_models
 from cpuhp.cli.lint import command
 from cpuhp.diagnostics import InputError
 from cpuhp.kernel.lint import explain, lint
+from cpuhp.kernel.lint_rules import BY_ID, Finding
+from cpuhp.kernel.lint_walk import Place
 
 # Files of the series that replaced a pick from the online mask, as of 6.1.
 SERIES = [
@@ -80,8 +85,36 @@ def test_target_by_the_class_of_its_mask(tmp_path, expression, lead, rule):
 @pytest.mark.parametrize(
     "lead", ["cpumask_andnot(&tmp, cpu_online_mask, cpu_dying_mask);"]
 )
-def test_dying_aware_pick_is_silent(tmp_path, lead):
-    assert found(tmp_path, pick("cpumask_any_but(&tmp, cpu)", lead)) == ()
+def test_dying_aware_pick_is_only_noted(tmp_path, lead):
+    (finding,) = found(tmp_path, pick("cpumask_any_but(&tmp, cpu)", lead))
+    assert (finding.rule, finding.level) == ("target-not-dying", "note")
+
+
+LOOP = (
+    "static inline int cpumask_not_dying_but(const struct cpumask *m, int cpu)\n{{\n"
+    "\tint i;\n\n\tfor_each_cpu(i, m)\n\t\tif (i != cpu && {test})\n"
+    "\t\t\tbreak;\n\treturn i;\n}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    "helper, mask",
+    [
+        (LOOP.format(test="!cpumask_test_cpu(i, cpu_dying_mask)"), "N"),
+        (LOOP.format(test="!cpu_dying(i)"), "N"),
+        (LOOP.format(test="cpu_dying(i)"), "A"),
+        ("#define cpumask_not_dying_but(m, c) \\\n\tcpumask_any_andnot_but(m, "
+         "cpu_dying_mask, c)\n", "N"),
+        ("#define cpumask_not_dying_but(m, c) cpumask_any_but(m, c)\n", "A"),
+    ],
+)  # fmt: skip
+def test_helper_beside_the_masks_is_read(tmp_path, helper, mask):
+    (finding,) = found(
+        tmp_path,
+        pick("cpumask_not_dying_but(cpu_online_mask, cpu)"),
+        paths={"include/linux/cpumask.h": helper},
+    )
+    assert finding.mask == mask
 
 
 def test_pick_in_a_helper_of_a_header(tmp_path):
@@ -217,11 +250,25 @@ def test_forms(tmp_path):
     assert json.loads(run(folder, "--format", "json").output)["findings"][0]["chain"]
     sarif = json.loads(run(folder, "--format", "sarif").output)
     (result,) = sarif["runs"][0]["results"]
+    assert_is_sarif(sarif)
     rules = sarif["runs"][0]["tool"]["driver"]["rules"]
     assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
     mail = run(folder, "--format", "mail").output
+    assert mail.isascii()
     assert all(len(line) <= 80 for line in mail.splitlines())
     assert run(folder, "--rule", "last-one-out").exit_code == 0
+
+
+def test_sarif_of_odd_names_and_all_rules(tmp_path):
+    body = (
+        "\tint i;\n\tusers--;\n\tif (num_online_cpus() == 1)\n\t\treturn -EBUSY;\n"
+        "\tmutex_lock(&m);\n\tmsleep(1);\n\tmutex_unlock(&m);\n\treturn 0;"
+    )
+    text = source(body, "static int users;\n", "CPUHP_A_DEAD")
+    folder = tree(tmp_path, paths={"drivers/a b%?#.c": text})
+    log = json.loads(run(folder, "--all", "--format", "sarif").output)
+    assert_is_sarif(log)
+    assert len(log["runs"][0]["results"]) == 4
 
 
 @pytest.mark.parametrize(
@@ -254,6 +301,48 @@ def test_other_models_have_an_interleaving(tmp_path, body, before):
     output = run(folder).output
     assert "VIOLATED with 3 CPUs" in output
     assert "  1 CPU" in output
+
+
+IRQ = """
+static irqreturn_t handle(int irq, void *data)
+{
+	spin_lock(&pmu->pmu_lock);
+	spin_unlock(&pmu->pmu_lock);
+	return IRQ_HANDLED;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "before, body, state, count",
+    [
+        (IRQ, "spin_lock(&p->pmu_lock);\n", "CPUHP_AP_PERF_ONLINE", 1),
+        (IRQ, "guard(spinlock)(&p->pmu_lock);\n", "CPUHP_AP_PERF_ONLINE", 1),
+        (IRQ, "spin_lock(&p->pmu_lock);\n", "CPUHP_AP_TIMER_STARTING", 0),
+        (IRQ, "spin_lock(&p->other);\n", "CPUHP_AP_PERF_ONLINE", 0),
+        (IRQ, "spin_lock_irqsave(&p->pmu_lock, f);\n", "CPUHP_AP_PERF_ONLINE", 0),
+        (IRQ, "local_irq_save(f);\nspin_lock(&p->pmu_lock);\n",
+         "CPUHP_AP_PERF_ONLINE", 0),
+        (IRQ, "local_irq_save(f);\nlocal_irq_restore(f);\nspin_lock(&p->pmu_lock);\n",
+         "CPUHP_AP_PERF_ONLINE", 1),
+        ("static void a(void)\n{\n\tspin_lock_irq(&p->pmu_lock);\n}\n",
+         "spin_lock(&p->pmu_lock);\n", "CPUHP_AP_PERF_ONLINE", 1),
+        (IRQ + "static void take(void)\n{\n\tspin_lock(&p->pmu_lock);\n}\n",
+         "local_irq_disable();\ntake();\n", "CPUHP_AP_PERF_ONLINE", 0),
+    ],
+)  # fmt: skip
+def test_lock_that_an_interrupt_takes_too(tmp_path, before, body, state, count):
+    findings = found(tmp_path, body + "\treturn 0;", before, state)
+    assert [f.rule for f in findings] == ["lock-irq-unsafe"] * count
+
+
+@pytest.mark.parametrize("rule", [r for r in BY_ID if not r.startswith("target")])
+def test_every_rule_has_a_counterexample(rule):
+    place = Place("f", "a.c", 1)
+    finding = Finding(rule, "error", "", "a.c", 1, (place,), "S", "n", "teardown")
+    (answer,) = check_models([finding]).values()
+    assert answer.verdict == "VIOLATED"
+    assert answer.trace.steps
 
 
 @pytest.fixture
@@ -322,3 +411,23 @@ def test_series_files_are_found(tmp_path_factory):
     assert set(SERIES) - online == {"drivers/gpu/drm/i915/i915_pmu.c"}
     assert "drivers/gpu/drm/i915/i915_pmu.c" in stale
     assert len(online) <= 30
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_findings_against_a_judgement_by_hand(tmp_path_factory):
+    folder = real_tree("6.12", tmp_path_factory.mktemp("tree"))
+    if folder is None:
+        pytest.skip("linux-source-6.12 is not installed")
+    text = (Path(__file__).parent.parent / "data/lint-6.12.tsv").read_text()
+    lines = [line.split("\t") for line in text.splitlines() if line[0] != "#"]
+    truth = {tuple(line[1:4]): line[0] for line in lines}
+    reported = {
+        (f.rule, f.file, f.chain[-1].function)
+        for f in lint(folder).findings
+        if f.level != "note"
+    }
+    right = {key for key in reported if truth.get(key) == "true"}
+    known = {key for key, verdict in truth.items() if verdict in ("true", "missed")}
+    assert len(right) / len(reported) >= 0.95
+    assert len(right) / len(known) >= 0.95

@@ -17,7 +17,7 @@ from cpuhp.engines.certificate.format import (
     clauses_json,
 )
 from cpuhp.engines.certificate.sentences import sentence
-from cpuhp.graph.claim import system_of
+from cpuhp.graph.claim import fold, system_of
 from cpuhp.graph.slicing import Depth
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.library import read_unit, shipped
@@ -68,7 +68,7 @@ def model_of(
         raise Rejected(f"check '{check}' has no claim number {number}")
     if depth not in Depth.__members__:
         raise Rejected(f"there is no depth '{depth}' to slice to")
-    system, prop, _ = system_of(whole, props[number], number, Depth[depth])
+    system, prop, _ = system_of(fold(whole), props[number], number, Depth[depth])
     return system, prop
 
 

@@ -153,8 +153,12 @@ class Chart:
         align: str = "LEFT",
         tip: str = "",
         url: str | None = None,
+        marks: str = "",
     ) -> str:
-        """A box at left, top, width and height; returns the name of its node."""
+        """A box at left, top, width and height; returns the name of its node.
+
+        `marks`: classes that the box has in an SVG.
+        """
         left, top, wide, high = at
         name = name_of(key, self._taken)
         attributes = {
@@ -175,6 +179,8 @@ class Chart:
         if url:
             attributes["URL"] = str(graphviz.escape(url))
             attributes["target"] = "_blank"
+        if marks:
+            attributes["class"] = marks
         self._items.append((name, attributes))
         return name
 
@@ -207,6 +213,7 @@ class Chart:
         width: float = 1.2,
         head: str = "none",
         tip: str = "",
+        marks: str = "",
     ) -> None:
         """A straight line, with an arrow head if one is named."""
         ends = []
@@ -221,16 +228,24 @@ class Chart:
         self._edges.append((ends[0], ends[1], {
             "color": color, "style": style, "penwidth": f"{width:g}",
             "arrowhead": head, "tooltip": tip or " ",
+            **({"class": marks} if marks else {}),
         }))  # fmt: skip
 
     def arrow(
-        self, points: list[tuple[float, float]], color: str, width: float, tip: str
+        self,
+        points: list[tuple[float, float]],
+        color: str,
+        width: float,
+        tip: str,
+        marks: str = "",
     ) -> None:
         """An arrow through some points."""
         for at, (start, end) in enumerate(pairwise(points)):
             last = at == len(points) - 2
             head = "normal" if last else "none"
-            self.line(start, end, color=color, width=width, head=head, tip=tip)
+            self.line(
+                start, end, color=color, width=width, head=head, tip=tip, marks=marks
+            )
 
     def picture(self) -> Picture:
         graph = graphviz.Digraph("cpuhp", comment=quoted(self.title))

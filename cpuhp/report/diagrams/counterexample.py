@@ -90,11 +90,14 @@ def _fold(drawing: Chart, mine: list[Moment], place: _At, theme: Theme) -> None:
     who = ", ".join(dict.fromkeys(m.callback or m.process for m in mine))
     count = f"{len(mine)} steps" if len(mine) > 1 else "1 step"
     room = int((place[2] - 14) / (8 * WIDE))
-    lines = [Line(f"{mine[0].number} … {mine[-1].number}: {count}", SIZE, True),
+    first, last = mine[0].number, mine[-1].number
+    which = f"{first} … {last}" if first != last else f"{first}"
+    lines = [Line(f"{which}: {count}", SIZE, True),
              Line(shortened(who, room), 8, color=theme.faint)]  # fmt: skip
     drawing.box(
         f"fold {mine[0].number}", place, lines, fill=theme.quiet, stroke=theme.faint,
         style="dotted", tip=tooltip(*(f"{m.number} {m.text}" for m in mine)),
+        marks=" ".join(["steps", *(f"s{m.number}" for m in mine)]),
     )  # fmt: skip
 
 
@@ -193,6 +196,7 @@ def _step(
         fill=theme.bad_fill if moment.bad else fill,
         stroke=theme.bad if moment.bad else theme.ink,
         width=2.6 if moment.bad else 1, tip=tip, url=link(base, origin),
+        marks=f"steps s{moment.number}",
     )  # fmt: skip
 
 
@@ -221,22 +225,24 @@ def _arrows(
             start = (x + w if right else x, y + h / 2 + 3 * (slot % 3))
             bend = start[0] + (shift if right else -shift)
             color = theme.bad if moment.bad and name in moment.bad else theme.good
+            marks = f"reads s{at + 1}"
             tip = tooltip(f"step {moment.number} reads {name}, written by step "
                           f"{source.number}")  # fmt: skip
             if same:
                 level = ty + th / 2
                 path = [start, (bend, start[1]), (bend, level), (tx, level)]
-                drawing.arrow(path, color, 1.3, tip)
+                drawing.arrow(path, color, 1.3, tip, marks)
                 continue
             level = ty - GAP / 2
             end = tx + tw / 2 + (24 + 60 * number) * (-1 if right else 1)
             path = [start, (bend, start[1]), (bend, level), (end, level), (end, ty)]
-            drawing.arrow(path, color, 1.3, tip)
+            drawing.arrow(path, color, 1.3, tip, marks)
             label = shortened(name, 26)
             wide = len(label) * 7 * WIDE + 4
             left = end - wide - 4 if right else end + 4
             drawing.box(f"read {at} {number}", (left, level - 9, wide, 9),
-                        [Line(label, 7, code=True, color=color)])  # fmt: skip
+                        [Line(label, 7, code=True, color=color)],
+                        marks=marks)  # fmt: skip
 
 
 def _ending(

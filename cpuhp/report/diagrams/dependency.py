@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from itertools import pairwise
 
 import graphviz
@@ -11,6 +13,7 @@ from cpuhp.graph.dependency import Dependencies, Tie
 from cpuhp.graph.footprint import Step
 from cpuhp.model.system import Runs
 from cpuhp.report.diagrams.canvas import (
+    WIDE,
     Picture,
     link,
     markup,
@@ -182,7 +185,7 @@ def _node(
     if step.span is not None:
         tip.append(f"{step.span.source.name}:{step.span.line}")
     attributes = {
-        "label": stacked(rows),
+        "label": stacked(rows, _width(rows)),
         "tooltip": tooltip(*tip),
         "fillcolor": theme.call if step.callback else theme.box,
         "penwidth": "3" if step.key == focus else "2" if alone else "1",
@@ -195,13 +198,23 @@ def _node(
     graph.node(name_of(step.key, taken), **attributes)
 
 
-def stacked(rows: list[str]) -> str:
-    """An HTML-like label of rows that are markup already."""
+def stacked(rows: list[str], width: float = 0) -> str:
+    """An HTML-like label of rows that are markup already, at least `width` points wide.
+
+    Fonts differ between who lays out and who shows; room for the widest keeps text in.
+    """
     cells = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
+    wide = f' WIDTH="{width:.0f}"' if width else ""
     return (
-        f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="1" CELLPADDING="0">{cells}'
-        "</TABLE>>"
+        '<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="1" CELLPADDING="0"'
+        f"{wide}>{cells}</TABLE>>"
     )
+
+
+def _width(rows: list[str]) -> float:
+    """Of rows in the fixed-width font, the first in 10 points and the others in 8."""
+    plain = [html.unescape(re.sub(r"<[^>]*>", "", row)) for row in rows]
+    return WIDE * max(len(t) * (8 if n else 10) for n, t in enumerate(plain))
 
 
 def _small(text: str, color: str, bold: bool = False) -> str:

@@ -1,0 +1,92 @@
+"""Which locks a function holds at a place: those taken and not given back before."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cpuhp.kernel.lint_walk import Reached
+
+# Calls by the look of their name; what only sounds like a lock is left aside.
+_CALL = re.compile(
+    r"\b(?P<name>\w*(?:lock|down_(?:read|write)|up_(?:read|write))\w*)\s*\("
+    r"|\b(?P<scoped>scoped_)?guard\s*\(\s*(?P<kind>\w+)\s*\)\s*\("
+)
+_TAKES = re.compile(
+    r"(?:^|_)(?:lock|down_read|down_write)(?:_irq|_irqsave|_bh|_nested|_killable"
+    r"|_interruptible|_sparse|_nest_lock|_irqsave_nested|_hotplug)?$"
+    r"|^(?:pause_and_lock|cpus_read_lock)$"
+)
+_GIVES = re.compile(r"(?:^|_)(?:unlock|up_read|up_write)(?:_|$)")
+_NO_LOCK = re.compile(
+    r"^(?:rcu_read_|local_|preempt_|srcu_|migrate_)|sched_clock|block"
+)
+_LEAVES = re.compile(r"\b(?:return|goto|continue|break)\b")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lock that is held: the call that took it, and what it was given."""
+
+    call: str
+    lock: str
+
+
+def held_at(where: Reached, offset: int) -> list[Held]:
+    """Locks held at an offset of a function, its callers' on the way here included."""
+    found = held(where.body[:offset])
+    if where.caller is not None:
+        caller, at = where.caller
+        found = [*held_at(caller, at), *found]
+    return found
+
+
+def held(before: str) -> list[Held]:
+    """Locks taken and not given back in the text of a function up to a place."""
+    taken: list[Held] = []
+    first = before.find("{")
+    for match in _CALL.finditer(before, max(first, 0)):
+        argument = _argument(before, match.end())
+        if match["kind"]:
+            inside = not match["scoped"] or _open(before[match.end() :])
+            if inside and match["kind"] not in ("rcu", "preempt", "irqsave", "srcu"):
+                taken.append(Held(f"guard({match['kind']})", argument))
+            continue
+        name = match["name"]
+        if _NO_LOCK.search(name):
+            continue
+        if _GIVES.search(name):
+            if not _leaves(before[match.end() :]):
+                taken = [h for h in taken if h.lock != argument] if argument else []
+        elif _TAKES.search(name):
+            taken.append(Held(name, argument))
+    return taken
+
+
+def _argument(text: str, start: int) -> str:
+    found = re.compile(r"\s*&?\s*([^,();]*(?:\([^()]*\))?[^,();]*)").match(text, start)
+    return re.sub(r"\s+", "", found[1]) if found else ""
+
+
+def _leaves(after: str) -> bool:
+    """True if the block that the text starts in ends, and ends by leaving."""
+    depth = 0
+    for at, char in enumerate(after):
+        depth += (char == "{") - (char == "}")
+        if depth < 0:
+            return bool(_LEAVES.search(after[:at]))
+    return False
+
+
+def _open(after: str) -> bool:
+    """True if the block that follows has not ended by the end of the text."""
+    start = after.find("{")
+    statement = after.find(";")
+    if start < 0 or 0 <= statement < start:
+        return statement < 0
+    depth = 0
+    for char in after[start:]:
+        depth += (char == "{") - (char == "}")
+        if depth == 0:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Searches over orderings: why each part is there, where a step may go, what may overlap."""

@@ -1,0 +1,230 @@
+"""Questions and findings: one claim of one variant, and what a bounded search says.
+
+The bound is a number of CPUs: all interleavings of 2 up to that many, with the control
+CPU at lowest, middle and highest id where that can matter. Each violation was replayed
+in the whole program, statement by statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from cpuhp.engines.checking import Answer, Checker, Settings, Sliced
+from cpuhp.engines.explicit import Limits, check
+from cpuhp.engines.explicit.symmetry import is_symmetric
+from cpuhp.graph.claim import projection_of
+from cpuhp.language.flow import Edge
+from cpuhp.model.expr import TRUE
+from cpuhp.model.system import Expectation, Order, TransitionSystem
+from cpuhp.model.verdict import Result, Verdict
+from cpuhp.ordering.content import content_of
+from cpuhp.ordering.variant import Variant
+
+SAFETY = (
+    Expectation.ALWAYS,
+    Expectation.FINALLY,
+    Expectation.DEADLOCK_FREE,
+    Expectation.RACE_FREE,
+)
+
+
+class Outcome(Enum):
+    """What became of a claim. A `sometimes` that is not reached makes a check say nothing."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNREACHED = "unreached"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Claim `number` of a check; of a claim about data races, one variable's part."""
+
+    check: str
+    number: int
+    kind: Expectation
+    text: str
+    variable: str | None = None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How far each search goes: CPUs (control CPU included), seconds and states."""
+
+    cpus: int = 3
+    timeout: float = 60.0
+    max_states: int = 400_000
+
+    def settings(self) -> Settings:
+        return Settings(timeout=self.timeout, max_states=self.max_states, confirm=False)
+
+    def counts(self) -> tuple[int, ...]:
+        return tuple(range(2, self.cpus + 1)) or (1,)
+
+    def __str__(self) -> str:
+        return f"up to {self.cpus} CPUs"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of a question. `cpus`: the most CPUs that were searched, or the number
+    that the interleaving needs; `steps`: its length; `callbacks`: those that run in it.
+    """
+
+    outcome: Outcome
+    cpus: int
+    steps: int = 0
+    callbacks: tuple[str, ...] = ()
+    reason: str = ""
+
+
+Known = Callable[[str], Finding | None]
+
+
+def questions(checker: Checker, sometimes: bool = True) -> list[Question]:
+    """All claims of a program, in the order of their checks."""
+    found = []
+    for name, number, prop in checker.claims():
+        kind = prop.expectation
+        question = Question(name, number, kind, prop.text)
+        if kind is Expectation.RACE_FREE:
+            names = checker.plain_variables()
+            found += [replace(question, variable=name) for name in names]
+        elif sometimes or kind is not Expectation.SOMETIMES:
+            found.append(question)
+    return found
+
+
+def sliced(checker: Checker, question: Question) -> Sliced:
+    """The smallest system that decides the question."""
+    if question.variable is None:
+        return checker.slice(question.check, question.number)
+    return checker.race_slice(question.check, question.number, question.variable)
+
+
+def key_of(found: Sliced, bound: Bound) -> str:
+    """What the finding depends on, as one word."""
+    told = f"{bound.cpus} {bound.timeout} {bound.max_states}"
+    return content_of(found.system, found.prop, told)
+
+
+def statements(checker: Checker, question: Question) -> frozenset[tuple[str, int, int]]:
+    """Where the statements stand that can matter to the question: source, start, end.
+
+    A statement whose condition and effects were all projected away cannot: leaving it
+    out, or making it weaker, leaves the sliced system as it is.
+    """
+    prop = next(
+        p
+        for name, number, p in checker.claims()
+        if (name, number) == (question.check, question.number)
+    )
+    only = frozenset({question.variable} if question.variable else ())
+    left, _, _ = projection_of(
+        checker.start(question.variable), prop, question.number, accessed=only
+    )
+    return frozenset(
+        (edge.note.span.source.name, edge.note.span.start, edge.note.span.end)
+        for process in left.processes
+        for edge in process.flow.edges
+        if edge.note is not None and _does_something(edge)
+    )
+
+
+def _does_something(edge: Edge) -> bool:
+    return edge.guard != TRUE or bool(edge.effects) or bool(edge.choices)
+
+
+def answer(checker: Checker, question: Question, found: Sliced, bound: Bound) -> Answer:
+    """Search the question's slice, and replay what is found."""
+    quick = _quick(found, bound)
+    if quick is not None:
+        return Answer(quick, found)
+    return checker.search(
+        found, question.number, bound.counts(), bound.settings(), question.variable
+    )
+
+
+def _quick(found: Sliced, bound: Bound) -> Result | None:
+    """The result, if it is the same where each choice takes whom it likes.
+
+    Then CPUs are alike, and few states have to be looked at. Such a system can do all
+    that the true one can do, so a claim that holds there holds. A `sometimes` that it
+    reaches counts as reached: nobody is shown how, and so it is not replayed.
+    """
+    sometimes = found.prop.expectation is Expectation.SOMETIMES
+    if not sometimes and found.prop.expectation not in SAFETY:
+        return None
+    system = _in_any_order(found.system)
+    if not is_symmetric(system, [found.prop]):
+        return None
+    result: Result | None = None
+    for cpus in bound.counts():
+        limits = Limits(bound.max_states, bound.timeout, None)
+        result = check(system, found.prop, cpus, 0, limits)
+        if sometimes and result.trace is not None:
+            return result
+        if result.verdict is Verdict.UNKNOWN or result.trace is not None:
+            return None
+    if sometimes and result is not None:
+        return replace(result, verdict=Verdict.UNREACHABLE)
+    return result
+
+
+def _in_any_order(system: TransitionSystem) -> TransitionSystem:
+    actions = tuple(
+        replace(a, choices=tuple(replace(c, order=Order.ANY) for c in a.choices))
+        for a in system.actions
+    )
+    return replace(system, actions=actions)
+
+
+def finding(answered: Answer, bound: Bound) -> Finding:
+    """An answer in short."""
+    result = answered.result
+    trace = result.trace
+    callbacks: tuple[str, ...] = ()
+    if trace is not None:
+        names = [step.action.callback for step in trace.steps]
+        callbacks = tuple(dict.fromkeys(name for name in names if name))
+    match result.verdict:
+        case Verdict.VIOLATED:
+            assert trace is not None
+            return Finding(Outcome.FAILS, trace.cpus, len(trace.steps), callbacks)
+        case Verdict.UNREACHABLE:
+            return Finding(Outcome.UNREACHED, result.cpus or bound.cpus)
+        case Verdict.UNKNOWN:
+            return Finding(Outcome.UNKNOWN, 0, reason=result.reason or "")
+        case Verdict.WITNESSED:
+            assert trace is not None
+            return Finding(Outcome.HOLDS, trace.cpus, len(trace.steps), callbacks)
+    return Finding(Outcome.HOLDS, result.cpus or bound.cpus)
+
+
+def judge(
+    variant: Variant, question: Question, bound: Bound, known: Known
+) -> tuple[str, Finding]:
+    """The key of the sliced system and the finding, from the start or from what is known.
+
+    This runs in a worker process.
+    """
+    checker = variant.checker()
+    found = sliced(checker, question)
+    key = key_of(found, bound)
+    earlier = known(key)
+    if earlier is not None:
+        return key, earlier
+    return key, finding(answer(checker, question, found, bound), bound)
+
+
+def confirmed(variant: Variant, question: Question, bound: Bound) -> Answer:
+    """The answer with its interleaving, which z3 has confirmed, too."""
+    checker = variant.checker()
+    found = sliced(checker, question)
+    settings = replace(bound.settings(), confirm=True)
+    return checker.search(
+        found, question.number, bound.counts(), settings, question.variable
+    )

@@ -1,0 +1,318 @@
+"""Who works on the questions: all cores, or a Dask cluster; and what is known already.
+
+Both are executors in the sense of concurrent.futures. Findings are kept by content of
+sliced system, claim and bound, so an interrupted or repeated run costs what is new.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from cpuhp.diagnostics import InputError, fail
+from cpuhp.engines.checking import Checker
+from cpuhp.ordering.files import write_whole
+from cpuhp.ordering.questions import (
+    Bound,
+    Finding,
+    Outcome,
+    Question,
+    judge,
+    key_of,
+    sliced,
+    statements,
+)
+from cpuhp.ordering.text import Keys
+from cpuhp.ordering.variant import Variant
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the system that decides a question contains: variables, statements that do
+    something, and callbacks from the first that runs to the last (teardowns downwards).
+    """
+
+    variables: frozenset[str]
+    statements: Keys
+    callbacks: tuple[str, ...]
+
+
+Asked = tuple[Variant, Question]
+BROKEN = "does not compile: "  # instead of a key
+PART = 16  # questions that a worker gets at a time
+Judged = list[tuple[str, Finding, bool]]
+Tell = Callable[[int, int], None]  # done, of how many
+
+
+@contextmanager
+def executor_of(engine: str | None, jobs: int | None) -> Iterator[Executor | None]:
+    """Whoever runs jobs; None for this process alone.
+
+    `engine` is None, "local" or "dask://HOST:PORT". Raises InputError HP505 for another
+    one, HP506 if Dask is not installed or its scheduler does not answer.
+    """
+    if engine is None or engine == "local":
+        count = jobs or os.cpu_count() or 1
+        if count == 1:
+            yield None
+            return
+        with ProcessPoolExecutor(count) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return
+    scheme, _, address = engine.partition("://")
+    if scheme != "dask" or ":" not in address:
+        raise fail(
+            "HP505",
+            f"there is no engine '{engine}'",
+            help="local, or dask://HOST:PORT of a Dask scheduler",
+        )
+    with _dask(address) as found:
+        yield found
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise fail(
+            "HP506", "Dask is not installed", help="pip install 'cpuhp[dask]'"
+        ) from None
+    try:
+        client = Client(f"tcp://{address}", timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise fail(
+            "HP506", f"no Dask scheduler answers at {address}: {error}"
+        ) from None
+    try:
+        # A question has one answer: asked again, because a worker died, it is the same.
+        yield client.get_executor(pure=False, retries=5)
+    finally:
+        client.close()
+
+
+class Cache:
+    """Findings by content, in memory and, with a folder, from one run to the next."""
+
+    def __init__(self, folder: Path | None = None):
+        self.folder = folder
+        self._known: dict[str, Finding] = {}
+        self.hits = 0
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def get(self, key: str) -> Finding | None:
+        found = self._known.get(key) or self._read(key)
+        if found is not None:
+            self._known[key] = found
+            self.hits += 1
+        return found
+
+    def put(self, key: str, found: Finding) -> None:
+        """Keep what was decided. A run that gave up may do better next time."""
+        if key in self._known:
+            return
+        self._known[key] = found
+        if self.folder is None or found.outcome is Outcome.UNKNOWN:
+            return
+        told = {**asdict(found), "outcome": found.outcome.value}
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(told) + "\n")
+        except OSError:
+            self.folder = None  # a cache that cannot be written is none
+
+    def _read(self, key: str) -> Finding | None:
+        if self.folder is None:
+            return None
+        try:
+            told = json.loads(self._path(key).read_text(encoding="utf-8"))
+            return Finding(
+                Outcome(told["outcome"]),
+                int(told["cpus"]),
+                int(told["steps"]),
+                tuple(str(name) for name in told["callbacks"]),
+                str(told["reason"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _path(self, key: str) -> Path:
+        assert self.folder is not None
+        return self.folder / key[:2] / f"{key[2:]}.json"
+
+
+class Judges:
+    """Answers questions about variants; each system is searched once."""
+
+    def __init__(
+        self,
+        bound: Bound,
+        executor: Executor | None = None,
+        cache: Cache | None = None,
+        tell: Tell | None = None,
+    ):
+        self.bound = bound
+        self.cache = cache or Cache()
+        self.runs = 0  # systems that were searched
+        self.asked = 0  # questions
+        self._executor = executor
+        self._tell = tell
+        self._keys: dict[Asked, str] = {}
+
+    def findings(self, asked: Sequence[Asked], broken: bool = False) -> list[Finding]:
+        """The findings, in the order of the questions.
+
+        A variant that does not compile raises its InputError, or with `broken` counts
+        as not known.
+        """
+        self.asked += len(asked)
+        wanted = [one for one in dict.fromkeys(asked) if not self._is_known(one)]
+        by_question: dict[Question, list[Asked]] = {}
+        for one in wanted:  # equal systems come to one worker, which searches one
+            by_question.setdefault(one[1], []).append(one)
+        parts = [
+            listed[at : at + PART]
+            for listed in by_question.values()
+            for at in range(0, len(listed), PART)
+        ]
+        done = 0
+        for part, found in self._judged(parts):
+            self._note(part, found, broken)
+            done += len(part)
+            if self._tell:
+                self._tell(done, len(wanted))
+        return [self._known(self._keys[one]) for one in asked]
+
+    def _is_known(self, one: Asked) -> bool:
+        key = self._keys.get(one)
+        return key is not None and (key.startswith(BROKEN) or key in self.cache)
+
+    def _known(self, key: str) -> Finding:
+        if key.startswith(BROKEN):
+            return Finding(Outcome.UNKNOWN, 0, reason=key)
+        found = self.cache.get(key)
+        assert found is not None, "each key was judged or known"
+        return found
+
+    def _note(self, part: Sequence[Asked], found: Judged, broken: bool) -> None:
+        for one, (key, told, ran) in zip(part, found):
+            self._keys[one] = key
+            if key.startswith(BROKEN):
+                if not broken:
+                    one[0].checker()  # raises the error that it has
+                continue
+            self.runs += ran and key not in self.cache
+            self.cache.put(key, told)
+
+    def _judged(self, parts: list[list[Asked]]) -> Iterator[tuple[list[Asked], Judged]]:
+        cache = self.cache.folder
+        if self._executor is None or len(parts) < 2:
+            for part in parts:
+                yield part, judged(part, self.bound, cache, self.cache)
+            return
+        futures = {
+            self._executor.submit(judged, part, self.bound, cache): part
+            for part in parts
+        }
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+    def same(self, first: Variant, second: Variant, question: Question) -> bool:
+        """Whether two variants have the same system for a question."""
+        return self.key(first, question) == self.key(second, question)
+
+    def sights(
+        self, variant: Variant, listed: Sequence[Question], whole: bool = True
+    ) -> list[Sight]:
+        """What each question looks at, of one variant; with `whole`, statements too."""
+        if self._executor is None:
+            return sights(variant, list(listed), whole)
+        parts = [listed[at : at + PART] for at in range(0, len(listed), PART)]
+        futures = [
+            self._executor.submit(sights, variant, list(part), whole) for part in parts
+        ]
+        return [sight for future in futures for sight in future.result()]
+
+    def key(self, variant: Variant, question: Question) -> str:
+        """The content of the sliced system, as one word."""
+        self._find_keys([(variant, question)])
+        return self._keys[variant, question]
+
+    def _find_keys(self, asked: Sequence[Asked]) -> None:
+        by_variant: dict[Variant, list[Question]] = {}
+        for variant, question in dict.fromkeys(asked):
+            if (variant, question) not in self._keys:
+                by_variant.setdefault(variant, []).append(question)
+        for variant, listed in by_variant.items():
+            for question, key in zip(listed, keys(variant, listed, self.bound)):
+                self._keys[variant, question] = key
+
+
+def sights(variant: Variant, listed: list[Question], whole: bool) -> list[Sight]:
+    """What each question looks at. This runs in a worker process."""
+    checker = variant.checker()
+    return [_sight(checker, question, whole) for question in listed]
+
+
+def _sight(checker: Checker, question: Question, whole: bool) -> Sight:
+    found = sliced(checker, question)
+    names = found.parts
+    listed = [
+        c.callback.name for c in checker.program.callbacks if c.callback.name in names
+    ]
+    variables = {v.name for v in found.system.variables}
+    told = statements(checker, question) if whole else frozenset()
+    return Sight(frozenset(variables), told, tuple(listed))
+
+
+def keys(variant: Variant, listed: list[Question], bound: Bound) -> list[str]:
+    """The contents of the sliced systems. This runs in a worker process."""
+    checker = variant.checker()
+    return [key_of(sliced(checker, question), bound) for question in listed]
+
+
+def judged(
+    part: list[Asked],
+    bound: Bound,
+    folder: Path | None,
+    cache: Cache | None = None,
+) -> Judged:
+    """For each question the key, the finding, and whether it had to be searched.
+
+    This runs in a worker process, which remembers what it has done. What the machine
+    has no room for is UNKNOWN. A variant that does not compile has a key that says so.
+    """
+    known = cache or _of_this_process(folder)
+    found = []
+    for variant, question in part:
+        before = known.hits
+        try:
+            key, told = judge(variant, question, bound, known.get)
+        except InputError as error:
+            told = Finding(Outcome.UNKNOWN, 0, reason=error.diagnostics[0].message)
+            found.append((BROKEN + told.reason, told, False))
+            continue
+        except (MemoryError, RecursionError) as error:
+            key = f"{variant.scenario.name} {question.check} {error!r}"
+            told = Finding(Outcome.UNKNOWN, 0, reason=f"out of room: {error!r}")
+        found.append((key, told, known.hits == before))
+        known.put(key, told)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _of_this_process(folder: Path | None) -> Cache:
+    return Cache(folder)
