@@ -45,6 +45,12 @@ class Advice:
 
         return load(name, table=self.table(), options=self.options)
 
+    def plain(self, name: str, table: Table | None) -> Scenario:
+        """The scenario with its own options, on a table or on its own."""
+        from cpuhp.api import load
+
+        return load(name, table=table)
+
     def base(self, name: str) -> Variant:
         """The scenario as it is. Raises InputError."""
         from cpuhp.ordering.variant import variant_of

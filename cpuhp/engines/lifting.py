@@ -66,7 +66,7 @@ def lift(
     ends = _end(compiled, prop)
     starts = (
         state
-        for state in initial_states(machine, dict(zip(cells, wanted.looks[0])))
+        for state in initial_states(machine, _at_first(machine, small, trace))
         if tuple(state[c] for c in cells) == wanted.looks[0]
     )
     for start in islice(starts, MAX_INITIAL):
@@ -75,6 +75,21 @@ def lift(
             replay(machine, found)
             return found
     return None
+
+
+def _at_first(whole: Machine, small: Machine, trace: Trace) -> dict[int, int]:
+    """What the first state of a run has in common with that of the trace.
+
+    What one process alone uses is told here, too: nothing was done to it yet.
+    """
+    places = {(v.name, index): cell for cell, (v, index) in enumerate(whole.cells)}
+    return {
+        places[variable.name, index]: trace.initial[cell]
+        for cell, (variable, index) in enumerate(small.cells)
+        if (variable.name, index) in places
+        and _is_shared_data(variable)
+        and whole.cells[places[variable.name, index]][0].sort == variable.sort
+    }
 
 
 def _common(whole: Machine, small: Machine) -> list[tuple[int, int]]:

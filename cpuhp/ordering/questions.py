@@ -15,13 +15,16 @@ from cpuhp.engines.checking import Answer, Checker, Settings, Sliced
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.graph.claim import projection_of
+from cpuhp.graph.slicing import Slice, relevant
 from cpuhp.language.flow import Edge
 from cpuhp.model.expr import TRUE
-from cpuhp.model.system import Expectation, Order, TransitionSystem
-from cpuhp.model.verdict import Result, Verdict
+from cpuhp.model.system import Expectation, Order, Property, TransitionSystem
+from cpuhp.model.verdict import Result, Trace, Verdict
 from cpuhp.ordering.content import content_of
 from cpuhp.ordering.variant import Variant
 
+ENDLESS = (Expectation.TERMINATES, Expectation.LEADS_TO)
+LAST = 6  # steps of an interleaving that are told with a finding
 SAFETY = (
     Expectation.ALWAYS,
     Expectation.FINALLY,
@@ -61,8 +64,9 @@ class Bound:
     def settings(self) -> Settings:
         return Settings(timeout=self.timeout, max_states=self.max_states, confirm=False)
 
-    def counts(self) -> tuple[int, ...]:
-        return tuple(range(2, self.cpus + 1)) or (1,)
+    def counts(self, kind: Expectation) -> tuple[int, ...]:
+        """The numbers of CPUs to search. Runs without end are looked for at 2 only."""
+        return (2,) if kind in ENDLESS else tuple(range(2, self.cpus + 1))
 
     def __str__(self) -> str:
         return f"up to {self.cpus} CPUs"
@@ -79,6 +83,7 @@ class Finding:
     steps: int = 0
     callbacks: tuple[str, ...] = ()
     reason: str = ""
+    story: tuple[str, ...] = ()  # the last steps of the interleaving
 
 
 Known = Callable[[str], Finding | None]
@@ -105,6 +110,21 @@ def sliced(checker: Checker, question: Question) -> Sliced:
     return checker.race_slice(question.check, question.number, question.variable)
 
 
+def seen(checker: Checker, question: Question) -> Slice:
+    """The variables and parts that can matter to the question; no system is built."""
+    only = frozenset({question.variable} if question.variable else ())
+    prop = _claim(checker, question)
+    return relevant(checker.start().thinner, (prop,), accessed=only)
+
+
+def _claim(checker: Checker, question: Question) -> Property:
+    return next(
+        prop
+        for name, number, prop in checker.claims()
+        if (name, number) == (question.check, question.number)
+    )
+
+
 def key_of(found: Sliced, bound: Bound) -> str:
     """What the finding depends on, as one word."""
     told = f"{bound.cpus} {bound.timeout} {bound.max_states}"
@@ -117,11 +137,7 @@ def statements(checker: Checker, question: Question) -> frozenset[tuple[str, int
     A statement whose condition and effects were all projected away cannot: leaving it
     out, or making it weaker, leaves the sliced system as it is.
     """
-    prop = next(
-        p
-        for name, number, p in checker.claims()
-        if (name, number) == (question.check, question.number)
-    )
+    prop = _claim(checker, question)
     only = frozenset({question.variable} if question.variable else ())
     left, _, _ = projection_of(
         checker.start(question.variable), prop, question.number, accessed=only
@@ -143,9 +159,19 @@ def answer(checker: Checker, question: Question, found: Sliced, bound: Bound) ->
     quick = _quick(found, bound)
     if quick is not None:
         return Answer(quick, found)
+    counts = bound.counts(question.kind)
     return checker.search(
-        found, question.number, bound.counts(), bound.settings(), question.variable
+        found, question.number, counts, bound.settings(), question.variable
     )
+
+
+def _story(trace: Trace) -> tuple[str, ...]:
+    """The last steps, one line each."""
+    lines = []
+    for step in trace.steps[-LAST:]:
+        cpu = step.binding[0] if step.action.actor else trace.boot
+        lines.append(f"CPU{cpu} {step.action.process}: {step.action.text}")
+    return tuple(lines)
 
 
 def _quick(found: Sliced, bound: Bound) -> Result | None:
@@ -162,7 +188,7 @@ def _quick(found: Sliced, bound: Bound) -> Result | None:
     if not is_symmetric(system, [found.prop]):
         return None
     result: Result | None = None
-    for cpus in bound.counts():
+    for cpus in bound.counts(found.prop.expectation):
         limits = Limits(bound.max_states, bound.timeout, None)
         result = check(system, found.prop, cpus, 0, limits)
         if sometimes and result.trace is not None:
@@ -193,7 +219,13 @@ def finding(answered: Answer, bound: Bound) -> Finding:
     match result.verdict:
         case Verdict.VIOLATED:
             assert trace is not None
-            return Finding(Outcome.FAILS, trace.cpus, len(trace.steps), callbacks)
+            return Finding(
+                Outcome.FAILS,
+                trace.cpus,
+                len(trace.steps),
+                callbacks,
+                story=_story(trace),
+            )
         case Verdict.UNREACHABLE:
             return Finding(Outcome.UNREACHED, result.cpus or bound.cpus)
         case Verdict.UNKNOWN:
@@ -225,6 +257,5 @@ def confirmed(variant: Variant, question: Question, bound: Bound) -> Answer:
     checker = variant.checker()
     found = sliced(checker, question)
     settings = replace(bound.settings(), confirm=True)
-    return checker.search(
-        found, question.number, bound.counts(), settings, question.variable
-    )
+    counts = bound.counts(question.kind)
+    return checker.search(found, question.number, counts, settings, question.variable)

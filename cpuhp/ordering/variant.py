@@ -165,3 +165,10 @@ def variant_of(program: Program, options: Mapping[str, str]) -> Variant:
     rows = tuple(row for row in program.table.states if not row.added)
     table = replace(program.table, states=rows)
     return Variant(program.scenario, own, table, tuple(sorted(options.items())))
+
+
+def own_options(base: Variant, table: Table, given: Mapping[str, str]) -> Variant:
+    """The scenario with a table, and with those of the options that it has."""
+    known = base.program().options
+    mine = {name: value for name, value in given.items() if name in known}
+    return replace(base, table=table, options=tuple(sorted(mine.items())))

@@ -20,7 +20,7 @@ from cpuhp.model.sorts import BOOL
 from cpuhp.model.system import Expectation
 from cpuhp.ordering.elements import Element, elements, mentions, remedies
 from cpuhp.ordering.minimal import Sets, minimal_sets, unions
-from cpuhp.ordering.questions import Finding, Outcome, Question, questions
+from cpuhp.ordering.questions import ENDLESS, Finding, Outcome, Question, questions
 from cpuhp.ordering.variant import Edit, Variant, place_of
 from cpuhp.ordering.workers import Judges, Sight
 
@@ -96,6 +96,8 @@ def why(
     """
     checker = base.checker()
     asked = [q for q in questions(checker) if fnmatchcase(q.check, pattern)]
+    if pattern == "*":  # runs without end are looked for on request
+        asked = [q for q in asked if q.kind not in ENDLESS]
     before = dict(zip(asked, judges.findings([(base, q) for q in asked])))
     pieces = [e for e in elements(base, checker.whole) if e.kind in kinds]
     sights = dict(zip(asked, judges.sights(base, asked)))

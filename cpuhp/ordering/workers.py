@@ -25,6 +25,7 @@ from cpuhp.ordering.questions import (
     Question,
     judge,
     key_of,
+    seen,
     sliced,
     statements,
 )
@@ -145,6 +146,7 @@ class Cache:
                 int(told["steps"]),
                 tuple(str(name) for name in told["callbacks"]),
                 str(told["reason"]),
+                tuple(str(line) for line in told["story"]),
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -214,7 +216,7 @@ class Judges:
                 if not broken:
                     one[0].checker()  # raises the error that it has
                 continue
-            self.runs += ran and key not in self.cache
+            self.runs += ran
             self.cache.put(key, told)
 
     def _judged(self, parts: list[list[Asked]]) -> Iterator[tuple[list[Asked], Judged]]:
@@ -268,14 +270,14 @@ def sights(variant: Variant, listed: list[Question], whole: bool) -> list[Sight]
 
 
 def _sight(checker: Checker, question: Question, whole: bool) -> Sight:
-    found = sliced(checker, question)
-    names = found.parts
+    found = seen(checker, question)
     listed = [
-        c.callback.name for c in checker.program.callbacks if c.callback.name in names
+        c.callback.name
+        for c in checker.program.callbacks
+        if c.callback.name in found.parts
     ]
-    variables = {v.name for v in found.system.variables}
     told = statements(checker, question) if whole else frozenset()
-    return Sight(frozenset(variables), told, tuple(listed))
+    return Sight(found.variables, told, tuple(listed))
 
 
 def keys(variant: Variant, listed: list[Question], bound: Bound) -> list[str]:

@@ -1,0 +1,118 @@
+"""`cpuhp place`: where a step may stand in the table, and why nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cpuhp.cli._advice import Advice, advice_options
+
+if TYPE_CHECKING:
+    from cpuhp.model.table import Table
+    from cpuhp.ordering.place import Placement
+    from cpuhp.ordering.steps import Step
+    from cpuhp.ordering.variant import Variant
+
+GROUP = "design"
+
+
+@click.command()
+@click.argument("step", metavar="STEP.hp|CPUHP_STATE")
+@click.option("--step", "state", metavar="STATE", help="Which state of the file.")
+@click.option(
+    "--section",
+    type=click.Choice(["PREPARE", "STARTING", "ONLINE"], case_sensitive=False),
+    help="Only the slots of this section.",
+)
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    metavar="NAME",
+    help="Only this scenario; default all of the table's architecture.",
+)
+@click.option("--comment", is_flag=True, help="Only a comment block for the header.")
+@click.option(
+    "--traces", is_flag=True, help="Print the interleaving for each forbidden range."
+)
+@advice_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    step: str,
+    state: str | None,
+    section: str | None,
+    scenarios: tuple[str, ...],
+    comment: bool,
+    traces: bool,
+    advice: Advice,
+) -> None:
+    """Where may a step stand? STEP.hp is a component with its startup and teardown.
+
+    The step is tried in every slot of the table, with all checks of all scenarios that
+    run callbacks. A model in the file stands in for the shipped one of its state. A
+    hotplug state moves the model that is shipped for it. Exit status 1 if no slot is
+    left.
+    """
+    from cpuhp.model.table import Section
+    from cpuhp.ordering.place import place
+    from cpuhp.report import place as page
+
+    bases = _bases(scenarios, advice)
+    wanted = _step(step, state, bases[0].table)
+    with advice.judges() as judges:
+        found = place(
+            wanted, bases, judges, Section(section.upper()) if section else None
+        )
+    if comment and advice.style == "text":
+        for line in page.comment(found):
+            click.echo(line)
+    else:
+        advice.print(page.as_json(found), page.text(found))
+    if traces and advice.style == "text":
+        _traces(found, advice)
+    ctx.exit(0 if found.allowed else 1)
+
+
+def _step(name: str, state: str | None, table: Table) -> Step:
+    from pathlib import Path
+
+    from cpuhp.language.library import read_unit
+    from cpuhp.ordering.steps import shipped_step, step_in
+
+    if name.endswith(".hp") or "/" in name and Path(name).exists():
+        return step_in(read_unit(Path(name)), state)
+    return shipped_step(name, table)
+
+
+def _bases(names: tuple[str, ...], advice: Advice) -> list[Variant]:
+    """The scenarios with the table; those of another architecture are left out."""
+    from cpuhp.api import DEFAULT_TABLE, scenarios
+    from cpuhp.kernel.order import shipped_order
+    from cpuhp.ordering.steps import architecture
+    from cpuhp.ordering.variant import own_options, variant_of
+
+    table = advice.table()
+    found: list[Variant] = []
+    for name in names or scenarios():
+        base = variant_of(advice.plain(name, table).program, {})
+        own = base.table
+        if table is None:
+            table = own if names else shipped_order(DEFAULT_TABLE)
+        wanted = architecture(table)
+        default = architecture(advice.plain(name, None).program.table)
+        if not names and wanted and default and wanted != default:
+            continue
+        found.append(own_options(base, table, advice.options))
+    return found
+
+
+def _traces(found: Placement, advice: Advice) -> None:
+    for one in found.ranges:
+        for reason in one.reasons:
+            if reason.variant and reason.question and reason.finding:
+                if reason.finding.steps:
+                    title = f"{found.step.state} {one.slots[0]}"
+                    advice.interleaving(reason.variant, reason.question, title)
+                    break

@@ -1,0 +1,180 @@
+"""`cpuhp place` as text, as JSON, and as a comment for a header: 80 columns, ASCII."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from textwrap import wrap
+from typing import Any
+
+from cpuhp.model.table import HotplugState
+from cpuhp.ordering.place import Constraint, Placement, Range, Reason
+from cpuhp.ordering.steps import shown
+
+WIDTH = 80
+
+
+def text(found: Placement) -> Iterator[str]:
+    """The whole page, line by line."""
+    count = sum(len(r.slots) for r in found.ranges)
+    yield f"{found.step.name}  for {found.step.state}"
+    yield f"  {count} slots of {found.table.name}; all interleavings of {found.bound}"
+    yield from _wrapped(f"scenarios: {', '.join(found.scenarios)}", "  ", "    ")
+    yield ""
+    yield "May stand"
+    for one in found.allowed:
+        yield from _wrapped(_between(one), "  ", "    ")
+        here = " (where it is now)" if found.own in one.slots else ""
+        yield f"      {_slots(one)}{here}"
+    if not found.allowed:
+        yield "  nowhere"
+    yield ""
+    yield "May not stand"
+    for one in found.ranges:
+        if one.reasons:
+            yield from _forbidden(one, found)
+    yield ""
+    yield "Constraints"
+    for constraint in found.constraints:
+        yield from _wrapped(_constraint(constraint), "  ", "    ")
+    if not found.constraints:
+        yield "  none"
+    for scenario, check in found.excluded:
+        yield from _wrapped(
+            f"left out: {check} fails in {scenario} as it is", "  ", "    "
+        )
+    yield ""
+    yield from _wrapped(_cost(found), "", "  ")
+
+
+def _cost(found: Placement) -> str:
+    return (
+        f"{found.relevant} of {found.questions} claims depend on the step; "
+        f"{found.systems} systems searched, where checking each slot by itself "
+        f"takes {found.naive} searches"
+    )
+
+
+def _between(one: Range) -> str:
+    return f"after {shown(one.lower)} and before {shown(one.upper)}"
+
+
+def _slots(one: Range) -> str:
+    sections = ", ".join(dict.fromkeys(s.section.value for s in one.slots))
+    count = len(one.slots)
+    return f"{count} slot{'s' if count > 1 else ''}, {sections} section"
+
+
+def _forbidden(one: Range, found: Placement) -> Iterator[str]:
+    yield from _wrapped(_between(one), "  ", "    ")
+    here = " (where it is now)" if found.own in one.slots else ""
+    yield f"      {_slots(one)}{here}"
+    groups: dict[str, list[Reason]] = {}
+    for reason in one.reasons:
+        groups.setdefault(reason.text, []).append(reason)
+    told = False
+    for name, reasons in groups.items():
+        yield from _reason(name, reasons)
+        story = next((r.finding.story for r in reasons if r.finding), ())
+        if story and not told:
+            told = True
+            yield from (f"          {line}"[:WIDTH] for line in ("...", *story))
+
+
+def _reason(name: str, reasons: list[Reason]) -> Iterator[str]:
+    where = ", ".join(dict.fromkeys(r.scenario for r in reasons if r.scenario))
+    finding = reasons[0].finding
+    line = name + (f" ({where})" if where else "")
+    if finding is not None and finding.steps:
+        line += f": fails in {finding.steps} steps of {finding.cpus} CPUs"
+    if reasons[0].responsible:
+        line += f"; because of {', '.join(reasons[0].responsible)}"
+    yield from _wrapped(line, "      - ", "        ")
+
+
+def _constraint(constraint: Constraint) -> str:
+    side = "above" if constraint.above else "below"
+    return f"{side} {shown(constraint.row)}: else {constraint.check} fails"
+
+
+def comment(found: Placement) -> Iterator[str]:
+    """The constraints as a comment block for the header that numbers the states."""
+    yield "/*"
+    yield f" * {found.step.state}: {found.step.name}"
+    for one in found.allowed:
+        yield from _wrapped(_between(one), " *   may stand ", " *     ")
+    for constraint in found.constraints:
+        yield from _wrapped(_constraint(constraint), " *   ", " *     ")
+    if not found.allowed:
+        yield " *   no slot keeps all checks"
+    bound = f"cpuhp place, {found.bound}, {', '.join(found.scenarios)}"
+    yield from _wrapped(bound, " * checked by: ", " *     ")
+    yield " */"
+
+
+def as_json(found: Placement) -> dict[str, Any]:
+    """The documented form (docs/place.md), version 1."""
+    return {
+        "version": 1,
+        "step": found.step.state,
+        "callbacks": [c.name for c in found.step.callbacks],
+        "table": found.table.name,
+        "bound": found.bound,
+        "scenarios": list(found.scenarios),
+        "own": found.own and found.own.number,
+        "ranges": [_range(one) for one in found.ranges],
+        "constraints": [
+            {
+                "side": "above" if c.above else "below",
+                "row": _row(c.row),
+                "check": c.check,
+                "scenario": c.scenario,
+            }
+            for c in found.constraints
+        ],
+        "excluded": [list(pair) for pair in found.excluded],
+        "unknown": [list(pair) for pair in found.unknown],
+        "claims": {"all": found.questions, "relevant": found.relevant},
+        "searches": {"done": found.systems, "each_slot": found.naive},
+    }
+
+
+def _range(one: Range) -> dict[str, Any]:
+    return {
+        "allowed": not one.reasons,
+        "above": _row(one.lower),
+        "below": _row(one.upper),
+        "slots": [
+            {"number": s.number, "above": _row(s.lower), "below": _row(s.upper)}
+            for s in one.slots
+        ],
+        "reasons": [_told(reason) for reason in one.reasons],
+    }
+
+
+def _told(reason: Reason) -> dict[str, Any]:
+    finding = reason.finding and asdict(reason.finding)
+    if finding:
+        finding["outcome"] = reason.finding and reason.finding.outcome.value
+    return {
+        "reason": reason.text,
+        "check": reason.question and reason.question.check,
+        "scenario": reason.scenario or None,
+        "responsible": list(reason.responsible),
+        "finding": finding,
+    }
+
+
+def _row(row: HotplugState) -> dict[str, Any]:
+    return {"number": row.number, "name": row.name, "enumerator": row.enumerator}
+
+
+def _wrapped(line: str, first: str, later: str) -> list[str]:
+    return wrap(
+        line,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
