@@ -1,5 +1,6 @@
 """The distribution's kernel sources, where they are installed."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -59,6 +60,64 @@ def test_definitions_name_the_function_in_their_line(real):
             place = callback.definition
             lines = (folder / place.file).read_text(errors="replace").split("\n")
             assert re.search(rf"\b{place.name}\b", lines[place.line - 1])
+
+
+@pytest.fixture(scope="module")
+def tags(real):
+    """Functions as ctags sees them: (file, name, first line, last line)."""
+    if not shutil.which("ctags"):
+        pytest.skip("needs ctags")
+    _, folder, found = real
+    files = {row.file for row in found.rows}
+    files |= {definition.file for _, definition in definitions(found)}
+    command = ["ctags", "--langmap=C:.c.h", "--languages=C", "--kinds-C=fpd"]
+    command += ["--fields=+ne", "--output-format=json", "-f", "-", "-L", "-"]
+    output = subprocess.run(
+        command, input="\n".join(sorted(files)), cwd=folder, check=True,
+        capture_output=True, encoding="latin-1",
+    ).stdout  # fmt: skip
+    if not output.startswith("{"):
+        pytest.skip("needs ctags with JSON")
+    lines = [json.loads(line) for line in output.splitlines()]
+    return [(t["path"], t["name"], t["line"], t.get("end"), t["kind"]) for t in lines]
+
+
+def definitions(found):
+    for row in found.rows:
+        pairs = [row, *row.variants]
+        for callback in [c for p in pairs for c in (p.startup, p.teardown)]:
+            places = [callback.definition, *callback.alternatives]
+            yield from ((row, place) for place in places if place)
+
+
+def test_definitions_are_where_ctags_finds_them(real, tags):
+    known = {tag[:3] for tag in tags}
+    all_of_them = list(definitions(real[2]))
+    lost = [d for _, d in all_of_them if (d.file, d.name, d.line) not in known]
+    # A macro in this file makes ctags lose what follows it.
+    assert {d.file for d in lost} <= {"drivers/bus/mips_cdmm.c"}
+    assert len(lost) < len(all_of_them) / 100
+
+
+def test_enclosing_functions_are_those_of_ctags(real, tags):
+    for row in real[2].calls:
+        around = [
+            name
+            for file, name, first, last, kind in tags
+            if file == row.file and kind == "function" and first <= row.line <= last
+        ]
+        assert row.function == (around[-1] if around else None)
+
+
+def test_guards_are_as_deep_as_the_conditionals(real):
+    _, folder, found = real
+    for row in found.calls:
+        depth = 0
+        text = (folder / row.file).read_text("latin-1")
+        for line in text.split("\n")[: row.line]:
+            word = re.match(r"\s*#\s*(if|ifdef|ifndef|endif)\b", line)
+            depth += 0 if not word else -1 if word[1] == "endif" else 1
+        assert len(row.guards) == depth
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
