@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from cpuhp.kernel.c_parse import Function, text_functions
 from cpuhp.kernel.c_text import CText, squeezed
-from cpuhp.kernel.lint_walk import Reached
+from cpuhp.kernel.lint_walk import MAX_PLACES, Reached
 
 _PLAIN = re.compile(r"\b((?:raw_)?spin_lock)\s*\(")
 _GUARD = re.compile(r"\b(?:scoped_)?guard\s*\(\s*((?:raw_)?spinlock)\s*\)\s*\(")
@@ -49,7 +49,7 @@ def unsafe_locks(reached: Sequence[Reached]) -> Iterator[Unsafe]:
         if _entered_with_irqs_off(where):
             continue
         body = where.body
-        for match in [*_PLAIN.finditer(body), *_GUARD.finditer(body)]:
+        for match in [*_PLAIN.finditer(body), *_GUARD.finditer(body)][:MAX_PLACES]:
             if _irqs_off(body[: match.start()]):
                 continue
             given = where.source.arguments(where.function.start + match.end() - 1)

@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 from cpuhp.kernel.c_text import squeezed
-from cpuhp.kernel.lint_walk import Reached
+from cpuhp.kernel.lint_walk import MAX_PLACES, Reached
 
 
 class Mask(Enum):
@@ -85,7 +86,7 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
     found: list[Pick] = []
     for where in reached:
         body = where.body
-        for match in _PICK.finditer(body):
+        for match in islice(_PICK.finditer(body), MAX_PLACES):
             if _in_loop_head(body, match.start()):
                 continue
             start, count = _PICKERS[match[1]]
@@ -93,7 +94,7 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
             if not given:
                 continue
             found.append(_pick(where, match, given, cleared, False))
-        for match in _LOOP.finditer(body):
+        for match in islice(_LOOP.finditer(body), MAX_PLACES):
             if not _leaves_early(body, match.end() - 1):
                 continue
             given = _arguments(where, match.end() - 1)
@@ -178,7 +179,7 @@ _TESTS_DYING = re.compile(
 
 def _passed(body: str, start: int) -> bool:
     """True if a choice is itself an argument of a call that acts."""
-    lead = body[body.rfind(";", 0, start) + 1 : start]
+    lead = body[max(body.rfind(";", 0, start) + 1, start - 300) : start]
     call = re.search(r"\b(\w+)\s*\((?:[^()]|\([^()]*\))*$", lead)
     return bool(call and call[1] not in _LOOKS)
 
@@ -193,14 +194,14 @@ def _handed(where: Reached, result: str, offset: int, is_loop: bool) -> bool:
         return True
     name = rf"(?<![\w.>]){re.escape(result)}\b"
     rest = _until_reused(body[offset:], re.escape(result), is_loop)
-    if re.search(rf"(?:->|\.|\]|\*)[\w.\[\]>-]*\s*=(?!=)\s*[^;]*{name}", rest):
+    if re.search(rf"(?:->|\.|\]|\*)[\w.\[\]>-]*\s*=(?!=)\s*[^;]{{0,400}}{name}", rest):
         return True
     if re.search(rf"\breturn\s+{name}\s*;", rest):
         return True
-    for call in re.finditer(rf"\b(\w+)\s*\((?=[^;{{}}]*?{name})", rest):
+    for call in re.finditer(rf"\b(\w+)\s*\((?=[^;{{}}]{{0,400}}?{name})", rest):
         at = call.end() - 1
         depth = 0
-        for end in range(at, len(rest)):
+        for end in range(at, min(len(rest), at + 2000)):
             depth += (rest[end] == "(") - (rest[end] == ")")
             if depth == 0:
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from cpuhp.kernel.extract_model import Row
 from cpuhp.kernel.lint_held import held_at
@@ -17,7 +18,7 @@ from cpuhp.kernel.lint_masks import (
     last_name,
     picks,
 )
-from cpuhp.kernel.lint_walk import Place, Reached
+from cpuhp.kernel.lint_walk import MAX_PLACES, Place, Reached
 from cpuhp.model.table import Section
 
 
@@ -206,9 +207,9 @@ _LAST = re.compile(
     r"\bnum_online_cpus\s*\(\s*\)\s*(?:[<>=!]=?)\s*\w+|"
     r"\bpolicy_is_inactive\s*\(\s*\w+\s*\)|"
     r"\bnum_active_cpus\s*\(\s*\)\s*(?:[<>=!]=?)\s*\w+|"
-    r"\bcpumask_weight\s*\(([^;{}]*?)\)\s*(?:[<>=!]=)\s*\d|"
-    r"\bcpumask_empty\s*\(([^;{}]*?)\)|"
-    r"\bcpumask_first\s*\(([^;{}]*?)\)\s*[=!]=\s*\w*cpu\b"
+    r"\bcpumask_weight\s*\(([^;{}]{0,200}?)\)\s*(?:[<>=!]=)\s*\d|"
+    r"\bcpumask_empty\s*\(([^;{}]{0,200}?)\)|"
+    r"\bcpumask_first\s*\(([^;{}]{0,200}?)\)\s*[=!]=\s*\w*cpu\b"
 )
 
 
@@ -218,7 +219,7 @@ def _last_one(subject: Subject) -> Iterator[Finding]:
     near = [where for where in subject.reached if len(where.chain) <= 3]
     cleared = cleared_masks(near)
     for where in near:
-        for match in _LAST.finditer(where.body):
+        for match in islice(_LAST.finditer(where.body), MAX_PLACES):
             mask = next((group for group in match.groups() if group), "")
             if mask and not holds_cpus(where, mask, cleared):
                 continue
@@ -259,10 +260,12 @@ def _ends_with_last(pick: Pick) -> bool:
 def _asked(pick: Pick) -> bool:
     """True if a condition depends on whether there is such a CPU."""
     body = pick.where.body
-    if re.search(r"\b(?:if|while)\s*\([^;{]*$", body[: pick.offset]):
+    if re.search(
+        r"\b(?:if|while)\s*\([^;{]*$", body[max(0, pick.offset - 400) : pick.offset]
+    ):
         return True
     name = re.escape(pick.result or "")
-    condition = rf"\b(?:if|while)\s*\([^;{{]*{name}\b|\b{name}\s*(?:[<>!=]=?)[^;]*\?"
+    condition = rf"\b(?:if|while)\s*\([^;{{]{{0,400}}{name}\b|\b{name}\s*(?:[<>!=]=?)[^;]{{0,400}}\?"
     return bool(name and re.search(condition, body[pick.offset :]))
 
 
@@ -282,7 +285,8 @@ def _plain_rmw(subject: Subject) -> Iterator[Finding]:
         if len(where.chain) > 2:
             break
         body = where.body
-        for match in [*_PLAIN.finditer(body), *_ONCE.finditer(body)]:
+        found = [*_PLAIN.finditer(body), *_ONCE.finditer(body)]
+        for match in found[: 4 * MAX_PLACES]:
             name = match[1] or match[2]
             if held_at(where, match.start()):
                 continue
@@ -382,7 +386,7 @@ def _can_fail(subject: Subject) -> Iterator[Finding]:
     if not subject.teardown or allowed or not subject.reached:
         return
     where = subject.reached[0]
-    for match in _RETURN.finditer(where.body):
+    for match in islice(_RETURN.finditer(where.body), MAX_PLACES):
         value = match[1].strip()
         if value in ("0", "NOTIFY_OK", "NOTIFY_DONE"):
             continue
@@ -414,7 +418,9 @@ def _wait_under_lock(subject: Subject) -> Iterator[Finding]:
     for where in subject.reached:
         if len(where.chain) > 3:
             break
-        for wait in _WAIT.finditer(where.body, where.body.find("{")):
+        body = where.body
+        waits = _WAIT.finditer(body, max(0, body.find("{")))
+        for wait in islice(waits, MAX_PLACES):
             locks = held_at(where, wait.start())
             if locks:
                 first = locks[0]
@@ -453,7 +459,7 @@ def _one_sided(subject: Subject) -> Iterator[Finding]:
     for where in subject.reached:
         if len(where.chain) > 2:
             break
-        for match in _SET.finditer(where.body):
+        for match in islice(_SET.finditer(where.body), MAX_PLACES):
             opening = where.function.start + match.end() - 1
             split = where.source.arguments(opening)
             given = [where.source.piece(s) for s in split[0]] if split else []

@@ -15,6 +15,8 @@ from cpuhp.kernel.tree import Tree
 
 DEPTH = 5  # calls from the callback
 MAX_REACHED = 400  # functions from one callback
+MAX_BODY = 60_000  # characters of a function; no real one comes near
+MAX_PLACES = 64  # places of one sort that are looked at in a function
 MAX_FIELD = 8  # functions that a member of a struct may be
 _INITIAL = re.compile(r"(?:^|[\s{,])\.\s*(\w+)\s*=\s*&?(\w+)\s*[,}]")
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
@@ -65,17 +67,21 @@ class Reached:
     @property
     def body(self) -> str:
         """The function's code, comments and the insides of strings blanked."""
-        return self.source.bare[self.function.start : self.function.end]
+        return self.source.bare[self.function.start : self._end]
 
     @property
     def code(self) -> str:
         """The function's code with its strings, comments blanked."""
-        return self.source.code[self.function.start : self.function.end]
+        return self.source.code[self.function.start : self._end]
 
     @property
     def text(self) -> str:
         """The function as written, comments and all."""
-        return self.source.text[self.function.start : self.function.end]
+        return self.source.text[self.function.start : self._end]
+
+    @property
+    def _end(self) -> int:
+        return min(self.function.end, self.function.start + MAX_BODY)
 
     def line(self, offset: int) -> int:
         """The line of an offset in the body."""
