@@ -33,6 +33,7 @@ NOT_FOR_ALL = {
     ("luo-sessions", "no_deadlock"),
     ("async-probe", "no_deadlock"),
     ("deferred-probe", "no_deadlock"),
+    ("pin-memory", "no_deadlock"),
 }
 POSTED = [(("posted", "true"),)]
 SLOW = {
