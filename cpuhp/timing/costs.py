@@ -87,9 +87,9 @@ class Cost:
 class CostTable:
     """Costs by the name of what they are of, and what belongs with them.
 
-    A name is a callback, a function, a process or a label of the scenario, or a hotplug
-    state with a direction: `sched:active teardown`, `CPUHP_AP_ACTIVE startup`,
-    `191 startup`. `options` and `constants` say what the machine is like; `cpus` how
+    A name is a callback, a function, a process or a label of the scenario, one of those
+    and a variable that it writes (`device.begun`), or a hotplug state with a direction:
+    `sched:active teardown`, `CPUHP_AP_ACTIVE startup`, `191 startup`. `options` and `constants` say what the machine is like; `cpus` how
     many it had.
     """
 

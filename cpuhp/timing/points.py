@@ -1,6 +1,7 @@
 """Where in a process time passes: the steps that have a cost, at its program points.
 
-A step is a callback, a function, a process or a label. Its time passes once each time
+A step is a callback, a function, a process, a label, or a statement by the variable that
+it writes (`device.begun`). Its time passes once each time
 it is entered: after the locks and waits that it begins with, before the first thing that
 it does itself and others can notice; if it does such a thing under a lock that it takes
 itself, then there. A step that does no such thing takes its time at its end.
@@ -122,7 +123,7 @@ def points_of(process: LoweredProcess, named: Named) -> Points:
             found.keys.append(key)
         return numbers[name]
 
-    labels = _labels(process, named)
+    labels = _labels(process, by_source, named)
     work = _work(process, by_source, named)
     for point, edges in by_source.items():
         note = edges[0].note
@@ -161,8 +162,10 @@ def _entered(edge: Edge) -> str | None:
     return note.callback
 
 
-def _labels(process: LoweredProcess, named: Named) -> dict[int, list[str]]:
-    """Labels of the text with a cost, by the point that they name."""
+def _labels(
+    process: LoweredProcess, by_source: dict[int, list[Edge]], named: Named
+) -> dict[int, list[str]]:
+    """What has a cost of its own at a point: a label, or a statement by what it writes."""
     program = named.lowered.program
     taken = {c.callback.name for c in program.callbacks} | program.functions.keys()
     found: dict[int, list[str]] = {}
@@ -170,6 +173,13 @@ def _labels(process: LoweredProcess, named: Named) -> dict[int, list[str]]:
         if label in taken or label == process.name or label not in named.table.costs:
             continue
         found.setdefault(min(points), []).append(label)
+    for point, edges in by_source.items():
+        for edge in edges:
+            place = edge.note.places[-1] if edge.note else process.name
+            for effect in edge.effects:
+                name = f"{place}.{effect.variable}"
+                if name in named.table.costs and name not in found.get(point, ()):
+                    found.setdefault(point, []).append(name)
     return found
 
 

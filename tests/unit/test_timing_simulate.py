@@ -238,6 +238,13 @@ def test_a_lock_lets_one_after_the_other_in(tmp_path):
     assert {s.waited_for for s in run.spans[1:]} == {"m"}
 
 
+def test_a_statement_has_a_cost_by_what_it_writes(tmp_path):
+    made = spec(tmp_path, LOCKS.replace("{ mutex_lock", "{ begun[c] = true; mutex_lock")
+                .replace("mutex m;", "mutex m; percpu bool begun;"))  # fmt: skip
+    table = costs(**{"work.begun": 8.0, "work.done": 0.5})
+    assert simulate(made, 5, table).makespan == 8.0 + 4 * 0.5
+
+
 def test_costs_of_some_cpus_only(tmp_path):
     made = spec(tmp_path, LOCKS)
     table = costs(work=Cost(4.0, cpus=Cpus(ids=(2,)), otherwise=1.0))
