@@ -50,7 +50,7 @@ def cases():
         yield pytest.param(path, id=path.stem, marks=slow)
 
 
-@pytest.mark.parametrize("path", cases())
+@pytest.mark.parametrize("path", list(cases()))
 def test_a_notebook_shows_what_it_showed(path):
     pytest.importorskip("ipykernel")
     assert told(executed(path)) == told(nbformat.read(path, as_version=4))
