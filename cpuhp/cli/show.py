@@ -79,7 +79,7 @@ def _everything(chosen: Stepper, look: Style) -> None:
         click.echo(line)
     for moment in chosen.moments:
         if moment.bad:
-            told = look.text(f"bad read in step {moment.number}: {moment.bad}")
+            told = look.text(f"{moment.fault} in step {moment.number}: {moment.bad}")
             click.echo(click.wrap_text(told, look.width))
 
 

@@ -75,7 +75,7 @@ def _step(moment: Moment, thread: int) -> Entry:
     if moment.origin:
         args["kernel"] = moment.origin
     if moment.bad:
-        args["bad read"] = moment.bad
+        args[moment.fault] = moment.bad
     return {
         "ph": "X",
         "cat": "bad" if moment.bad else "step",
@@ -95,7 +95,7 @@ def _reads(
     if moment.bad:
         thread = threads[moment.cpu, moment.process]
         at = (moment.number - 0.5) * STEP
-        yield _instant(f"bad read: {moment.bad}", at, moment.cpu, thread, "t")
+        yield _instant(f"{moment.fault}: {moment.bad}", at, moment.cpu, thread, "t")
     for number, (writer, name) in enumerate(moment.came):
         source = found.moments[writer]
         for phase, end in (("s", source), ("f", moment)):

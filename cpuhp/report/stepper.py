@@ -86,7 +86,7 @@ class Stepper:
                 f"reads {name}, written by step {writer + 1}", "    ", style
             )
         if moment and moment.bad:
-            yield from _folded(f"BAD READ: {moment.bad}", "  ! ", style)
+            yield from _folded(f"{moment.fault.upper()}: {moment.bad}", "  ! ", style)
         if step.origin:
             yield from _folded(f"kernel: {step.origin}", "    ", style)
 

@@ -41,8 +41,9 @@ def chart(
     used = sorted({m.cpu for m in found.moments})
     lane = {cpu: at for at, cpu in enumerate(used)}
     wide = 300.0 if len(used) <= 3 else 240.0
-    width = LEFT + len(used) * (wide + GUTTER)
     title = f"{found.scenario.replace('_', '-')}: {found.check}"
+    # One lane alone would cut the title.
+    width = max(LEFT + len(used) * (wide + GUTTER), min(LEFT + 9.2 * len(title), 700))
     drawing = Chart(title, _words(found), theme)
     top = _heading(drawing, found, theme, width, title)
     blocks = [_lines(m, theme, wide) for m in found.moments]
@@ -107,7 +108,7 @@ def _words(found: Evidence) -> str:
         changes = ", ".join(f"{c} becomes {b}" for c, (_, b) in m.changes.items())
         told.append(f"Step {m.number}, CPU{m.cpu} {m.process}: {m.text}. {changes}")
         if m.bad:
-            told.append(f"Bad read: {m.bad}.")
+            told.append(f"{m.fault.capitalize()}: {m.bad}.")
     return " ".join(told)
 
 
@@ -151,7 +152,7 @@ def _lines(moment: Moment, theme: Theme, wide: float) -> list[Line]:
             lines.append(Line(told, 7.5, color=theme.faint))
     if moment.bad:
         lines += [Line(t, 8.5, True, color=theme.bad)
-                  for t in folded(f"BAD READ: {moment.bad}", small, 5)]  # fmt: skip
+                  for t in folded(f"{moment.fault.upper()}: {moment.bad}", small, 5)]  # fmt: skip
     return lines
 
 
@@ -224,7 +225,8 @@ def _arrows(
             shift = 5 + 4 * (slot % 3)
             start = (x + w if right else x, y + h / 2 + 3 * (slot % 3))
             bend = start[0] + (shift if right else -shift)
-            color = theme.bad if moment.bad and name in moment.bad else theme.good
+            stale = moment.fault == "bad read" and name in (moment.bad or "")
+            color = theme.bad if stale else theme.good
             marks = f"reads s{at + 1}"
             tip = tooltip(f"step {moment.number} reads {name}, written by step "
                           f"{source.number}")  # fmt: skip

@@ -16,13 +16,15 @@ from cpuhp.diagnostics import fail
 MAX_STEPS = 2000
 MAX_CPUS = 64
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_WAIT = re.compile(r"\bwait\w*\s*\(")
 
 
 @dataclass
 class Moment:
     """One step. `came`: step that wrote what this one reads, and the variable.
 
-    `bad`: what is wrong with what it read, in words.
+    `bad`: what is wrong with what it read, in words; or, as `fault` tells, with what it
+    did.
     """
 
     number: int
@@ -36,6 +38,7 @@ class Moment:
     changes: dict[str, tuple[str, str]]
     came: list[tuple[int, str]] = field(default_factory=list)
     bad: str | None = None
+    fault: str = "bad read"  # or "breaks the claim"
     told: bool = True  # drawn also where what matters less is folded
 
 
@@ -189,7 +192,7 @@ def _stale(
     if uses:
         cells = [f"{c} = {new}" for c, (_, new) in uses[-1].changes.items()
                  if _base(c) in claimed]  # fmt: skip
-        uses[-1].bad = f"this step breaks the claim: {', '.join(cells)}"
+        uses[-1].bad, uses[-1].fault = ", ".join(cells), "breaks the claim"
 
 
 def _picked(moments: tuple[Moment, ...], use: Moment, claimed: set[str]) -> bool:
@@ -230,10 +233,23 @@ def _sort_out(moments: tuple[Moment, ...], claimed: set[str]) -> None:
         m.told = m.number in kept or near or m.number == len(moments)
 
 
+def _beside_waits(text: str) -> str:
+    """A statement without its waits: what they wait for need not stay so."""
+    start = _WAIT.search(text)
+    if start is None:
+        return text
+    depth = 0
+    for at in range(start.end() - 1, len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if depth == 0:
+            return text[: start.start()] + _beside_waits(text[at + 1 :])
+    return text[: start.start()]
+
+
 def _overtaken(
     moments: tuple[Moment, ...], read: Moment, use: Moment, initial: dict[str, str]
 ) -> str | None:
-    words = set(_WORD.findall(read.text))
+    words = set(_WORD.findall(_beside_waits(read.text)))
     chosen = {new for _, new in read.changes.values()}
     found: list[tuple[bool, str]] = []
     for other in moments[read.number : use.number - 1]:

@@ -49,6 +49,7 @@ class _Row:
     cpu: int
     came: tuple[tuple[int, str], ...]
     bad: str | None
+    fault: str
     place: str | None  # id of the line of the spec text, if the page has it
 
 
@@ -183,6 +184,7 @@ def _row(
         boot if step.cpu is None else step.cpu,
         tuple((n + 1, name) for n, name in moment.came) if moment else (),
         moment.bad if moment else None,
+        moment.fault if moment else "",
         place,
     )
 
