@@ -62,12 +62,19 @@ def picture(
     for number, (label, group) in enumerate(_groups(steps)):
         with graph.subgraph(name=f"cluster_{number}") as cluster:
             cluster.attr(
-                label=quoted(label), fontname=SANS, fontsize="11", style="filled",
-                labeljust="l", fillcolor=theme.band[number % 2], color=theme.faint,
-                fontcolor=theme.ink, margin="12", tooltip=quoted(label),
+                label="", style="filled", color=theme.faint, margin="10",
+                fillcolor=theme.band[number % 2], tooltip=quoted(label),
+            )  # fmt: skip
+            # The name is a node: edges keep away from nodes, and not from labels.
+            cluster.node(
+                f"name_{number}", label=quoted(label), shape="plaintext", style="",
+                fontname=SANS, fontsize="11", fontcolor=theme.ink, height="0.1",
+                tooltip=quoted(label), margin="0.02",
             )  # fmt: skip
             for step in group:
                 _node(cluster, step, found, theme, taken, base, focus, parts)
+                cluster.edge(f"name_{number}", name_of(step.key, taken), style="invis",
+                             weight="0", minlen="1")  # fmt: skip
     groups = {step.key: _actor(step) for step in steps if step.callback}
     for tie in _merged(shown):
         _edge(graph, tie, theme, taken, groups)
@@ -118,7 +125,7 @@ def _kind(tie: Tie) -> str:
 def _graph(title: str, theme: Theme) -> graphviz.Digraph:
     graph = graphviz.Digraph("cpuhp", comment=quoted(title))
     graph.attr(
-        rankdir="TB", bgcolor=theme.paper, pad="0.25", nodesep="0.3", ranksep="0.55",
+        rankdir="TB", bgcolor=theme.paper, pad="0.25", nodesep="0.3", ranksep="0.4",
         label=f"<<B>{markup(title)}</B>>", labelloc="t", labeljust="l", fontsize="16",
         fontname=SANS, fontcolor=theme.ink, tooltip=quoted(title), newrank="true",
     )  # fmt: skip
