@@ -54,7 +54,7 @@ def kind(row: Settled) -> str:
 
 def _shown(row: Settled) -> str:
     claim = row.claim
-    if claim.unit in UNITS or not claim.claimed:
+    if claim.unit in UNITS or not (claim.claimed or claim.over):
         return seconds(row.model)
     return f"{row.model:.6g} {claim.unit}".rstrip()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cpuhp.diagnostics import fail
 from cpuhp.model.expr import Expr, reads
-from cpuhp.model.sorts import IndexSort, values_of
+from cpuhp.model.sorts import BoolSort, IndexSort, values_of
 from cpuhp.model.system import TransitionSystem, Variable
 from cpuhp.semantics import default_value
 from cpuhp.timing.code import Layout, Writer, define
@@ -85,10 +85,16 @@ class _Start:
         self.put(variable, [int(value(*at)) for at in product(*ranges)])
 
     def mark(self, variable: Variable, cpus: Cpus) -> None:
-        if not self.layout.is_mask(variable) or len(variable.indices) != 1:
+        """A yes or no: of each CPU, or one for all, which is that of the control CPU."""
+        if not isinstance(variable.sort, BoolSort) or len(variable.indices) > 1:
             raise fail("HP910", f"'{variable.name}' is not a yes or no of each CPU")
-        has = (cpus.has(cpu, self.cpus) << cpu for cpu in range(self.cpus))
-        self.put(variable, [sum(has)])
+        has = [cpus.has(cpu, self.cpus) for cpu in range(self.cpus)]
+        if self.layout.is_mask(variable):
+            self.put(variable, [sum(yes << cpu for cpu, yes in enumerate(has))])
+        elif variable.indices:
+            raise fail("HP910", f"'{variable.name}' is not a yes or no of each CPU")
+        else:
+            self.put(variable, [int(has[0])])
 
     def uniform(self, variable: Variable, boot: int, others: int) -> None:
         count = 1

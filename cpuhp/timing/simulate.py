@@ -298,7 +298,10 @@ class _Simulation:
         """What people are told of a task: the functions it is in, the CPU it is about."""
         if edge.note and edge.choices and edge.note.text.startswith("for "):
             actor.about = self.state[CHOSEN]
-        places = actor.points.places[point]
+        self._mark(actor.points.places[point])
+
+    def _mark(self, places: tuple[str, ...]) -> None:
+        """From now on the control task is in these functions."""
         if not self.control or self.control[-1][1] != places:
             if self.control and self.control[-1][0] == self.now:
                 self.control.pop()
@@ -356,6 +359,8 @@ class _Simulation:
     ) -> None:
         begin, cause, waited = start
         number = len(self.spans)
+        if actor.cpu is None and actor.process.kind == "process":
+            self._mark(actor.points.places.get(actor.at, (actor.process.name,)))
         about = actor.about if actor.cpu is None else actor.cpu
         self.spans.append(
             Span(name, key, actor.process.name, actor.cpu, about, begin, end,
