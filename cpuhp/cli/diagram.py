@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cpuhp.api import Scenario
+    from cpuhp.engines.transitions import StateMachine
     from cpuhp.report.diagrams.canvas import Picture
     from cpuhp.report.diagrams.theme import Theme
-    from cpuhp.report.diagrams.transitions import StateMachine
 
 GROUP = "look"
 KINDS = ("sequence", "dependency", "counterexample", "state-machine", "lockdep")
@@ -213,7 +213,7 @@ class _Job:
         return on_table(table, whole, self.theme, self.base, full=self.full)
 
     def _machine(self) -> StateMachine:
-        from cpuhp.report.diagrams.transitions import state_machine
+        from cpuhp.engines.transitions import state_machine
 
         name = None if self.is_result else self.focus
         return state_machine(self.scenario().checker.whole, name)

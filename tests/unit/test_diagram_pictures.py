@@ -105,7 +105,7 @@ def test_sequence_folds_but_counts_every_row():
 @pytest.mark.parametrize("name", scenarios())
 def test_every_shipped_scenario_has_a_sequence_without_overlaps(name):
     boxes, clashes = overlapping(draw(name))
-    assert len(boxes) > 2 and not clashes
+    assert boxes and not clashes
 
 
 def table(names):

@@ -9,7 +9,7 @@ from cpuhp.engines.explicit.compile import compile_machine
 from cpuhp.graph.footprint import footprints
 from cpuhp.graph.parallel import occupancy
 from cpuhp.language.build import build
-from cpuhp.report.diagrams.explore import parallel
+from cpuhp.engines.parallel_steps import parallel
 from cpuhp.semantics import Machine, initial_states
 
 ROOT = Path(__file__).parents[2]

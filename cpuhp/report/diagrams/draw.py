@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cpuhp.diagnostics import fail, suggestion
+from cpuhp.engines.parallel_steps import parallel
+from cpuhp.engines.transitions import state_machine
+from cpuhp.engines.walk import run
 from cpuhp.graph.cycles import lock_order
 from cpuhp.graph.dependency import Dependencies, dependencies, neighbourhood
 from cpuhp.graph.footprint import footprints
@@ -15,13 +18,10 @@ from cpuhp.report.diagrams import dependency, lockdep, machine
 from cpuhp.report.diagrams.canvas import Picture
 from cpuhp.report.diagrams.counterexample import chart as interleaving_chart
 from cpuhp.report.diagrams.evidence import choose, evidence
-from cpuhp.report.diagrams.explore import parallel
 from cpuhp.report.diagrams.sequence import of_run
 from cpuhp.report.diagrams.sequence_chart import chart as sequence_chart
 from cpuhp.report.diagrams.sequence_table import of_table
 from cpuhp.report.diagrams.theme import LIGHT, Theme
-from cpuhp.report.diagrams.transitions import state_machine
-from cpuhp.report.diagrams.walk import run
 
 KINDS = ("sequence", "dependency", "counterexample", "state-machine", "lockdep")
 OF_PROGRAMS = tuple(kind for kind in KINDS if kind != "counterexample")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from cpuhp.engines.transitions import Arrow, StateMachine
 from cpuhp.report.diagrams.canvas import (
     Picture,
     link,
@@ -14,7 +15,6 @@ from cpuhp.report.diagrams.canvas import (
 )
 from cpuhp.report.diagrams.dependency import _graph, _legend
 from cpuhp.report.diagrams.theme import Theme
-from cpuhp.report.diagrams.transitions import Arrow, StateMachine
 
 SHOWN = 3  # who makes a transition: so many are named
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from cpuhp.engines.walk import Event, Run, waited_for
 from cpuhp.graph.footprint import Footprints
 from cpuhp.language.compile import Lowered
 from cpuhp.model.system import Runs
 from cpuhp.model.table import HotplugState, Section, Table
-from cpuhp.report.diagrams.walk import Event, Run, waited_for
 
 _ATOMIC = re.compile(r"^atomic \{\s*(.*?)\s*\}?$")
 LANES = {

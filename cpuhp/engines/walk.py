@@ -1,8 +1,8 @@
 """One run of a scenario, as the steps that its actors take.
 
 The run is what a fair scheduler with little imagination would do: whoever can move
-takes turns, on three CPUs whose control CPU is number 0. The picture is of one
-hotplugged CPU; the others do the same.
+takes turns, on three CPUs whose control CPU is number 0. It is an example, to be shown;
+nothing is claimed of other runs.
 """
 
 from __future__ import annotations

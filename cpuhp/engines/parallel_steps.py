@@ -1,4 +1,4 @@
-"""May-happen-in-parallel from a search with few CPUs, for the pictures that show it."""
+"""May-happen-in-parallel from a search with few CPUs: which steps meet."""
 
 from __future__ import annotations
 
