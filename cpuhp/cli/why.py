@@ -9,6 +9,7 @@ import click
 from cpuhp.cli._advice import Advice, advice_options
 
 if TYPE_CHECKING:
+    from cpuhp.ordering.variant import Variant
     from cpuhp.ordering.why import Why
 
 GROUP = "design"
@@ -54,6 +55,9 @@ def command(
     from cpuhp.report import why as page
 
     base = advice.base(scenario)
+    if mutate:
+        _mutate(base, advice)
+        ctx.exit(0)
     with advice.judges() as judges:
         from cpuhp.ordering.why import why
 
@@ -64,6 +68,17 @@ def command(
         if traces and advice.style == "text":
             _traces(found, advice)
     ctx.exit(0)
+
+
+def _mutate(base: Variant, advice: Advice) -> None:
+    from cpuhp.ordering.mutate import mutate
+    from cpuhp.report import mutate as page
+
+    own = {unit.span.source.name for unit in base.units}
+    sources = frozenset({base.scenario.span.source.name, *own})
+    with advice.judges() as judges:
+        found = mutate(base, judges, sources)
+    advice.print(page.as_json(found), page.text(found))
 
 
 def _traces(found: Why, advice: Advice) -> None:

@@ -6,9 +6,10 @@ callbacks. Each can be taken away; whether a check notices says what it is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cpuhp.diagnostics import Span
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
 from cpuhp.language.program import Program, Registered, names_in, nodes_below
@@ -177,24 +178,29 @@ def _conditions(node: t.Statement, base: Variant, keys: Keys) -> Iterator[Elemen
     assert isinstance(node, t.Declare | t.AssignTo)
     value = node.value
     assert isinstance(value, t.Call) and value.filter is not None
-    parts = list(_conjuncts(value.filter))
+    parts = list(conjuncts(value.filter))
     for at, part in enumerate(parts):
         rest = parts[:at] + parts[at + 1 :]
-        weaker: t.Term | None = rest[0] if rest else None
-        for other in rest[1:]:
-            assert weaker is not None
-            weaker = t.Binary("&&", weaker, other, value.filter.span)
+        weaker = joined(rest, value.filter.span)
         changed = replace(node, value=replace(value, filter=weaker))
         found = _without("choice", node, base, changed, keys)
         yield replace(found, name=one_line(part.span))
 
 
-def _conjuncts(term: t.Term) -> Iterator[t.Term]:
+def conjuncts(term: t.Term) -> Iterator[t.Term]:
     if isinstance(term, t.Binary) and term.op == "&&":
-        yield from _conjuncts(term.left)
-        yield from _conjuncts(term.right)
+        yield from conjuncts(term.left)
+        yield from conjuncts(term.right)
     else:
         yield term
+
+
+def joined(parts: Sequence[t.Term], span: Span) -> t.Term | None:
+    """The parts with `&&` between them; None if there are none."""
+    found: t.Term | None = None
+    for part in parts:
+        found = part if found is None else t.Binary("&&", found, part, span)
+    return found
 
 
 def _without(

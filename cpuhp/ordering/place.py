@@ -255,19 +255,28 @@ def _questions(
             sights[question] = bool(names & set(sight.callbacks))
         break
     shipped_ones = {(q.check, q.number, q.variable) for q in questions(base.checker())}
+    mine = _declared_in(step)
     listed = [
         q
         for q, seen in sights.items()
+        # A model of one step may be loose about its own memory: its races are no news.
         # Runs without end take long: only those that the step's own file speaks of.
-        if seen
+        if q.variable not in mine
+        and seen
         and (q.kind not in ENDLESS or (q.check, q.number, None) not in shipped_ones)
     ]
     known = [q for q in listed if (q.check, q.number, q.variable) in shipped_ones]
     outcomes = judges.findings([(base, q) for q in known])
     out = {q for q, f in zip(known, outcomes) if f.outcome is Outcome.FAILS}
-    probes = [q for q in questions(variant.checker()) if q.check == RUNS]
+    anywhere = _at_slot(variant, step, gaps[0], table)
+    probes = [q for q in questions(anywhere.checker()) if q.check == RUNS]
     left = [q for q in listed if q not in out] + probes
     return left, sorted({q.check for q in out}), len(sights) + len(probes)
+
+
+def _declared_in(step: Step) -> set[str]:
+    items = step.unit.items if step.unit else ()
+    return {item.name for item in items if isinstance(item, t.VariableDeclaration)}
 
 
 def _is_lowered(variant: Variant, names: set[str]) -> bool:

@@ -18,7 +18,8 @@ def text(found: Placement) -> Iterator[str]:
     """The whole page, line by line."""
     count = sum(len(r.slots) for r in found.ranges)
     yield f"{found.step.name}  for {found.step.state}"
-    yield f"  {count} slots of {found.table.name}; all interleavings of {found.bound}"
+    bound = f"{count} slots of {found.table.name}; all interleavings of {found.bound}"
+    yield from _wrapped(bound, "  ", "    ")
     yield from _wrapped(f"scenarios: {', '.join(found.scenarios)}", "  ", "    ")
     yield ""
     yield "May stand"

@@ -1,0 +1,69 @@
+"""A step goes where the kernel has it, and not where it once was a bug."""
+
+import pytest
+
+from cpuhp.api import load
+from cpuhp.kernel.order import shipped_order
+from cpuhp.language.library import data_root, read_unit
+from cpuhp.model.table import Section
+from cpuhp.ordering.place import place
+from cpuhp.ordering.questions import Bound
+from cpuhp.ordering.steps import shipped_step, shown, slots, step_in
+from cpuhp.ordering.variant import variant_of
+from cpuhp.ordering.workers import Judges
+
+TABLE = shipped_order("arm64-6.12")
+STEPS = data_root() / "specs/steps"
+
+
+def placed(step, cpus=2, section=None):
+    base = variant_of(load("shutdown-serial").program, {})
+    if step.endswith(".hp"):
+        step = step_in(read_unit(STEPS / step))
+    else:
+        step = shipped_step(step, TABLE)
+    return place(step, [base], Judges(Bound(cpus)), section)
+
+
+def reasons(found, row):
+    """Checks that forbid the slot right above a row."""
+    for one in found.ranges:
+        for slot in one.slots:
+            if shown(slot.lower) == row:
+                return {reason.text for reason in one.reasons}
+    raise AssertionError(row)
+
+
+def test_m13_threads_are_parked_after_the_grace_period_that_needs_them():
+    found = placed("m13-park-threads.hp", section=Section.ONLINE)
+    assert not reasons(found, "CPUHP_AP_SCHED_WAIT_EMPTY")  # where the kernel has it
+    assert "no_deadlock" in reasons(found, "CPUHP_AP_ACTIVE")
+
+
+@pytest.mark.slow
+def test_m01_timers_leave_before_a_dead_step_needs_their_owner():
+    found = placed("m01-migrate-hrtimers.hp")
+    assert not reasons(found, "CPUHP_AP_SMPCFD_DYING")
+    assert "no_deadlock" in reasons(found, "CPUHP_OFFLINE")
+
+
+@pytest.mark.slow
+def test_m26_callbacks_are_moved_before_a_dead_step_waits_for_them():
+    found = placed("m26-migrate-rcu-callbacks.hp", section=Section.PREPARE)
+    assert "no_deadlock" in reasons(found, "CPUHP_MM_WRITEBACK_DEAD")
+    assert not reasons(found, "CPUHP_TIMERS_PREPARE")
+
+
+@pytest.mark.slow
+def test_m07_time_is_handed_over_before_the_cpu_is_dead():
+    found = placed("CPUHP_AP_TICK_DYING")
+    assert found.own is not None
+    assert not reasons(found, shown(found.own.lower))
+    assert "timekeeper_on_live_cpu" in reasons(found, "CPUHP_OFFLINE")
+
+
+def test_a_slot_is_a_gap_and_knows_its_section():
+    gaps = slots(TABLE, "CPUHP_AP_TICK_DYING")
+    assert [s.number for s in gaps] == list(range(len(gaps)))
+    assert {s.section for s in gaps} == set(Section)
+    assert all(s.lower.number < s.upper.number for s in gaps)
