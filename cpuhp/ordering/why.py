@@ -37,7 +37,15 @@ class Role(Enum):
     UNKNOWN = "unknown"
 
 
-RANK = tuple(Role)
+RANK = (
+    Role.NEEDED,
+    Role.HARMFUL,
+    Role.NEITHER,
+    Role.UNKNOWN,
+    Role.WITNESS,
+    Role.REDUNDANT,
+    Role.UNRELATED,
+)
 
 
 @dataclass(frozen=True)
