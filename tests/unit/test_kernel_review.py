@@ -1,6 +1,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,7 @@ from cpuhp.kernel.review import review
 from cpuhp.kernel.series import read_mail, read_series
 from cpuhp.kernel.tree import open_tree
 
+ROOT = Path(__file__).resolve().parents[2]
 OLD = "cpumask_any_but(cpu_online_mask,"
 NEW = "cpumask_not_dying_but(cpu_online_mask,"
 HELPER = """
@@ -412,6 +414,15 @@ def real_series(folder, users, new=NEW):
         TEXT,
         {path: replaced(new) for path in users},
     )
+
+
+def test_errors_are_documented():
+    codes = set()
+    for path in [*(ROOT / "cpuhp").glob("*/*.py")]:
+        codes |= set(re.findall(r'"(HP6[1-4]\d)"', path.read_text()))
+    page = (ROOT / "docs/errors.md").read_text()
+    assert codes
+    assert not {code for code in codes if code not in page}
 
 
 @pytest.mark.kernel
