@@ -95,7 +95,8 @@ def estimate(
     """
     run = simulate(model, cpus, costs)
     schedule = as_schedule(run)
-    busy = _busy(run.spans)
+    busy = _own_time(run.spans)
+    work = sum(end - start for start, end in busy)
     whole = run.makespan
     return Estimate(
         scenario,
@@ -105,9 +106,9 @@ def estimate(
         whole,
         schedule,
         tuple(_phases(run)),
-        sum(busy.values()) / (whole * cpus) if whole else 0.0,
-        alone(_own_time(run.spans), whole),
-        sum(busy.values()),
+        work / (whole * cpus) if whole else 0.0,
+        alone(busy, whole),
+        work,
         tuple(_helps(model, cpus, costs, run, schedule)),
         tuple(run.without_cost.items()),
         unused(model, costs, run),
@@ -122,7 +123,7 @@ def as_schedule(run: Run) -> Schedule:
     for name, span in zip(names, run.spans):
         cause = names[span.cause] if span.cause is not None else None
         after = (cause,) if cause else ()
-        task = Task(name, span.end - span.start, lane_of(span), shown(span), after)
+        task = Task(name, span.end - span.start, lane_of(span), span.step, after)
         placed.append(Placed(task, span.start, span.end, cause, span.waited_for))
     by_name = {p.task.name: p for p in placed}
     return Schedule(tuple(placed), run.makespan, by_name)
@@ -133,25 +134,8 @@ def lane_of(span: Span) -> str:
     return "control CPU" if span.cpu is None else f"{span.process}/{span.cpu}"
 
 
-def shown(span: Span) -> str:
-    return span.step
-
-
-def _busy(spans: Iterable[Span]) -> dict[int, float]:
-    """Seconds in which each CPU works; what overlaps on one CPU counts once."""
-    found: dict[int, float] = {}
-    until: dict[int, float] = {}
-    for span in sorted(spans, key=lambda s: (s.start, s.end)):
-        cpu = span.cpu or 0
-        start = max(span.start, until.get(cpu, 0.0))
-        if span.end > start:
-            found[cpu] = found.get(cpu, 0.0) + span.end - start
-            until[cpu] = span.end
-    return found
-
-
 def _own_time(spans: Iterable[Span]) -> list[tuple[float, float]]:
-    """The same as intervals, disjoint on each CPU."""
+    """When CPUs work, as intervals; what overlaps on one CPU counts once."""
     found: list[tuple[float, float]] = []
     until: dict[int, float] = {}
     for span in sorted(spans, key=lambda s: (s.start, s.end)):

@@ -12,8 +12,9 @@ from cpuhp.model.expr import Expr, reads
 from cpuhp.model.sorts import BoolSort, IndexSort, values_of
 from cpuhp.model.system import TransitionSystem, Variable
 from cpuhp.semantics import default_value
-from cpuhp.timing.code import Layout, Writer, define
+from cpuhp.timing.code import Layout, Writer
 from cpuhp.timing.costs import Cpus
+from cpuhp.timing.step_code import define
 
 
 def initial_state(

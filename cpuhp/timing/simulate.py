@@ -22,17 +22,17 @@ from cpuhp.language.program import Program
 from cpuhp.model.expr import Apply, Const, Op, Read, reads
 from cpuhp.model.sorts import NONE
 from cpuhp.model.system import Role, Runs, TransitionSystem
-from cpuhp.timing.code import (
+from cpuhp.timing.code import Layout
+from cpuhp.timing.costs import CostTable
+from cpuhp.timing.initial import initial_state
+from cpuhp.timing.points import Named, Points, Row, points_of
+from cpuhp.timing.step_code import (
     ANY_CELL,
     CHOSEN,
-    Layout,
     conjuncts,
     define,
     step_functions,
 )
-from cpuhp.timing.costs import CostTable
-from cpuhp.timing.initial import initial_state
-from cpuhp.timing.points import Named, Points, Row, points_of
 
 MAX_STEPS = 50_000_000
 _SPIN = 4096  # steps without any effect after which a process is taken to poll
@@ -219,6 +219,10 @@ class _Simulation:
         while True:
             while ready:
                 self.advance(ready.popleft())
+                if self.steps > MAX_STEPS:
+                    raise fail(
+                        "HP914", f"more than {MAX_STEPS} steps on {self.cpus} CPUs"
+                    )
             if not timers:
                 break
             self.now = timers[0][0]
@@ -378,10 +382,17 @@ class _Simulation:
     def _block(self, actor: _Actor, pairs: list[tuple[int, int]]) -> None:
         actor.blocked = True
         entry = (actor, actor.epoch)
+        baton, actor.baton = actor.baton, None
+        taken = baton is not None and not self._is_free(*baton)
         for variable, cell in pairs:
-            self.waiting[variable].setdefault(cell, deque()).append(entry)
-        if actor.baton is not None:
-            self._pass_on(actor)
+            queue = self.waiting[variable].setdefault(cell, deque())
+            if taken and baton is not None and variable == baton[0]:
+                queue.appendleft(entry)  # somebody was quicker; it is still the first
+            else:
+                queue.append(entry)
+        if baton is not None and not taken:
+            # It was woken for a lock, but waits for something else now.
+            self._wake_one(*baton, actor.waker)
 
     def _unblocked(self, actor: _Actor) -> None:
         actor.blocked = False
@@ -389,12 +400,6 @@ class _Simulation:
         if actor.waker != actor.cause:
             actor.cause, actor.waited_for = actor.waker, actor.woke
         actor.baton = None
-
-    def _pass_on(self, actor: _Actor) -> None:
-        """It was woken for a lock, but waits for something else now."""
-        baton, actor.baton = actor.baton, None
-        assert baton is not None
-        self._wake_one(*baton, actor.waker)
 
     def _poll(self, actor: _Actor) -> None:
         """A loop that changes nothing: look again when somebody has changed something."""

@@ -245,6 +245,16 @@ def test_a_statement_has_a_cost_by_what_it_writes(tmp_path):
     assert simulate(made, 5, table).makespan == 8.0 + 4 * 0.5
 
 
+def test_who_comes_in_the_instant_of_a_release_does_not_stop_the_clock():
+    made = shipped("shutdown-three-phase")
+    times = (0, 39 / 1024, 26 / 1024, 1 / 1024, 1 / 1024)
+    table = costs(**dict(zip((*LOCKED, "sched_cpu_deactivate", "__cpu_die"), times)))
+    run = simulate(made, 5, table)
+    assert run.steps < 3000
+    # Four times under the second lock, all but the first wait of the third hidden.
+    assert run.makespan == pytest.approx((1 + 26 + 4 * 39 + 4) / 1024)
+
+
 def test_costs_of_some_cpus_only(tmp_path):
     made = spec(tmp_path, LOCKS)
     table = costs(work=Cost(4.0, cpus=Cpus(ids=(2,)), otherwise=1.0))
