@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cpuhp.kernel.operations import Deviation, Operation
     from cpuhp.kernel.states_file import KernelTable
 
+GROUP = "kernel"
 SHOWN = 20
 
 

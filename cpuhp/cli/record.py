@@ -9,6 +9,7 @@ import click
 if TYPE_CHECKING:
     from cpuhp.kernel.record import Recording
     from cpuhp.kernel.record_scripts import Script
+GROUP = "kernel"
 
 
 @click.command(

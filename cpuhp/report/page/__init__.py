@@ -158,7 +158,8 @@ def _chart(
     found = evidence(result, answer.check)
     if not answer.is_failure:
         return None, found.moments, None
-    picture = chart(found, LIGHT, base)
+    # Of its own: the chart forgets arrows from steps that it folds.
+    picture = chart(evidence(result, answer.check), LIGHT, base)
     try:
         svg = render(picture, "svg").decode()
     except InputError as error:
