@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -336,3 +337,17 @@ def test_a_box_keeps_its_size():
     dot = drawing.picture().dot
     assert 'pos="46.0,-38.0!"' in dot
     assert graphviz.Source(dot).source == dot
+
+
+def test_a_long_interleaving_that_explains_nothing_takes_no_time():
+    steps = [
+        {"cpu": n % 2, "process": "p", "action": "x = y",
+         "changes": {"x" if n % 3 else "z": [str(n), str(n + 1)]}}
+        for n in range(2000)
+    ]  # fmt: skip
+    result = {"scenario": "s", "check": "c", "claim": "always x", "verdict": "VIOLATED",
+              "machine": {"cpus": 2, "boot": 0, "initial": {}}, "trace": steps}  # fmt: skip
+    before = time.process_time()
+    found = evidence(result, "long.json")
+    assert time.process_time() - before < 5
+    assert [m.fault for m in found.moments if m.bad] == ["breaks the claim"]

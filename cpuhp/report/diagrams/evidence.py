@@ -15,6 +15,7 @@ from cpuhp.diagnostics import fail
 
 MAX_STEPS = 2000
 MAX_CPUS = 64
+MAX_USES = 12  # the latest ones explain; looking at all would take cubic time
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _WAIT = re.compile(r"\bwait\w*\s*\(")
 
@@ -178,7 +179,7 @@ def _stale(
     one of the same process, before it, of a cell that another process changed in between.
     """
     uses = [m for m in moments if any(_base(c) in claimed for c in m.changes)]
-    for use in reversed(uses):
+    for use in reversed(uses[-MAX_USES:]):
         before = [m for m in moments[: use.number - 1]
                   if (m.cpu, m.process) == (use.cpu, use.process)]  # fmt: skip
         for read in reversed(before):
