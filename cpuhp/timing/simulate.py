@@ -111,10 +111,13 @@ def model(program: Program) -> Model:
 
 
 def _plain_locks(lowered: Lowered, layout: Layout) -> frozenset[int]:
-    """Locks of which a release is of use to one who waits only."""
+    """Locks of which a release is of use to one who waits only.
+
+    Of locks with an index it is not told here who waits for which.
+    """
     locks = {
         v.name for v in layout.variables
-        if v.role is Role.LOCK and getattr(v.sort, "nullable", False)
+        if v.role is Role.LOCK and getattr(v.sort, "nullable", False) and not v.indices
     }  # fmt: skip
     for process in lowered.processes:
         for edge in process.flow.edges:
@@ -163,7 +166,7 @@ class _Actor:
     epoch: int = 0
     waker: int = -1  # the span that the one who woke it came from
     woke: str | None = None
-    baton: tuple[int, int] | None = None
+    baton: int | None = None  # the lock that it was woken for, alone of all who wait
     paid: set[int] = field(default_factory=set)
     begun: dict[int, tuple[float, int, str | None]] = field(default_factory=dict)
     rows: deque[Row] = field(default_factory=deque)
@@ -383,23 +386,25 @@ class _Simulation:
         actor.blocked = True
         entry = (actor, actor.epoch)
         baton, actor.baton = actor.baton, None
-        taken = baton is not None and not self._is_free(*baton)
+        taken = baton is not None and not self._is_free(baton)
         for variable, cell in pairs:
             queue = self.waiting[variable].setdefault(cell, deque())
-            if taken and baton is not None and variable == baton[0]:
+            if taken and variable == baton:
                 queue.appendleft(entry)  # somebody was quicker; it is still the first
             else:
                 queue.append(entry)
         if baton is not None and not taken:
             # It was woken for a lock, but waits for something else now.
-            self._wake_one(*baton, actor.waker)
+            self._wake_one(baton, actor.waker)
 
     def _unblocked(self, actor: _Actor) -> None:
         actor.blocked = False
         actor.epoch += 1
         if actor.waker != actor.cause:
             actor.cause, actor.waited_for = actor.waker, actor.woke
-        actor.baton = None
+        baton, actor.baton = actor.baton, None
+        if baton is not None and self._is_free(baton):
+            self._wake_one(baton, actor.cause)  # it went another way
 
     def _poll(self, actor: _Actor) -> None:
         """A loop that changes nothing: look again when somebody has changed something."""
@@ -415,8 +420,8 @@ class _Simulation:
             if not waiting:
                 continue
             if variable in self.model.locks:
-                if self._is_free(variable, cell):
-                    self._wake_one(variable, cell, cause)
+                if self._is_free(variable):
+                    self._wake_one(variable, cause)
                 continue
             cells = list(waiting) if cell == ANY_CELL else (cell, ANY_CELL)
             for each in cells:
@@ -429,21 +434,16 @@ class _Simulation:
         self.polling.clear()
         return len(self.ready) > before
 
-    def _is_free(self, variable: int, cell: int) -> bool:
-        value = self.state[variable]
-        if not isinstance(value, list):
-            return bool(value == NONE)
-        return cell == ANY_CELL or bool(value[cell] == NONE)
+    def _is_free(self, lock: int) -> bool:
+        return bool(self.state[lock] == NONE)
 
-    def _wake_one(self, variable: int, cell: int, cause: int) -> None:
-        waiting = self.waiting[variable]
-        for each in (cell, ANY_CELL) if cell != ANY_CELL else tuple(waiting):
-            queue = waiting.get(each)
-            while queue:
-                entry = queue.popleft()
-                if self._rouse(entry, variable, cause):
-                    entry[0].baton = (variable, cell)
-                    return
+    def _wake_one(self, lock: int, cause: int) -> None:
+        queue = self.waiting[lock].get(ANY_CELL)
+        while queue:
+            entry = queue.popleft()
+            if self._rouse(entry, lock, cause):
+                entry[0].baton = lock
+                return
 
     def _rouse(self, entry: tuple[_Actor, int], variable: int, cause: int) -> bool:
         actor, epoch = entry

@@ -255,6 +255,22 @@ def test_who_comes_in_the_instant_of_a_release_does_not_stop_the_clock():
     assert run.makespan == pytest.approx((1 + 26 + 4 * 39 + 4) / 1024)
 
 
+@given(st.sampled_from(SHIPPED), st.randoms(use_true_random=False), st.integers(2, 6))
+@settings(max_examples=40, deadline=None)
+def test_any_costs_come_to_an_end_in_about_the_same_number_of_steps(name, chance, cpus):
+    made = shipped(name)
+    places = sorted({f for p in made.lowered.processes for f in p.flow.labels})
+    some = chance.sample(places, 8)
+    table = costs(**{
+        place: Cost(chance.choice([0, 1, 1, 2, 5]) / 64, inclusive=chance.random() < 0.2)
+        for place in some
+    })  # fmt: skip
+    free = simulate(made, cpus, costs())
+    run = simulate(made, cpus, table)
+    assert free.makespan == 0 and run.steps < 2 * free.steps + 1000
+    assert run.makespan <= sum(s.end - s.start for s in run.spans) + 1e-9
+
+
 def test_costs_of_some_cpus_only(tmp_path):
     made = spec(tmp_path, LOCKS)
     table = costs(work=Cost(4.0, cpus=Cpus(ids=(2,)), otherwise=1.0))
