@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
-from cpuhp.kernel.lint_walk import Reached
+from cpuhp.kernel.lint_walk import MAX_PLACES, Reached
 
 # Calls by the look of their name; what only sounds like a lock is left aside.
 _CALL = re.compile(
@@ -90,3 +91,19 @@ def _open(after: str) -> bool:
         if depth == 0:
             return False
     return True
+
+
+_RETURN = re.compile(r"\breturn\b")
+
+
+def kept_at_return(body: str) -> list[tuple[int, Held]]:
+    """Returns with a lock that the function gives back elsewhere: offset and lock."""
+    found = []
+    for match in islice(_RETURN.finditer(body, max(0, body.find("{"))), MAX_PLACES):
+        for lock in held(body[: match.start()]):
+            if lock.call.startswith("guard") or not lock.lock:
+                continue
+            given = rf"unlock\w*\s*\(\s*&?\s*{re.escape(lock.lock)}\s*[,)]"
+            if re.search(given, re.sub(r"\s+(?=[\w>.-])", "", body[match.end() :])):
+                found.append((match.start(), lock))
+    return found

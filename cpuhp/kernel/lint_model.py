@@ -84,6 +84,21 @@ check {name}_no_cpu_waits_for_ever {{
     deadlock_free;
 }}
 """
+_KEPT = """\
+/// {function}(): on one of its ways out the lock stays taken.
+scenario {name} source "{file}";
+
+mutex lock;
+
+process teardown_cpu(cpu) on aps {{
+    mutex_lock(lock);
+    either {{ mutex_unlock(lock); }} or {{ ; }}
+}}
+
+check {name}_no_cpu_waits_for_ever {{
+    deadlock_free;
+}}
+"""
 _WAIT = """\
 /// {function}(): no CPU of the batch should have to sit through the wait of another.
 scenario {name} source "{file}";
@@ -155,6 +170,7 @@ _TEXTS = {
     "last": _LAST,
     "rmw": _RMW,
     "irq": _IRQ,
+    "kept": _KEPT,
     "wait": _WAIT,
     "claim": _CLAIM,
     "fail": _FAIL,
@@ -164,6 +180,7 @@ _SHAPES = {
     "last-one-out": "last",
     "plain-rmw": "rmw",
     "lock-irq-unsafe": "irq",
+    "lock-not-released": "kept",
     "wait-under-lock": "wait",
     "serial-claim": "claim",
     "teardown-can-fail": "fail",

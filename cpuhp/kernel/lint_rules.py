@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cpuhp.kernel.extract_model import Row
-from cpuhp.kernel.lint_held import held_at
+from cpuhp.kernel.lint_held import held_at, kept_at_return
 from cpuhp.kernel.lint_locks import unsafe_locks
 from cpuhp.kernel.lint_masks import (
     Mask,
@@ -131,6 +131,12 @@ RULES = (
         "The interrupt may come on this very CPU while it holds the lock, and then "
         "waits for ever for what it has interrupted. The more CPUs hand over at once, "
         "the likelier.",
+    ),
+    Rule(
+        "lock-not-released",
+        "A function returns with a lock that it releases elsewhere",
+        "The next CPU that wants the lock waits for ever. One by one that may go "
+        "unnoticed until the next hotplug operation; in a batch it stops the others.",
     ),
     Rule(
         "one-sided-mask",
@@ -445,6 +451,20 @@ def _irq_unsafe(subject: Subject) -> Iterator[Finding]:
         )
 
 
+def _not_released(subject: Subject) -> Iterator[Finding]:
+    for where in subject.reached:
+        if len(where.chain) > 3:
+            break
+        name = where.function.name
+        if "lock" in name:
+            continue  # it is there to take it
+        for offset, lock in kept_at_return(where.body):
+            message = f"{name}() returns with {lock.call}({lock.lock}) not undone"
+            yield _finding(
+                subject, "lock-not-released", "error", message, where, offset
+            )
+
+
 _SET = re.compile(r"\bcpumask_(?:test_and_)?set_cpu\s*\(")
 
 
@@ -489,5 +509,6 @@ _CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
     _can_fail,
     _wait_under_lock,
     _irq_unsafe,
+    _not_released,
     _one_sided,
 )

@@ -180,7 +180,12 @@ def review(
     end = _damaged(tree, current, patches)
     patches = [replace(p, damages=end.get(i, ())) for i, p in enumerate(patches)]
     patches = [
-        replace(p, claims=tuple(judged(claims(p.patch), p.removed, _left(p, now), now)))
+        replace(
+            p,
+            claims=tuple(
+                judged(claims(p.patch), p.removed, p.introduced, _left(p, now), now)
+            ),
+        )
         for p in patches
     ]
     if 1 < len(patches) <= MAX_LEFT_OUT:

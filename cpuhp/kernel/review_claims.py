@@ -41,6 +41,7 @@ def _words(text: str) -> re.Pattern[str]:
     return re.compile(text, re.IGNORECASE)
 
 
+_LOCKS = frozenset({"lock-irq-unsafe", "lock-not-released", "wait-under-lock"})
 _TARGETS = frozenset({"target-from-online-mask", "target-from-stale-mask"})
 TOPICS = (
     Topic(
@@ -57,12 +58,12 @@ TOPICS = (
             r"\brac(?:e|es|y|ing)\b|concurren\w+|parallel\w*|simultan\w+|"
             r"same time|atomic\w*|lost update|serial\w*|exclusive"
         ),
-        frozenset({"plain-rmw", "serial-claim", *_TARGETS}),
+        frozenset({"plain-rmw", "serial-claim", *_TARGETS, *_LOCKS}),
     ),
     Topic(
         "lock",
         _words(r"\block\w*|spin_?lock\w*|mutex\w*|irq_?save|deadlock\w*|\bwaits?\b"),
-        frozenset({"lock-irq-unsafe", "wait-under-lock"}),
+        _LOCKS,
     ),
     Topic(
         "last",
@@ -114,12 +115,13 @@ def _sentences(text: str) -> Iterator[str]:
 def judged(
     found: Iterable[Claim],
     removed: Sequence[Finding],
+    introduced: Sequence[Finding],
     left: Sequence[Finding],
     end: Lint,
 ) -> Iterator[Claim]:
     """Each claim with a verdict.
 
-    `removed` are the hazards that the patch removes, `left` those that the series
+    `removed` and `introduced` are the hazards that the patch changes, `left` those that the series
     leaves in the files of the patch, `end` is the tree at the end of the series.
     """
     for claim in found:
@@ -131,7 +133,14 @@ def judged(
         if claim.is_total and gone:
             same = {f.rule for f in gone}
             stay = [f for f in end.findings if f.rule in same and f.level != "note"]
-        yield _verdict(claim, gone, stay)
+        new = [f for f in introduced if f.rule in rules]
+        yield _against(claim, new) if new and not gone else _verdict(claim, gone, stay)
+
+
+def _against(claim: Claim, new: Sequence[Finding]) -> Claim:
+    places = tuple(dict.fromkeys(f"{f.file}:{f.line}" for f in new))
+    text = f"the patch itself brings {_count(new)} of the kind"
+    return replace(claim, verdict=REFUTED, reason=text, places=places)
 
 
 def _meant(claim: Claim, gone: Sequence[Finding], stay: list[Finding]) -> list[Finding]:

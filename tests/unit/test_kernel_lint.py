@@ -336,6 +336,21 @@ def test_lock_that_an_interrupt_takes_too(tmp_path, before, body, state, count):
     assert [f.rule for f in findings] == ["lock-irq-unsafe"] * count
 
 
+@pytest.mark.parametrize(
+    "body, count",
+    [
+        ("mutex_lock(&m);\n\tif (x)\n\t\treturn 0;\n\tmutex_unlock(&m);\n\treturn 0;", 1),
+        ("mutex_lock(&m);\n\tif (x) {\n\t\tmutex_unlock(&m);\n\t\treturn 0;\n\t}\n"
+         "\tmutex_unlock(&m);\n\treturn 0;", 0),
+        ("guard(mutex)(&m);\n\tif (x)\n\t\treturn 0;\n\treturn 0;", 0),
+        ("mutex_lock(&m);\n\tif (x)\n\t\tgoto out;\nout:\n\tmutex_unlock(&m);\n"
+         "\treturn 0;", 0),
+    ],
+)  # fmt: skip
+def test_lock_that_is_kept(tmp_path, body, count):
+    assert [f.rule for f in found(tmp_path, body)] == ["lock-not-released"] * count
+
+
 @pytest.mark.parametrize("rule", [r for r in BY_ID if not r.startswith("target")])
 def test_every_rule_has_a_counterexample(rule):
     place = Place("f", "a.c", 1)

@@ -178,6 +178,30 @@ def test_new_bug_is_introduced(root, tmp_path):
     assert not found.is_clean
 
 
+def test_lock_that_makes_it_worse(root, tmp_path):
+    def locked(text):
+        lines = "\traw_spin_lock(&pmu->pmu_lock);\n\ttarget ="
+        text = text.replace("\ttarget =", lines, 1)
+        return (
+            "static irqreturn_t handle(int irq, void *data)\n{\n"
+            "\traw_spin_lock(&pmu->pmu_lock);\n\treturn 0;\n}\n" + text
+        ).replace("target);\n", "target);\n\traw_spin_unlock(&pmu->pmu_lock);\n")
+
+    maker = Maker(root).patch(
+        "one: Take a lock to make the teardown safe in parallel",
+        "",
+        {DRIVERS[0]: locked},
+    )
+    found = looked(root, maker, tmp_path)
+    assert {f.rule for f in found.introduced} == {
+        "lock-irq-unsafe",
+        "lock-not-released",
+        "wait-under-lock",
+    }
+    (claim,) = found.patches[0].claims
+    assert claim.verdict == "refuted"
+
+
 def test_second_patch_for_the_same_is_redundant(root, tmp_path):
     maker = Maker(root)
     active = "cpumask_any_but(cpu_active_mask,"
