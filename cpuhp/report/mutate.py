@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import Any
 
 from cpuhp.ordering.mutate import Fate, Mutation
@@ -29,10 +30,10 @@ def text(found: Mutation) -> Iterator[str]:
     yield ""
     yield "Survive"
     for fate in found.survivors:
-        told = f"{fate.looked} claims depend on it, none notices"
+        told = f"unnoticed by {fate.looked} claims"
         if fate.unknown:
-            told = f"not known for {fate.unknown} of {fate.looked} claims"
-        yield from _line(fate, told if fate.looked else "no check depends on it")
+            told = f"not known for {fate.unknown} of {fate.looked}"
+        yield from _line(fate, told if fate.looked else "no check sees it")
     yield ""
     killed, left = len(found.killed), len(found.survivors)
     yield (
@@ -44,11 +45,10 @@ def text(found: Mutation) -> Iterator[str]:
 
 def _line(fate: Fate, told: str) -> Iterator[str]:
     mutant = fate.mutant
-    head = f"  {mutant.where}: {mutant.how}: "
-    room = max(20, WIDTH - len(head))
+    head = f"{mutant.where}: {mutant.how}, {told}"
+    yield from wrap(head, WIDTH, initial_indent="  ", subsequent_indent="    ")
     name = mutant.text
-    yield head + (name if len(name) <= room else name[: room - 3] + "...")
-    yield f"      {told}"[:WIDTH]
+    yield "      " + (name if len(name) <= WIDTH - 6 else name[: WIDTH - 9] + "...")
 
 
 def as_json(found: Mutation) -> dict[str, Any]:
