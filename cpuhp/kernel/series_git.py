@@ -104,7 +104,15 @@ def _base(folder: str, commit: str) -> dict[str, bytes | None]:
 def _git(folder: str, *words: str, text: bytes = b"", missing: str = "") -> bytes:
     command = ["git", "--no-pager", "-C", folder]
     command += ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    above = os.path.dirname(
+        os.path.realpath(folder)
+    )  # a repository around it is not it
+    environment = {
+        **os.environ,
+        "GIT_CEILING_DIRECTORIES": above,
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
     try:
         done = subprocess.run(
             [*command, *words],
@@ -121,7 +129,10 @@ def _git(folder: str, *words: str, text: bytes = b"", missing: str = "") -> byte
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         said = shown(lines[0]) if lines else "git failed"
-        raise fail("HP644", f"'{shown(folder)}': {missing or said}")
+        said = (
+            "it is no git repository" if "not a git repo" in said else missing or said
+        )
+        raise fail("HP644", f"'{shown(folder)}': {said}")
     if len(done.stdout) > _MAX_OUTPUT:
         raise fail("HP644", f"the range has more than {_MAX_OUTPUT >> 20} MiB of text")
     return done.stdout

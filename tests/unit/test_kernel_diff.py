@@ -2,7 +2,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from kernel_trees import CALLBACKS, CORE, HEADER, tree
+from kernel_trees import CALLBACKS, CORE, HEADER, real_tree, tree
 
 from cpuhp.cli.diff import command
 from cpuhp.diagnostics import InputError
@@ -127,3 +127,18 @@ def test_what_is_no_table(tmp_path, text):
         other.write_text(text)
     result = CliRunner().invoke(command, [str(tree(tmp_path / "a")), str(other)])
     assert isinstance(result.exception, InputError)
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_the_example_of_the_docs(tmp_path_factory):
+    trees = [real_tree(v, tmp_path_factory.mktemp("tree")) for v in ("6.1", "6.12")]
+    if None in trees:
+        pytest.skip("linux-source-6.1 and linux-source-6.12 are not installed")
+    found = difference(*map(extract, trees))
+    assert len(found.removed_states) == 23
+    assert len(found.added_states) == 13
+    assert not found.moved_states
+    moved = {c.after.startup.function for c in found.changed
+             if c.after.state == "CPUHP_AP_HYPERV_ONLINE"}  # fmt: skip
+    assert "hv_cpu_init" in moved

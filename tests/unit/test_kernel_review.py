@@ -377,6 +377,8 @@ def test_git_range(root, tmp_path):
     result = CliRunner().invoke(command, ["HEAD~1..HEAD", "--tree", str(root)])
     assert result.exit_code == 0
     assert "It removes 1 hazard:" in result.output
+    plain = CliRunner().invoke(command, ["a..b", "--tree", str(small(root / "in"))])
+    assert "it is no git repository" in str(plain.exception)
     wrong = CliRunner().invoke(command, ["nowhere..HEAD", "--tree", str(root)])
     assert "there is no commit 'nowhere'" in str(wrong.exception)
 
