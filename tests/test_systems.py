@@ -31,6 +31,7 @@ NOT_FOR_ALL = {
     ("kho-parallel", "no_deadlock"),
     ("kho-parallel", "kho_locks_in_one_order"),
     ("luo-sessions", "no_deadlock"),
+    ("luo-pci", "no_deadlock"),
     ("async-probe", "no_deadlock"),
     ("deferred-probe", "no_deadlock"),
     ("pin-memory", "no_deadlock"),
