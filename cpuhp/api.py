@@ -135,7 +135,7 @@ class Scenario:
             None if is_shipped else unit.span.source.name,
             self.given,
             number,
-            sliced.depth.name,
+            sliced.only,
             Obligation(sliced.system, sliced.prop, answer.invariant),
         )
         name = f"{self.name}.{sliced.prop.check}.{number}.hpcert.json"

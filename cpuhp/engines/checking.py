@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.engines.lifting import lift
-from cpuhp.graph.claim import Folded, fold, system_of
-from cpuhp.graph.slicing import Depth
+from cpuhp.graph.claim import Folded, Thinned, fold, thinned
 from cpuhp.language.build import build, private_variables
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
@@ -27,6 +26,7 @@ from cpuhp.model.verdict import Result, Trace, Verdict
 
 if TYPE_CHECKING:
     from cpuhp.engines.parametric import Proof
+    from cpuhp.engines.parametric.views import Views
 
 Progress = Callable[[str], None]
 FEW = (2, 3)  # numbers of CPUs that are always searched first
@@ -54,7 +54,7 @@ class Sliced:
     system: TransitionSystem
     prop: Property
     parts: frozenset[str]
-    depth: Depth = Depth.ALL
+    only: frozenset[str] | None = None  # None: conditions on all variables are kept
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,20 @@ class Checker:
             self._starts[accessed] = fold(self.whole, only)
         return self._starts[accessed]
 
-    def slice(self, check_name: str, number: int, depth: Depth = Depth.ALL) -> Sliced:
-        """The smallest system of this depth that decides the claim."""
+    def thinned(
+        self, check_name: str, number: int, accessed: str | None = None
+    ) -> Thinned:
+        """The parts of the program that matter to the claim."""
         prop = self._props[check_name][number]
-        system, told, parts = system_of(self.start(), prop, number, depth)
-        return Sliced(system, told, parts, depth)
+        return thinned(self.start(accessed), prop, number)
+
+    def slice(
+        self, check_name: str, number: int, only: frozenset[str] | None = None
+    ) -> Sliced:
+        """The smallest system that decides the claim, or one over these variables."""
+        thin = self.thinned(check_name, number)
+        system, told = thin.system(only)
+        return Sliced(system, told, thin.kept.parts, only)
 
     def plain_variables(self) -> list[str]:
         """Variables that are written without an atomic operation, by and for several."""
@@ -112,12 +121,9 @@ class Checker:
 
     def race_slice(self, check_name: str, number: int, name: str) -> Sliced:
         """The smallest system that decides whether there is a race on one variable."""
-        prop = self._props[check_name][number]
-        only = frozenset({name})
-        system, told, parts = system_of(
-            self.start(name), prop, number, accessed=only
-        )
-        return Sliced(only_plain(system, name), told, parts)
+        thin = self.thinned(check_name, number, name)
+        system, told = thin.system()
+        return Sliced(only_plain(system, name), told, thin.kept.parts)
 
     def entire(self, check_name: str, number: int) -> tuple[TransitionSystem, Property]:
         """The whole program, every statement a step, and the claim in its terms."""
@@ -349,13 +355,19 @@ class _Run:
         return self._proved()
 
     def _proved(self) -> Answer:
-        """Prove the claim for every number of CPUs."""
+        """Prove the claim for every number of CPUs, over as few variables as will do."""
         if self.sliced.prop.expectation is Expectation.ALWAYS:
-            sliced = self.checker.slice(self.check_name, self.number, Depth.DATA)
-            smaller = len(sliced.system.variables) < len(self.sliced.system.variables)
-            if smaller and not self._is_too_coarse(sliced):
-                proof = self._prove(sliced.system, sliced.prop, 0.5)
+            from cpuhp.engines.refinement import Refinement
+
+            thin = self.checker.thinned(self.check_name, self.number)
+            until = time.monotonic() + 0.8 * max(0.1, self._left())
+            for narrow in Refinement(thin, until).slices():
+                samples = narrow.samples.views
+                proof = self._prove(narrow.system, narrow.prop, narrow.seconds, samples)
                 if proof.result.verdict is Verdict.PROVED:
+                    sliced = Sliced(
+                        narrow.system, narrow.prop, self.sliced.parts, narrow.only
+                    )
                     return Answer(proof.result, sliced, proof.invariant)
         sliced = self.sliced
         proof = self._prove(sliced.system, sliced.prop)
@@ -372,20 +384,17 @@ class _Run:
         held = f"; it holds with up to {last.cpus} CPUs"
         return Answer(replace(result, reason=reason + held), self.sliced)
 
-    def _is_too_coarse(self, sliced: Sliced) -> bool:
-        """Whether the slice violates the claim, which the whole program does not."""
-        limits = Limits(20_000, max(0.1, min(5.0, self._left())))
-        return any(
-            check(sliced.system, sliced.prop, cpus, 0, limits).verdict
-            is Verdict.VIOLATED
-            for cpus in FEW
-        )
-
     def _prove(
-        self, system: TransitionSystem, prop: Property, share: float = 0.7
+        self,
+        system: TransitionSystem,
+        prop: Property,
+        seconds: float | None = None,
+        samples: Views | None = None,
     ) -> Proof:
         from cpuhp.engines.parametric import prove
 
         self._say("every number of CPUs")
-        deadline = time.monotonic() + max(0.1, share * self._left())
-        return prove(system, prop, deadline=deadline)
+        left = self._left()
+        seconds = 0.7 * left if seconds is None else min(seconds, left)
+        deadline = time.monotonic() + max(0.1, seconds)
+        return prove(system, prop, deadline=deadline, samples=samples)

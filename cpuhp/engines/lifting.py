@@ -63,7 +63,7 @@ def lift(
     wanted = _wanted(small, trace, [cell for _, cell in common])
     cells = [cell for cell, _ in common]
     compiled = compile_machine(machine)
-    ends = _end(compiled, prop)
+    ends = ending(compiled, prop)
     starts = (
         state
         for state in initial_states(machine, _at_first(machine, small, trace))
@@ -99,20 +99,28 @@ def _common(whole: Machine, small: Machine) -> list[tuple[int, int]]:
     that the slice never shows a value that the whole program goes through. So is what
     more processes write in the whole program than in the slice (a lock, say).
     """
-    alone = _private(small.system)
+    alone = private_data(small.system)
     everywhere = _writers(whole.system)
     more = {
         name
         for name, writers in _writers(small.system).items()
         if not everywhere.get(name, set()) <= writers
     }
+    return [
+        (cell, other)
+        for cell, other in same_cells(whole, small)
+        if _is_shared_data(whole.cells[cell][0])
+        and whole.cells[cell][0].name not in alone | more
+    ]
+
+
+def same_cells(whole: Machine, small: Machine) -> list[tuple[int, int]]:
+    """Cells of both machines with the same name and index; no program points."""
     places = {(v.name, index): cell for cell, (v, index) in enumerate(whole.cells)}
     return [
         (places[variable.name, index], cell)
         for cell, (variable, index) in enumerate(small.cells)
-        if (variable.name, index) in places
-        and _is_shared_data(variable)
-        and variable.name not in alone | more
+        if (variable.name, index) in places and variable.role is not Role.LOCATION
     ]
 
 
@@ -125,7 +133,7 @@ def _writers(system: TransitionSystem) -> dict[str, set[str]]:
     return found
 
 
-def _private(system: TransitionSystem) -> set[str]:
+def private_data(system: TransitionSystem) -> set[str]:
     """Variables that change and one process alone uses, each CPU's instance its own."""
     written = frozenset[str]().union(*(action.written for action in system.actions))
     users: dict[str, set[str]] = {}
@@ -157,7 +165,8 @@ def _wanted(small: Machine, trace: Trace, cells: list[int]) -> _Wanted:
     return _Wanted(tuple(looks), tuple(movers), last)
 
 
-def _end(compiled: Compiled, prop: Property) -> Test:
+def ending(compiled: Compiled, prop: Property) -> Test:
+    """Whether a run that violates (or witnesses) the claim may end in a state."""
     space = PlainSpace(compiled)
     match prop.expectation:
         case Expectation.ALWAYS:
@@ -202,7 +211,7 @@ def _search(
         node = stack.pop()
         at, state = node
         if at == final and ends(state):
-            return _trace(machine, start, came, node)
+            return trace_to(machine, start, came, node)
         hint = wanted.movers[at] if at < final else wanted.last
         later: list[tuple[int, State]] = []
         sooner: list[tuple[int, State]] = []
@@ -224,7 +233,7 @@ def _search(
     return None
 
 
-def _trace(
+def trace_to(
     machine: Machine,
     start: State,
     came: dict[tuple[int, State], tuple[tuple[int, State], Step] | None],

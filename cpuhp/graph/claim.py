@@ -6,61 +6,81 @@ same system; nothing else is common to them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cpuhp.graph.constants import Constants, constants, folded
-from cpuhp.graph.slicing import Depth, project, relevant
+from cpuhp.graph.slicing import Slice, narrowed, project, relevant
 from cpuhp.language.build import build
 from cpuhp.language.compile import Lowered, claims, lower
-from cpuhp.model.system import Property, TransitionSystem
+from cpuhp.model.sorts import IndexSort
+from cpuhp.model.system import Expectation, Property, TransitionSystem
 
 
 @dataclass(frozen=True)
 class Folded:
-    """A whole program without what never changes: claims of one program share it."""
+    """A whole program without what never changes: claims of one program share it.
+
+    Of the variables in `accessed` all accesses are kept (for data races).
+    """
 
     whole: Lowered
     known: Constants
     thinner: Lowered
+    accessed: frozenset[str] = frozenset()
 
 
 def fold(whole: Lowered, accessed: frozenset[str] = frozenset()) -> Folded:
     """Constants of the whole program, those in `accessed` left out, and what is left."""
     known = constants(whole, accessed)
-    return Folded(whole, known, folded(whole, known, accessed))
+    return Folded(whole, known, folded(whole, known, accessed), accessed)
 
 
-def system_of(
-    start: Folded,
-    prop: Property,
-    number: int,
-    depth: Depth = Depth.ALL,
-    accessed: frozenset[str] = frozenset(),
-) -> tuple[TransitionSystem, Property, frozenset[str]]:
-    """The smallest system of this depth that decides `prop`, claim `number` of its check.
+@dataclass(frozen=True)
+class Thinned:
+    """The parts of a program that matter to a claim, folded, not yet projected."""
 
-    Also the claim in the system's terms, and the names of the parts that are left. For
-    data races, `accessed` names the variables of which all accesses are kept; `start` is
-    `fold(whole, accessed)`.
-    """
-    projected, again, parts = projection_of(start, prop, number, depth, accessed)
-    system, told = build(projected, again)
-    assert told is not None
-    return system, told, parts
+    lowered: Lowered
+    prop: Property
+    kept: Slice
+
+    def data(self) -> frozenset[str]:
+        """The variables that matter, without locks and shared ones that hold a CPU."""
+        program, terms = self.lowered.program, self.lowered.terms
+        pointers = set()
+        for name, declared in program.variables.items():
+            sort = terms.sort_of(declared)
+            cpu = isinstance(sort, IndexSort) and sort.name == "cpu"
+            if declared.lock or (cpu and not declared.declaration.constant):
+                pointers.add(name)
+        return self.kept.variables - pointers
+
+    def system(
+        self, only: frozenset[str] | None = None, *, reduced: bool = True
+    ) -> tuple[TransitionSystem, Property]:
+        """The system over the variables that matter, or over `only` some of them."""
+        system, told = build(self.projected(only), self.prop, reduced=reduced)
+        assert told is not None
+        return system, told
+
+    def projected(self, only: frozenset[str] | None = None) -> Lowered:
+        """The control flow over these variables.
+
+        With `only`, no condition on other variables is kept: the program can do more,
+        and a proof about it stands.
+        """
+        kept = self.kept
+        if only is not None:
+            if self.prop.expectation is not Expectation.ALWAYS:
+                raise ValueError("who can do more may block less")
+            kept = narrowed(self.lowered, self.prop, kept, only)
+        return project(self.lowered, kept)
 
 
-def projection_of(
-    start: Folded,
-    prop: Property,
-    number: int,
-    depth: Depth = Depth.ALL,
-    accessed: frozenset[str] = frozenset(),
-) -> tuple[Lowered, Property, frozenset[str]]:
-    """The same before its steps are fused: each statement that matters is an edge."""
-    program = start.whole.program
-    check = program.checks[prop.check]
-    kept = relevant(start.thinner, (prop,), depth, accessed=accessed)
+def thinned(start: Folded, prop: Property, number: int) -> Thinned:
+    """What matters to `prop`, claim `number` of its check."""
+    program, accessed = start.whole.program, start.accessed
+    kept = relevant(start.thinner, (prop,), accessed)
     lowered = folded(lower(program, kept.parts), start.known, accessed)
-    again = claims(lowered, check, number)[0]
-    projected = project(lowered, relevant(lowered, (again,), depth, accessed=accessed))
-    return projected, again, kept.parts
+    again = claims(lowered, program.checks[prop.check], number)[0]
+    kept = replace(relevant(lowered, (again,), accessed), parts=kept.parts)
+    return Thinned(lowered, again, kept)

@@ -7,19 +7,18 @@ perhaps more (NOTE(slice-over-approximates)). A proof on any slice therefore sta
 whatever was left out; a trace of it is only a hint and is replayed in the whole program.
 
 So a proof may begin with very little and add conditions only where that is too coarse:
-see `Depth`.
+see `narrowed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
 from cpuhp.model.expr import TRUE, Apply, Const, Expr, Op, and_, reads, walk
-from cpuhp.model.sorts import EnumSort, IndexSort
+from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice, Expectation, Order, Property
 
 BLOCKING = frozenset(
@@ -30,16 +29,6 @@ BLOCKING = frozenset(
         Expectation.LEADS_TO,
     }
 )
-
-
-class Depth(Enum):
-    """Which conditions matter, beside those variables that values are made of."""
-
-    VALUES = 0  # none
-    STEPS = 1  # those of the very steps that write what matters
-    PARTS = 2  # those of the innermost parts around such steps
-    DATA = 4  # as ALL, but for conditions on locks and other pointers to CPUs
-    ALL = 3  # those of all parts around such steps
 
 
 @dataclass(frozen=True)
@@ -53,14 +42,11 @@ class Slice:
 def relevant(
     lowered: Lowered,
     props: Iterable[Property],
-    depth: Depth = Depth.ALL,
-    only: frozenset[str] | None = None,
     accessed: frozenset[str] = frozenset(),
 ) -> Slice:
     """The smallest set of variables and parts that is closed under dependence.
 
-    With `only`, a condition matters as far as it speaks of these variables. Of the
-    variables in `accessed`, reads matter like writes (for data races).
+    Of the variables in `accessed`, reads matter like writes (for data races).
     """
     props = tuple(props)
     locks = frozenset(n for n, d in lowered.program.variables.items() if d.lock)
@@ -76,8 +62,6 @@ def relevant(
     for prop in props:
         variables |= reads(prop.formula) | reads(prop.goal)
     locks -= variables  # a lock that a claim looks at is a variable like any other
-    if depth is Depth.DATA:
-        only, depth = _everything_but_pointers(lowered, locks), Depth.ALL
     parts |= {name.removeprefix("at.") for name in variables if name.startswith("at.")}
     parts |= _observed_parts(lowered, props)
     if any(prop.expectation in BLOCKING for prop in props):
@@ -95,39 +79,65 @@ def relevant(
         variables |= {v.name for p in lowered.processes for v in p.locals}
         parts |= {place for edge in edges for place in _places(edge)}
         locks = frozenset()
-    # Values that an assumption ties together stay together.
-    assumed = [
-        reads(lowered.terms.boolean(node.condition, {}))
-        for node in lowered.program.assumptions
-    ]
+    assumed = _assumed(lowered)
     while True:
         before = len(variables), len(parts)
+        _close_over_values(edges, assumed, variables)
+        for edge in edges:
+            if (edge.writes() - locks) & variables:
+                parts.update(_places(edge))
+        for edge in edges:
+            if _places(edge) and _places(edge)[-1] in parts:
+                variables |= _conditions(edge)
+            elif id(edge) in waits and _home(edge, lowered) in parts:
+                # Where a function waits, so does the part that it is called from,
+                # though the function writes nothing.
+                variables |= _conditions(edge) - locks
+            if edge.writes() & variables:
+                variables |= _chosen_by(edge)
+        if (len(variables), len(parts)) == before:
+            return Slice(frozenset(variables), frozenset(parts))
+
+
+def narrowed(
+    lowered: Lowered, prop: Property, kept: Slice, only: frozenset[str]
+) -> Slice:
+    """Of what is kept, the variables in `only` and what their values are made of.
+
+    A proof on it stands; a violation of it need not be one of the program.
+    """
+    edges = [edge for process in lowered.processes for edge in process.flow.edges]
+    variables = set(reads(prop.formula) | reads(prop.goal) | only)
+    _close_over_values(edges, _assumed(lowered), variables)
+    return Slice(frozenset(variables), kept.parts)
+
+
+def _assumed(lowered: Lowered) -> list[frozenset[str]]:
+    """Variables whose values an assumption ties together: they stay together."""
+    terms = lowered.terms
+    return [
+        reads(terms.boolean(node.condition, {}))
+        for node in lowered.program.assumptions
+    ]
+
+
+def _close_over_values(
+    edges: list[Edge], assumed: list[frozenset[str]], variables: set[str]
+) -> None:
+    """Add what the values of these variables are made of."""
+    while True:
+        before = len(variables)
         for together in assumed:
             if together & variables:
                 variables |= together
         for edge in edges:
-            if (edge.writes() - locks) & variables:
-                parts.update(_places(edge))
-        inner = {
-            _places(edge)[-1]
-            for edge in edges
-            if _places(edge) and (edge.writes() - locks) & variables
-        }
-        for edge in edges:
-            if _decides(edge, variables, parts, inner, depth):
-                variables |= _guard_reads(edge, only)
-            elif depth is Depth.ALL and id(edge) in waits:
-                # Where a function waits, so does the part that it is called from,
-                # though the function writes nothing.
-                if _home(edge, lowered) in parts:
-                    variables |= _guard_reads(edge, only) - locks
             for effect in edge.effects:
                 if effect.variable in variables:
-                    variables |= reads(effect.value) | _choice_reads(edge, only)
+                    variables |= reads(effect.value)
                     for index in effect.indices:
                         variables |= reads(index)
-        if (len(variables), len(parts)) == before:
-            return Slice(frozenset(variables), frozenset(parts))
+        if len(variables) == before:
+            return
 
 
 def _observed_parts(lowered: Lowered, props: Iterable[Property]) -> set[str]:
@@ -149,38 +159,6 @@ def _observed_parts(lowered: Lowered, props: Iterable[Property]) -> set[str]:
     }
 
 
-def _everything_but_pointers(lowered: Lowered, locks: frozenset[str]) -> frozenset[str]:
-    """Names of all variables, except locks and shared ones whose value is a CPU."""
-    found = set()
-    for name, declared in lowered.program.variables.items():
-        sort = lowered.terms.sort_of(declared)
-        cpu = isinstance(sort, IndexSort) and sort.name == "cpu"
-        fixed = declared.declaration.constant
-        if name not in locks and (fixed or declared.lock or not cpu):
-            found.add(name)
-    for process in lowered.processes:
-        found |= {f"at.{process.name}", *(v.name for v in process.locals)}
-    return frozenset(found)
-
-
-def _decides(
-    edge: Edge, variables: set[str], parts: set[str], inner: set[str], depth: Depth
-) -> bool:
-    """Whether the condition of a step matters."""
-    place = _places(edge)[-1:]
-    match depth:
-        case Depth.VALUES:
-            return False
-        case Depth.STEPS:
-            return bool(edge.writes() & variables)
-        case Depth.PARTS:
-            return bool(place) and place[0] in inner
-        case Depth.ALL:
-            return bool(place) and place[0] in parts
-        case Depth.DATA:
-            raise AssertionError("told by `only`")
-
-
 def _home(edge: Edge, lowered: Lowered) -> str | None:
     """The process or callback that an edge belongs to, through functions."""
     functions = lowered.program.functions
@@ -191,17 +169,12 @@ def _places(edge: Edge) -> tuple[str, ...]:
     return edge.note.places if edge.note else ()
 
 
-def _guard_reads(edge: Edge, only: frozenset[str] | None) -> frozenset[str]:
-    return _reads_within(edge.guard, only) | _choice_reads(edge, only)
+def _conditions(edge: Edge) -> frozenset[str]:
+    return reads(edge.guard) | _chosen_by(edge)
 
 
-def _choice_reads(edge: Edge, only: frozenset[str] | None) -> frozenset[str]:
-    found = (_reads_within(choice.among, only) for choice in edge.choices)
-    return frozenset[str]().union(*found)
-
-
-def _reads_within(condition: Expr, only: frozenset[str] | None) -> frozenset[str]:
-    return reads(condition if only is None else _weaker(condition, only))
+def _chosen_by(edge: Edge) -> frozenset[str]:
+    return frozenset[str]().union(*(reads(choice.among) for choice in edge.choices))
 
 
 def _blocking_parts(lowered: Lowered) -> set[str]:

@@ -16,6 +16,7 @@ from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.context import default_of
 from cpuhp.language.flow import Edge, fuse, reachable
 from cpuhp.language.program import Declared
+from cpuhp.language.quotient import merged_loops, quotient, without_bystanders
 from cpuhp.language.terms import Terms, location_variable
 from cpuhp.language.unroll import Known, Unrolled, is_trackable, unroll
 from cpuhp.model.expr import (
@@ -37,6 +38,7 @@ from cpuhp.model.sorts import CPU, BoolSort, EnumSort, Sort
 from cpuhp.model.system import (
     Action,
     Assign,
+    Expectation,
     Process,
     Property,
     Role,
@@ -44,6 +46,8 @@ from cpuhp.model.system import (
     Variable,
     accesses,
 )
+
+REACHABILITY = (Expectation.ALWAYS, Expectation.SOMETIMES)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,9 @@ def build(
     observed: frozenset[str] = frozenset()
     if prop is not None:
         observed = reads(prop.formula) | reads(prop.goal)
+    reachability = prop is not None and prop.expectation in REACHABILITY
+    if reduced and reachability and prop is not None:
+        lowered = without_bystanders(lowered, prop)
     private = private_variables(lowered)
     if reduced:
         located = _unrolled(lowered, private, observed)
@@ -93,13 +100,19 @@ def build(
     if reduced:
         points = _observed_points(prop)
         written = _written(located)
+        compared = _compared_points(located, points) if reachability else {}
+        loops: dict[str, set[int]] = {}
+        if reachability:
+            located = [_without_loops(item, compared, loops) for item in located]
         located = [
             _begun(
-                replace(item, edges=_fused(item, private, observed, written, points)),
+                _fused(item, private, observed, written, points, loops),
                 points,
             )
             for item in located
         ]
+        if reachability:
+            located = [_quotient(item, compared) for item in located]
     return _system(lowered, located, observed), prop
 
 
@@ -229,7 +242,8 @@ def _fused(
     observed: frozenset[str],
     written: frozenset[str],
     points: Mapping[str, set[int]],
-) -> list[Edge]:
+    loops: Mapping[str, set[int]],
+) -> _Located:
     process = item.process
     mine = private[process.name]
     seen = observed - {item.name}
@@ -240,8 +254,9 @@ def _fused(
     flow = process.flow
     ends = {process.entry, process.end}
     keep = item.new(flow.waits | flow.resting | process.assertions | ends)
-    keep |= points.get(item.name, set())
-    return fuse(reachable(item.edges, 0), 0, keep, is_local)
+    keep |= points.get(item.name, set()) | loops.get(item.name, set())
+    edges = fuse(reachable(item.edges, item.start), item.start, keep, is_local)
+    return replace(item, edges=edges)
 
 
 def _begun(item: _Located, points: Mapping[str, set[int]]) -> _Located:
@@ -256,6 +271,38 @@ def _begun(item: _Located, points: Mapping[str, set[int]]) -> _Located:
         return item
     edges = [other for other in item.edges if other is not edge]
     return _begun(replace(item, edges=edges, start=edge.target), points)
+
+
+def _without_loops(
+    item: _Located, compared: Mapping[str, set[int]], loops: dict[str, set[int]]
+) -> _Located:
+    """With one point for those of a loop that does nothing; `loops` names them."""
+    apart = item.new({item.process.end}) | compared.get(item.name, set())
+    edges, start, found = merged_loops(item.edges, item.start, apart)
+    loops[item.name] = found
+    return replace(item, edges=reachable(edges, start), start=start)
+
+
+def _quotient(item: _Located, compared: Mapping[str, set[int]]) -> _Located:
+    """With one point for those that cannot be told apart."""
+    apart = item.new({item.process.end}) | compared.get(item.name, set())
+    edges, start = quotient(item.edges, item.start, apart)
+    return replace(item, edges=reachable(edges, start), start=start)
+
+
+def _compared_points(
+    located: list[_Located], observed: Mapping[str, set[int]]
+) -> dict[str, set[int]]:
+    """The points that the property or a condition of a step compares with."""
+    found = {name: set(points) for name, points in observed.items()}
+    for item in located:
+        for edge in item.edges:
+            for root in (edge.guard, *(choice.among for choice in edge.choices)):
+                _collect_points(root, found)
+            for effect in edge.effects:
+                for root in (effect.value, *effect.indices):
+                    _collect_points(root, found)
+    return found
 
 
 def _system(
@@ -301,13 +348,16 @@ def _tied_together(
 def _observed_points(prop: Property | None) -> dict[str, set[int]]:
     """Program points that the property compares with."""
     points: dict[str, set[int]] = {}
-    roots = (prop.formula, prop.goal) if prop else ()
-    for root in roots:
-        for part in walk(root):
-            if isinstance(part, Const) and isinstance(part.sort, EnumSort):
-                if part.sort.name.startswith("at."):
-                    points.setdefault(part.sort.name, set()).add(part.value)
+    for root in (prop.formula, prop.goal) if prop else ():
+        _collect_points(root, points)
     return points
+
+
+def _collect_points(root: Expr, points: dict[str, set[int]]) -> None:
+    for part in walk(root):
+        if isinstance(part, Const) and isinstance(part.sort, EnumSort):
+            if part.sort.name.startswith("at."):
+                points.setdefault(part.sort.name, set()).add(part.value)
 
 
 def private_variables(lowered: Lowered) -> dict[str, frozenset[str]]:

@@ -14,7 +14,7 @@ from enum import Enum
 from cpuhp.engines.checking import Answer, Checker, Settings, Sliced
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import is_symmetric
-from cpuhp.graph.claim import projection_of
+from cpuhp.graph.claim import thinned
 from cpuhp.graph.slicing import Slice, relevant
 from cpuhp.language.flow import Edge
 from cpuhp.model.expr import TRUE
@@ -138,10 +138,8 @@ def statements(checker: Checker, question: Question) -> frozenset[tuple[str, int
     out, or making it weaker, leaves the sliced system as it is.
     """
     prop = _claim(checker, question)
-    only = frozenset({question.variable} if question.variable else ())
-    left, _, _ = projection_of(
-        checker.start(question.variable), prop, question.number, accessed=only
-    )
+    start = checker.start(question.variable)
+    left = thinned(start, prop, question.number).projected()
     return frozenset(
         (edge.note.span.source.name, edge.note.span.start, edge.note.span.end)
         for process in left.processes

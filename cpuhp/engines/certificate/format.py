@@ -31,7 +31,7 @@ from cpuhp.model.system import TransitionSystem, Variable
 from cpuhp.model.table import HotplugState, Table
 
 FORMAT = "cpuhp-certificate"
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 16 << 20
 _SYMBOLS = {symbol.value: symbol for symbol in Symbol}
 
@@ -51,7 +51,7 @@ class Certificate:
     texts: tuple[tuple[str, str], ...]  # name and SHA-256 of each spec text
     check: str
     number: int
-    depth: str
+    only: tuple[str, ...] | None  # the variables it was sliced to; None: all
     kind: str
     claim: str
     model: str
@@ -73,7 +73,7 @@ def write_certificate(
         "claim": {
             "check": certificate.check,
             "number": certificate.number,
-            "depth": certificate.depth,
+            "variables": certificate.only,
             "kind": certificate.kind,
             "text": certificate.claim,
         },
@@ -144,7 +144,7 @@ def _certificate(body: dict[str, Any]) -> Certificate:
         texts=tuple((k, _text(v)) for k, v in sorted(body["texts"].items())),
         check=_text(claim["check"]),
         number=_number(claim["number"]),
-        depth=_text(claim["depth"]),
+        only=_names(claim["variables"]),
         kind=_text(claim["kind"]),
         claim=_text(claim["text"]),
         model=_text(body["model"]["sha256"]),
@@ -157,6 +157,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value
+
+
+def _names(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return tuple(_text(name) for name in value)
 
 
 def _number(value: object) -> int:

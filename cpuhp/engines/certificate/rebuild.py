@@ -17,13 +17,12 @@ from cpuhp.engines.certificate.format import (
     clauses_json,
 )
 from cpuhp.engines.certificate.sentences import sentence
-from cpuhp.graph.claim import fold, system_of
-from cpuhp.graph.slicing import Depth
+from cpuhp.graph.claim import fold, thinned
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.library import read_unit, shipped
 from cpuhp.language.program import Program, link
 from cpuhp.model.invariant import Invariant
-from cpuhp.model.system import Property, TransitionSystem
+from cpuhp.model.system import Expectation, Property, TransitionSystem
 
 
 class Rejected(Exception):
@@ -56,9 +55,12 @@ def program_of(certificate: Certificate, spec: str | None = None) -> Program:
 
 
 def model_of(
-    program: Program, check: str, number: int, depth: str
+    program: Program, check: str, number: int, only: frozenset[str] | None = None
 ) -> tuple[TransitionSystem, Property]:
-    """The system that decides a claim. Raises Rejected if there is no such claim."""
+    """The system that decides a claim, or one over the variables in `only`.
+
+    Raises Rejected if there is no such claim, or if it cannot be proved that way.
+    """
     declared = program.checks.get(check)
     if declared is None:
         raise Rejected(f"the spec has no check '{check}'")
@@ -66,10 +68,9 @@ def model_of(
     props = claims(whole, declared)
     if not 0 <= number < len(props):
         raise Rejected(f"check '{check}' has no claim number {number}")
-    if depth not in Depth.__members__:
-        raise Rejected(f"there is no depth '{depth}' to slice to")
-    system, prop, _ = system_of(fold(whole), props[number], number, Depth[depth])
-    return system, prop
+    if only is not None and props[number].expectation is not Expectation.ALWAYS:
+        raise Rejected("only a claim with 'always' or 'never' may leave variables out")
+    return thinned(fold(whole), props[number], number).system(only)
 
 
 def texts_of(program: Program, check: str) -> tuple[tuple[str, str], ...]:
@@ -86,13 +87,13 @@ def certificate_of(
     file: str | None,
     options: Mapping[str, str],
     number: int,
-    depth: str,
+    only: frozenset[str] | None,
     obligation: Obligation,
 ) -> Certificate:
     """The certificate of a proof.
 
     `file` is where the scenario came from if it is not a shipped one; `number` is that
-    of the claim in its check, `depth` that of the slice.
+    of the claim in its check, `only` are the variables it was sliced to, if not all.
     """
     system, prop, invariant = obligation.system, obligation.prop, obligation.invariant
     return Certificate(
@@ -103,7 +104,7 @@ def certificate_of(
         texts=texts_of(program, prop.check),
         check=prop.check,
         number=number,
-        depth=depth,
+        only=None if only is None else tuple(sorted(only)),
         kind=prop.expectation.value,
         claim=prop.text,
         model=model_digest(system, prop),
@@ -118,9 +119,8 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     Raises Rejected if the certificate is about another claim or another model, InputError
     HP705 if a clause is malformed.
     """
-    system, prop = model_of(
-        program, certificate.check, certificate.number, certificate.depth
-    )
+    only = None if certificate.only is None else frozenset(certificate.only)
+    system, prop = model_of(program, certificate.check, certificate.number, only)
     if (prop.text, prop.expectation.value) != (certificate.claim, certificate.kind):
         raise Rejected(
             f"it is about another claim: it says '{certificate.claim}', "

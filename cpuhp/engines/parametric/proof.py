@@ -30,7 +30,7 @@ from cpuhp.engines.parametric.cases import (
     pool_size,
     violation,
 )
-from cpuhp.engines.parametric.sampling import collect_samples
+from cpuhp.engines.parametric.sampling import MoreSamples, collect_samples
 from cpuhp.engines.parametric.text import view_text
 from cpuhp.engines.parametric.together import Together, ordered
 from cpuhp.engines.parametric.verify import Undecided, Verifier
@@ -48,6 +48,7 @@ from cpuhp.model.verdict import Result, Verdict
 
 ENGINE = "parametric"
 _AT_ONCE = 8  # clauses learnt from one state, beside those about what a step touches
+_SURPRISES, _MORE_WALKS = 8, 100  # so many clauses dropped call for so many walks
 Progress = Callable[[str], None]
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 
@@ -119,6 +120,8 @@ class Learner:
         self.deadline, self.progress = deadline, progress
         self.views = samples.copy() if samples else collect_samples(system)
         self.together = Together(self.views)
+        self.more = MoreSamples(system, self.views, self.together)
+        self._next_walks = _SURPRISES
         seats = pool_size(system, prop) + 1
         self.encoder = Encoder(system, seats, closed=False)
         self.cases = cases(self.encoder)
@@ -335,6 +338,7 @@ class Learner:
         for view in found:
             if self.views.add(view):
                 self.together.add(view)
+        self._walk_if_surprised()
         self.views.settle()
         gone = {c for c in self.clauses if contradicted(self.views, c)}
         if not gone:
@@ -355,6 +359,16 @@ class Learner:
         for bad in lost:
             again += self._refute_bad(bad)
         return again
+
+    def _walk_if_surprised(self) -> None:
+        """Clauses that have to be dropped tell that the samples are too few."""
+        if self.stats["dropped"] < self._next_walks:
+            return
+        self._next_walks = self.stats["dropped"] + _SURPRISES
+        until = time.monotonic() + 2.0
+        if self.deadline is not None:
+            until = min(until, self.deadline)
+        self.more.collect(_MORE_WALKS, until)
 
 
 @dataclass(frozen=True)

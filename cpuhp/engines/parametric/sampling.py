@@ -7,19 +7,32 @@ semantics that the proof uses: no order among CPUs.
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from operator import itemgetter
 from random import Random
 
-from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.compile import Predicate, compile_machine
 from cpuhp.engines.explicit.search import make_space
 from cpuhp.engines.explicit.space import Key, Space
 from cpuhp.engines.explicit.symmetry import is_symmetric
+from cpuhp.engines.parametric.together import Together
 from cpuhp.engines.parametric.views import View, Views, pairs_of, relative
-from cpuhp.model.expr import FALSE, TRUE, Apply, Expr, Op, Quantified, apply, quantified
+from cpuhp.model.expr import (
+    FALSE,
+    TRUE,
+    Apply,
+    Expr,
+    Op,
+    Quantified,
+    apply,
+    not_,
+    quantified,
+)
 from cpuhp.model.invariant import FAR, NEAR, Value
-from cpuhp.model.system import Action, Order, TransitionSystem
-from cpuhp.model.verdict import State
+from cpuhp.model.system import Action, Order, Property, TransitionSystem
+from cpuhp.model.verdict import State, Step, Trace
 from cpuhp.semantics import Machine
 
 _APS = (0, 1, 2, 3)
@@ -41,73 +54,157 @@ def collect_samples(
 
     The same samples serve all properties of the system.
     """
-    views = Views(system)
-    loose = without_order(system)
-    until = time.monotonic() + seconds
-    for count in aps:
-        _explore(loose, count + 1, views, max_states, until, walks)
-    views.settle()
-    return views
+    samples = Samples(system)
+    for _ in samples.collect(max_states, walks, time.monotonic() + seconds, aps):
+        pass
+    return samples.views
 
 
-def _explore(
-    system: TransitionSystem,
-    cpus: int,
-    views: Views,
-    limit: int,
-    until: float,
-    walks: int,
-) -> None:
-    machine = Machine(system, cpus)
-    space = make_space(compile_machine(machine), is_symmetric(system))
-    layer = space.initial()[:limit]
-    seen = set(layer)
-    projector = _Projector(machine, views)
-    while layer:
-        following = []
-        for key in layer:
-            projector.add(space.state(key))
-            if len(seen) >= limit or time.monotonic() > until:
-                continue
-            for after in space.successors(key):
-                if after not in seen:
-                    seen.add(after)
-                    following.append(after)
-        layer = following
-    if len(seen) >= limit:
-        _wander(space, projector, until, walks)
+class Samples:
+    """The samples of one system. Whoever collects them may look out for violations."""
+
+    def __init__(self, system: TransitionSystem, prop: Property | None = None):
+        self.system = without_order(system)
+        self.prop = prop
+        self.symmetric = is_symmetric(system)
+        self.views = Views(system)
+        self.together = Together(self.views)
+
+    def collect(
+        self,
+        max_states: int,
+        walks: int,
+        until: float,
+        aps: tuple[int, ...] = _APS,
+    ) -> Iterator[Trace]:
+        """Look beyond so many states of each machine; yields violations of `prop`."""
+        for count in aps:
+            reached = _Reached(self, count + 1)
+            trace = reached.search(max_states, until)
+            if trace is None and not reached.complete:
+                trace = reached.wander(walks, until)
+            if trace is not None:
+                yield trace
+        self.views.settle()
 
 
-def _wander(space: Space, projector: _Projector, until: float, walks: int) -> None:
-    """Random runs to their end: breadth alone never sees the later phases."""
-    random = Random(0)
-    seen: set[Key] = set()
-    for _ in range(walks):
-        key = random.choice(space.initial())
-        for _ in range(_WALK_STEPS):
-            if key not in seen:
-                seen.add(key)
-                projector.add(space.state(key))
-            following = space.successors(key)
-            if not following or time.monotonic() > until:
-                break
-            key = random.choice(following)
+class MoreSamples:
+    """More and more random walks of machines of a size that walks suit."""
+
+    def __init__(self, system: TransitionSystem, views: Views, together: Together):
+        samples = Samples(system)
+        samples.views, samples.together = views, together
+        self.reached = [_Reached(samples, count + 1) for count in _APS[-2:]]
+
+    def collect(self, walks: int, until: float) -> None:
+        """Add the views of so many walks of each machine."""
+        for reached in self.reached:
+            reached.wander(walks, until)
+
+
+class _Reached:
+    """The reachable states of one machine, as far as somebody asked for them."""
+
+    def __init__(self, samples: Samples, cpus: int):
+        self.machine = Machine(samples.system, cpus)
+        self.compiled = compile_machine(self.machine)
+        self.space: Space = make_space(self.compiled, samples.symmetric)
+        self.projector = _Projector(self.machine, samples.views, samples.together)
+        self.random = Random(0)
+        self.walked: set[Key] = set()
+        self.complete = False
+        self.bad: Predicate | None = None
+        if samples.prop is not None:
+            self.bad = self.compiled.predicate(not_(samples.prop.formula))
+
+    def search(self, limit: int, until: float) -> Trace | None:
+        """Look beyond `limit` states, at what is new first, or to a violation.
+
+        A state is new if it has two values that no state before had together: most
+        clauses are about two values.
+        """
+        first = self.space.initial()[:limit]
+        came: dict[Key, Key | None] = dict.fromkeys(first)
+        for key in first:
+            self.projector.add(self.space.state(key))
+        later = deque(first)
+        sooner: list[Key] = []
+        for _ in range(limit):
+            if not later and not sooner:
+                self.complete = True
+                return None
+            if time.monotonic() > until:
+                return None
+            key = sooner.pop() if sooner else later.popleft()
+            for after in self.space.successors(key):
+                if after not in came:
+                    came[after] = key
+                    state = self.space.state(after)
+                    if self.bad is not None and self.bad(state):
+                        return self._trace(_way(came, after))
+                    new = self.projector.add(state)
+                    (sooner if new else later).append(after)
+        return None
+
+    def wander(self, walks: int, until: float) -> Trace | None:
+        """Random runs to their end, or to a violation.
+
+        The search above never sees the later phases of a large machine.
+        """
+        starts = self.space.initial()
+        for _ in range(walks):
+            path = [self.random.choice(starts)]
+            for _ in range(_WALK_STEPS):
+                key = path[-1]
+                if key not in self.walked:
+                    self.walked.add(key)
+                    state = self.space.state(key)
+                    self.projector.add(state)
+                    if self.bad is not None and self.bad(state):
+                        return self._trace(path)
+                following = self.space.successors(key)
+                if not following or time.monotonic() > until:
+                    break
+                path.append(self.random.choice(following))
+        return None
+
+    def _trace(self, path: list[Key]) -> Trace:
+        """The way along these keys, as steps of one machine."""
+        start = state = self.space.state(path[0])
+        steps = []
+        for key in path[1:]:
+            number, binding, state = next(
+                move
+                for move in self.compiled.moves(state)
+                if self.space.key(move[2]) == key
+            )
+            steps.append(Step(self.machine.system.actions[number], binding, state))
+        return Trace(self.machine.cpus, self.machine.boot, start, tuple(steps))
+
+
+def _way(came: dict[Key, Key | None], last: Key) -> list[Key]:
+    path = [last]
+    while (before := came[path[-1]]) is not None:
+        path.append(before)
+    return path[::-1]
 
 
 class _Projector:
     """Adds the views of a machine's states."""
 
-    def __init__(self, machine: Machine, views: Views):
-        self.views = views
+    def __init__(self, machine: Machine, views: Views, together: Together):
+        self.views, self.together = views, together
         cpus = [c for c in range(machine.cpus) if c != machine.boot]
         self.plans = [_Plan(machine, views, i, j) for i, j in pairs_of(cpus)]
 
-    def add(self, state: State) -> None:
-        """Add the views of all pairs of CPUs."""
+    def add(self, state: State) -> bool:
+        """Add the views of all pairs of CPUs. Has one two values new together?"""
+        new = False
         for plan in self.plans:
             view = plan.view(state)
-            if view is not None:
-                self.views.add(view)
+            if view is not None and self.views.add(view):
+                new = self.together.add(view) or new
+        return new
 
 
 class _Plan:
@@ -195,4 +292,11 @@ def _drop_order(expr: Expr, positive: bool) -> Expr:
             return expr
 
 
-__all__ = ["View", "collect_samples", "nearness", "without_order"]
+__all__ = [
+    "MoreSamples",
+    "Samples",
+    "View",
+    "collect_samples",
+    "nearness",
+    "without_order",
+]

@@ -49,8 +49,8 @@ class Together:
                     self._with[b] |= 1 << a
             self._with[a] |= found
 
-    def add(self, view: View) -> None:
-        """A new sample."""
+    def add(self, view: View) -> bool:
+        """A new sample. Has it two values that no sample before had together?"""
         self._clauses.clear()
         numbers = []
         for part, value in enumerate(view):
@@ -61,9 +61,15 @@ class Together:
                 self._owner.append((part, value))
                 self._with.append(0)
             numbers.append(self._number[part][value])
-        mask = sum(1 << number for number in numbers)
+        mask = 0
         for number in numbers:
-            self._with[number] |= mask
+            mask |= 1 << number
+        new = False
+        for number in numbers:
+            if mask & ~self._with[number]:
+                self._with[number] |= mask
+                new = True
+        return new
 
     def strange(self, view: View) -> list[Pair]:
         """Pairs of components whose values no sample has together."""

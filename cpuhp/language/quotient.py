@@ -1,0 +1,135 @@
+"""Fewer program points for claims about reachable states.
+
+Where only "can this state be reached" is asked, points between which a process may move
+without doing anything are one point, and so are points from which it can do the same
+(bisimilar ones). Both keep the reachable values of everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from cpuhp.language.compile import Lowered, LoweredProcess
+from cpuhp.language.flow import Edge
+from cpuhp.model.expr import TRUE, reads
+from cpuhp.model.system import Property
+
+
+def without_bystanders(lowered: Lowered, prop: Property) -> Lowered:
+    """The program without processes that nothing which matters ever looks at."""
+    needed = set(reads(prop.formula) | reads(prop.goal))
+    for node in lowered.program.assumptions:
+        needed |= reads(lowered.terms.boolean(node.condition, {}))
+    kept: dict[str, LoweredProcess] = {}
+    while True:
+        before = len(kept)
+        for process in lowered.processes:
+            if process.name in kept:
+                continue
+            edges = process.flow.edges
+            writes = frozenset[str]().union(*(edge.writes() for edge in edges))
+            if f"at.{process.name}" in needed or writes & needed:
+                kept[process.name] = process
+                needed |= frozenset[str]().union(*(edge.reads() for edge in edges))
+        if len(kept) == before:
+            return replace(
+                lowered,
+                processes=tuple(p for p in lowered.processes if p.name in kept),
+            )
+
+
+def quotient(edges: list[Edge], entry: int, apart: set[int]) -> tuple[list[Edge], int]:
+    """The edges between classes of points, and the class of `entry`.
+
+    Each class is named by one of its points. Points in `apart` are told from all others.
+    """
+    while True:
+        edges, entry, _ = merged_loops(edges, entry, apart)
+        points = _points(edges, entry)
+        alike = _alike(edges, points, apart)
+        edges, entry = _renamed(edges, alike), alike[entry]
+        if len(set(alike.values())) == len(points):
+            return edges, entry
+
+
+def merged_loops(
+    edges: list[Edge], entry: int, apart: set[int]
+) -> tuple[list[Edge], int, set[int]]:
+    """The edges with one point for each silent loop, the entry, and those points."""
+    points = _points(edges, entry)
+    names = _silent_loops(edges, points, apart)
+    inside = {
+        names[edge.source]
+        for edge in edges
+        if _is_silent(edge) and names[edge.source] == names[edge.target]
+    }
+    return _renamed(edges, names), names[entry], inside
+
+
+def _points(edges: list[Edge], entry: int) -> set[int]:
+    return {entry} | {p for e in edges for p in (e.source, e.target)}
+
+
+def _is_silent(edge: Edge) -> bool:
+    return edge.guard == TRUE and not edge.effects and not edge.choices
+
+
+def _silent_loops(
+    edges: list[Edge], points: set[int], apart: set[int]
+) -> dict[int, int]:
+    """For each point one that it can reach silently, and that can reach it."""
+    import networkx as nx
+
+    graph: nx.DiGraph = nx.DiGraph()
+    graph.add_nodes_from(sorted(points))
+    graph.add_edges_from(
+        (edge.source, edge.target)
+        for edge in edges
+        if _is_silent(edge) and not {edge.source, edge.target} & apart
+    )
+    return {
+        point: min(component)
+        for component in nx.strongly_connected_components(graph)
+        for point in component
+    }
+
+
+def _renamed(edges: Iterable[Edge], names: dict[int, int]) -> list[Edge]:
+    """The edges between classes, each once, without silent steps on the spot."""
+    moved = (
+        replace(edge, source=names[edge.source], target=names[edge.target])
+        for edge in edges
+    )
+    return list(
+        dict.fromkeys(e for e in moved if e.source != e.target or not _is_silent(e))
+    )
+
+
+def _alike(edges: list[Edge], points: set[int], apart: set[int]) -> dict[int, int]:
+    """For each point the first of those from which the same can be done."""
+    leaving: dict[int, list[Edge]] = {point: [] for point in points}
+    for edge in edges:
+        leaving[edge.source].append(edge)
+    steps = {edge: n for n, edge in enumerate(_labels(edges))}
+    name = {point: point if point in apart else -1 for point in points}
+    while True:
+        first: dict[object, int] = {}
+        refined: dict[int, int] = {}
+        for point in sorted(points):
+            does = frozenset((steps[_label(e)], name[e.target]) for e in leaving[point])
+            refined[point] = first.setdefault((name[point], does), point)
+        if len(set(refined.values())) == len(set(name.values())):
+            return refined
+        name = refined
+
+
+def _label(edge: Edge) -> Edge:
+    return replace(edge, source=0, target=0, note=None)
+
+
+def _labels(edges: list[Edge]) -> dict[Edge, None]:
+    return dict.fromkeys(_label(edge) for edge in edges)
+
+
+__all__ = ["merged_loops", "quotient", "without_bystanders"]
