@@ -18,7 +18,7 @@ from cpuhp.engines.certificate.format import (
 )
 from cpuhp.engines.certificate.sentences import sentence
 from cpuhp.graph.claim import fold, thinned
-from cpuhp.language.compile import claims, lower
+from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.language.library import read_unit, shipped
 from cpuhp.language.program import Program, link
 from cpuhp.model.invariant import Invariant
@@ -54,13 +54,8 @@ def program_of(certificate: Certificate, spec: str | None = None) -> Program:
     return link(unit, library, certificate.table, dict(certificate.options))
 
 
-def model_of(
-    program: Program, check: str, number: int, only: frozenset[str] | None = None
-) -> tuple[TransitionSystem, Property]:
-    """The system that decides a claim, or one over the variables in `only`.
-
-    Raises Rejected if there is no such claim, or if it cannot be proved that way.
-    """
+def claim_of(program: Program, check: str, number: int) -> tuple[Lowered, Property]:
+    """The program and one of its claims. Raises Rejected if there is no such claim."""
     declared = program.checks.get(check)
     if declared is None:
         raise Rejected(f"the spec has no check '{check}'")
@@ -68,9 +63,7 @@ def model_of(
     props = claims(whole, declared)
     if not 0 <= number < len(props):
         raise Rejected(f"check '{check}' has no claim number {number}")
-    if only is not None and props[number].expectation is not Expectation.ALWAYS:
-        raise Rejected("only a claim with 'always' or 'never' may leave variables out")
-    return thinned(fold(whole), props[number], number).system(only)
+    return whole, props[number]
 
 
 def texts_of(program: Program, check: str) -> tuple[tuple[str, str], ...]:
@@ -119,13 +112,16 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     Raises Rejected if the certificate is about another claim or another model, InputError
     HP705 if a clause is malformed.
     """
-    only = None if certificate.only is None else frozenset(certificate.only)
-    system, prop = model_of(program, certificate.check, certificate.number, only)
+    whole, prop = claim_of(program, certificate.check, certificate.number)
     if (prop.text, prop.expectation.value) != (certificate.claim, certificate.kind):
         raise Rejected(
             f"it is about another claim: it says '{certificate.claim}', "
             f"the spec says '{prop.text}'"
         )
+    only = None if certificate.only is None else frozenset(certificate.only)
+    if only is not None and prop.expectation is not Expectation.ALWAYS:
+        raise Rejected("only a claim with 'always' or 'never' may leave variables out")
+    system, prop = thinned(fold(whole), prop, certificate.number).system(only)
     if model_digest(system, prop) != certificate.model:
         raise Rejected(
             f"it is about another model: {_difference(certificate, program)}"
