@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 FEW = (2, 3)  # numbers of CPUs that are always searched first
-MORE = (4,)  # and those that are searched if there is no proof
+MORE = (4,)  # and those that are searched if there is no proof,
+MANY_STATES = 20_000  # unless the others had more states than this
+DOUBTFUL = 15.0  # seconds for a proof of a claim that seldom has one
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 LIFTABLE = (*PROVABLE, Expectation.SOMETIMES)
 
@@ -192,18 +194,24 @@ class _Run:
         if self.settings.cpus is not None:
             last, answer = self.search((self.settings.cpus,))
             return answer or self._beyond(last)
-        if self.sliced.prop.expectation not in PROVABLE:
-            last, answer = self.search((*FEW, *MORE))
-            return answer or self._beyond(last)
         last, answer = self.search(FEW)
         if answer is not None:
             return answer
+        if self.sliced.prop.expectation not in PROVABLE:
+            later, answer = self._search_more(last)
+            return answer or self._beyond(later or last)
         answer = self._beyond(last)
         if answer.invariant is not None:
             return answer
         # No proof: perhaps because there is a violation that needs more CPUs.
-        later, found = self.search(MORE)
+        later, found = self._search_more(last)
         return found or self._unproved(answer.result, later or last)
+
+    def _search_more(self, last: Result | None) -> tuple[Result | None, Answer | None]:
+        """Search with more CPUs, if few of them did not already have many states."""
+        if last is None or last.stats.get("states", 0) > MANY_STATES:
+            return None, None
+        return self.search(MORE)
 
     def search(self, counts: tuple[int, ...]) -> tuple[Result | None, Answer | None]:
         """The result for the most CPUs that could be searched, and a final answer.
@@ -370,10 +378,9 @@ class _Run:
                     )
                     return Answer(proof.result, sliced, proof.invariant)
         sliced = self.sliced
-        proof = self._prove(sliced.system, sliced.prop)
-        if proof.result.verdict is Verdict.PROVED:
-            return Answer(proof.result, sliced, proof.invariant)
-        return Answer(proof.result, sliced)
+        seldom = sliced.prop.expectation is not Expectation.ALWAYS
+        proof = self._prove(sliced.system, sliced.prop, DOUBTFUL if seldom else None)
+        return Answer(proof.result, sliced, proof.invariant)
 
     def _unproved(self, result: Result, last: Result | None) -> Answer:
         """What is known of a claim that was not proved for every number of CPUs."""

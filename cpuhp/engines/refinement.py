@@ -32,7 +32,8 @@ Variables = frozenset[str]
 
 _FEW, _FEW_STATES = (1, 2, 3), 5_000
 _FEW_SAMPLES, _MANY_SAMPLES = (6_000, 50), (40_000, 300)  # states and walks
-_SOON = 3.0  # seconds after which a wider slice is tried
+_SOON = 1.5  # seconds after which a wider slice is tried,
+_SMALL = 120  # and so many actions: a proof about more takes longer than a wider slice
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,16 @@ class Refinement:
         left = self.until - time.monotonic()
         soon = time.monotonic() + min(_SOON, 0.15 * left)
         narrow = self._refined(*_FEW_SAMPLES, soon, minimise=True)
-        if narrow is not None:
+        if narrow is not None and len(narrow.system.actions) <= _SMALL:
             yield replace(narrow, seconds=min(_SOON, 0.15 * left))
         data = self._data(time.monotonic() + 0.3 * left)
         if data is not None:
             yield data
-        narrow = self._refined(*_MANY_SAMPLES, self.until, minimise=False)
-        if narrow is not None:
-            yield narrow
+        for states, walks in (_FEW_SAMPLES, _MANY_SAMPLES):
+            narrow = self._refined(states, walks, self.until, minimise=False)
+            if narrow is not None:
+                share = 0.5 if states == _FEW_SAMPLES[0] else 1.0
+                yield replace(narrow, seconds=share * narrow.seconds)
 
     def _data(self, until: float) -> Narrow | None:
         """The slice over all variables that hold no CPU."""
@@ -90,6 +93,8 @@ class Refinement:
                 minimise = False
                 if self._drop_idle():
                     continue
+            if minimise and len(system.actions) > _SMALL:
+                return None
             samples = Samples(system, prop)
             if trace is None:
                 found = samples.collect(states, walks, until)

@@ -284,7 +284,7 @@ def test_cut_files(proved, tmp_path):
 
 
 def test_an_unknown_version(proved, tmp_path):
-    for version in (2, 0, "1", None, True):
+    for version in (1, 3, 0, "2", None, True):
         text = edited(proved[1], lambda body, v=version: body.update(version=v))
         assert "HP703" in refused(tmp_path, text)
 

@@ -1,7 +1,8 @@
 """One digest for one model: the same for the same system, on every machine.
 
 The system and the claim are written down as nested lists, without what equality leaves
-out (spans, texts for people), and with the members of sets in order.
+out (spans, texts for people), and with the members of sets in order. Parameters, whose
+numbers tell only how much else was elaborated before, are numbered as they come.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any
 
+from cpuhp.model.expr import Param
 from cpuhp.model.system import Property, TransitionSystem
 
 
@@ -22,7 +24,7 @@ def text_digest(text: str) -> str:
 
 def model_digest(system: TransitionSystem, prop: Property) -> str:
     """SHA-256 of the canonical form of a transition system and its claim."""
-    return text_digest(canonical([plain(system), plain(prop)]))
+    return text_digest(canonical(plain((system, prop))))
 
 
 def canonical(data: object) -> str:
@@ -32,15 +34,22 @@ def canonical(data: object) -> str:
 
 def plain(value: object) -> Any:
     """The value as nested lists of texts and numbers."""
+    return _plain(value, {})
+
+
+def _plain(value: object, params: dict[str, str]) -> Any:
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, Param):
+        name = params.setdefault(value.name, f"{value.name.split('#')[0]}#{len(params)}")
+        return ["Param", name, _plain(value.sort, params)]
     if is_dataclass(value) and not isinstance(value, type):
         kept = [f.name for f in fields(value) if f.compare]
-        return [type(value).__name__, *(plain(getattr(value, n)) for n in kept)]
+        return [type(value).__name__, *(_plain(getattr(value, n), params) for n in kept)]
     if isinstance(value, tuple):
-        return [plain(part) for part in value]
+        return [_plain(part, params) for part in value]
     if isinstance(value, frozenset):
-        return sorted((plain(part) for part in value), key=canonical)
+        return sorted((_plain(part, params) for part in value), key=canonical)
     if value is None or isinstance(value, str | int):
         return value
     raise TypeError(f"no canonical form of {type(value).__name__}")
