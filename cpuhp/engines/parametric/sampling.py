@@ -118,12 +118,12 @@ class _Reached:
             self.bad = self.compiled.predicate(not_(samples.prop.formula))
 
     def search(self, limit: int, until: float) -> Trace | None:
-        """Look beyond `limit` states, at what is new first, or to a violation.
+        """Look beyond `limit` states, at what is new first, or until a violation.
 
         A state is new if it has two values that no state before had together: most
         clauses are about two values.
         """
-        first = self.space.initial()[:limit]
+        first = self.space.initial()[: max(1, limit)]
         came: dict[Key, Key | None] = dict.fromkeys(first)
         for key in first:
             self.projector.add(self.space.state(key))
