@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 FEW = (2, 3)  # numbers of CPUs that are always searched first
 MORE = (4,)  # and those that are searched if there is no proof,
-MANY_STATES = 20_000  # unless the others had more states than this
-DOUBTFUL = 15.0  # seconds for a proof of a claim that seldom has one
+MANY_STATES = 5_000  # unless the others had more states than this
+DOUBTFUL = 10.0  # seconds for a proof of a claim that seldom has one
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 LIFTABLE = (*PROVABLE, Expectation.SOMETIMES)
 

@@ -72,6 +72,7 @@ from cpuhp.model.system import (
     Order,
     Role,
     Variable,
+    counts_its_mask_at_first,
     location_sort,
 )
 
@@ -318,6 +319,10 @@ class Encoder(Expressions):
 
     def _starts(self, read: Read, initial: Expr, env: Env, frame: Frame) -> Bit:
         if isinstance(read.sort, CounterSort) and not self.closed:
+            if counts_its_mask_at_first(self.system, self.system.variable(read.variable)):
+                where = tuple(self.value(i, env, frame) for i in read.indices)
+                seats = tuple(next(iter(values)) for values in where)
+                return within(self.cell(frame, read.variable, seats), (0,))
             equal = Apply(Op.EQ, (read, initial), BoolSort())
             return self._compare_tallies(equal, env, frame)
         held = self._held(self.value(initial, env, frame), read.sort)

@@ -12,8 +12,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from cpuhp.diagnostics import Span
-from cpuhp.model.expr import TRUE, Expr, Param, Read, reads, walk
-from cpuhp.model.sorts import EnumSort, IndexSort, Sort
+from cpuhp.model.expr import (
+    TRUE,
+    Expr,
+    Param,
+    Quantified,
+    Quantifier,
+    Read,
+    reads,
+    substitute,
+    walk,
+)
+from cpuhp.model.sorts import CounterSort, EnumSort, IndexSort, Sort
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +252,24 @@ class TransitionSystem:
     _processes: dict[str, Process] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
+
+
+def counts_its_mask_at_first(system: TransitionSystem, variable: Variable) -> bool:
+    """Does a counter start as the number of CPUs that its mask starts with?
+
+    True if it counts the CPUs for which the very expression holds that the mask is
+    initialised with.
+    """
+    if not isinstance(variable.sort, CounterSort):
+        return False
+    mask, initial = system.variable(variable.sort.mask), variable.initial
+    if mask.initial is None or len(mask.index_params) != 1:
+        return False
+    match initial:
+        case Quantified(Quantifier.COUNT, param, body):
+            return substitute(mask.initial, {mask.index_params[0]: param}) == body
+        case _:
+            return False
 
 
 def location_sort(system: TransitionSystem, process: Process) -> EnumSort:

@@ -43,7 +43,14 @@ from cpuhp.model.expr import FALSE as NEVER
 from cpuhp.model.expr import Apply, Expr, Op, Param, Read
 from cpuhp.model.invariant import Clause, Invariant, Literal, Symbol
 from cpuhp.model.sorts import BoolSort
-from cpuhp.model.system import Action, Assign, Property, Runs, TransitionSystem
+from cpuhp.model.system import (
+    Action,
+    Assign,
+    Property,
+    Runs,
+    TransitionSystem,
+    counts_its_mask_at_first,
+)
 
 MAX_APS = 7  # more seats make the formulas stronger, and larger
 Place = dict[Param, str]
@@ -129,7 +136,9 @@ class PoolConditions:
                 env = dict(zip(variable.index_params, where))
                 value = pool.assigned(initial, env, variable.sort)
                 mask = mask_of(variable)
-                if mask is not None:
+                if counts_its_mask_at_first(self.system, variable):
+                    value = "0"
+                elif mask is not None:
                     value = minus(value, pool.population(mask))
                 found.append(equal(pool.cell(variable.name, where), value))
         return conj(found)

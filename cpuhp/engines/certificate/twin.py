@@ -56,6 +56,7 @@ from cpuhp.model.system import (
     Runs,
     TransitionSystem,
     Variable,
+    counts_its_mask_at_first,
 )
 
 Named = Mapping[Symbol, str]
@@ -265,7 +266,9 @@ class TwinConditions:
             initial, dict(zip(variable.index_params, where)), variable.sort
         )
         mask = mask_of(variable)
-        if mask is not None:
+        if counts_its_mask_at_first(self.system, variable):
+            value = "0"
+        elif mask is not None:
             value = minus(value, twin.population(mask))
         body = implies(conj(elements), equal(twin.at(variable.name, where), value))
         return f"(forall ({binders}) {body})" if binders else body
