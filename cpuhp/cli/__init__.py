@@ -25,8 +25,9 @@ HEADINGS = {
     "export": "Export",
 }
 EPILOG = (
-    "Exit status: 0 nothing violated (with --expect: all as expected), 1 violated, "
-    "2 bad input, 3 something unknown."
+    "Begin with `cpuhp list` and `cpuhp check SCENARIO`; `cpuhp VERB --help` has the "
+    "options. Exit status of check: 0 nothing violated, 1 violated, 2 bad input, "
+    "3 something unknown; each verb's help has its own."
 )
 
 

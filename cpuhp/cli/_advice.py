@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpuhp.cli._options import assignments
+from cpuhp.cli._options import order_option, settings_option, tree_option
 
 if TYPE_CHECKING:
     from cpuhp.api import Scenario
@@ -104,39 +104,46 @@ class Advice:
 def advice_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of these verbs; the command gets them as one argument `advice`."""
 
-    @click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
-    @click.option("--tree", metavar="DIR", help="Kernel tree to take the order from.")
-    @click.option(
-        "-D",
-        "options",
-        multiple=True,
-        callback=assignments,
-        metavar="OPTION=VALUE",
-        help="Set an option of the scenario.",
-    )
+    @order_option
+    @tree_option
+    @settings_option
     @click.option(
         "--cpus",
         type=click.IntRange(2, 8),
         default=3,
-        help="Search 2 up to so many CPUs; default 3.",
+        metavar="N",
+        help="Search 2 up to N CPUs; default 3.",
     )
     @click.option(
-        "--jobs", type=click.IntRange(1, 256), help="Processes; default all cores."
+        "--jobs",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Processes; default all cores.",
     )
     @click.option(
         "--timeout",
         type=click.FloatRange(0.1),
         default=60.0,
-        help="Seconds per search.",
+        metavar="SECONDS",
+        help="Limit per search; default 60.",
     )
-    @click.option("--engine", metavar="URL", help="local, or dask://HOST:PORT.")
+    @click.option(
+        "--engine",
+        metavar="URL",
+        help="Who searches: local (default), or dask://HOST:PORT.",
+    )
     @click.option(
         "--cache",
         type=click.Path(file_okay=False),
-        help="Keep answers in this folder, and use those that are there.",
+        metavar="DIR",
+        help="Keep answers in DIR, and use those that are there.",
     )
     @click.option(
-        "--format", "style", type=click.Choice(["text", "json"]), default="text"
+        "--format",
+        "style",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="Default text.",
     )
     @functools.wraps(command)
     def wrapped(

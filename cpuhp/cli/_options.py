@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cpuhp.report.terminal import Style
 
 
@@ -21,6 +24,42 @@ def assignments(
             raise click.BadParameter(f"'{value}' is not of the form option=value")
         found[name.replace("-", "_")] = text
     return found
+
+
+order_option = click.option(
+    "--order",
+    metavar="FILE",
+    help="Take the order of this hotplug/states file or .table file.",
+)
+tree_option = click.option(
+    "--tree", metavar="DIR", help="Take the order of this kernel source tree."
+)
+settings_option = click.option(
+    "-D",
+    "options",
+    multiple=True,
+    callback=assignments,
+    metavar="OPTION=VALUE",
+    help="Set an option of the scenario; repeatable.",
+)
+
+
+def json_option(command: Callable[..., None]) -> Callable[..., None]:
+    """`--format json`, and `--json` for short; the command gets `as_json`."""
+
+    @click.option(
+        "--format",
+        "form",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="Default text.",
+    )
+    @click.option("--json", "short", is_flag=True, help="The same as --format json.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, form: str, short: bool, **named: Any) -> None:
+        command(*args, as_json=short or form == "json", **named)
+
+    return wrapped
 
 
 width = click.option(

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 GROUP = "verify"
 
 
-@click.command()
+@click.command(
+    "certify",
+    short_help="Check the certificates of proofs again, without the search.",
+    epilog="Exit status: 0 accepted, 1 rejected, 2 bad input, 3 a solver does not know.",
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--solver",
@@ -41,7 +45,11 @@ GROUP = "verify"
     help="Write the conditions as .smt2 files.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0.1), default=60.0, help="Seconds per condition."
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    metavar="SECONDS",
+    help="Limit per condition; default 60.",
 )
 @click.pass_context
 def command(
@@ -55,7 +63,8 @@ def command(
 ) -> None:
     """Check certificates that `cpuhp check --out DIR` wrote.
 
-    Exit status: 0 accepted, 1 rejected, 2 bad input, 3 a solver does not know.
+    The spec is loaded anew, and every condition is put to z3 and cvc5. Nothing of the
+    search that found the proof is used.
     """
     from cpuhp.engines.certificate import FORMS, present
     from cpuhp.engines.certificate.solvers import start

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cpuhp.cli._options import assignments
+from cpuhp.cli._options import order_option, settings_option, tree_option
 from cpuhp.cli._options import style as style_of
 from cpuhp.cli._options import width as width_option
 
@@ -28,56 +28,72 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     raise click.BadParameter(f"'{value}' is neither 'all' nor a number from 1 to 64")
 
 
-@click.command()
+@click.command(
+    "check",
+    short_help="Verdicts of scenarios, an interleaving a violation.",
+    epilog="Exit status: 0 nothing violated (with --expect: all as expected), "
+    "1 violated, 2 bad input, 3 something unknown.",
+)
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO|FILE.hp]...")
-@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
-@click.option("--tree", metavar="DIR", help="Kernel tree to take the order from.")
+@order_option
+@tree_option
 @click.option(
     "--cpus",
     default="all",
     callback=_cpus,
     metavar="N|all",
-    help="Cover exactly N CPUs, the control CPU among them; default all.",
+    help="Cover exactly N CPUs, the control CPU among them; default every number.",
 )
 @click.option(
     "--check", "checks", default="*", metavar="GLOB", help="Only these checks."
 )
+@settings_option
 @click.option(
-    "-D",
-    "options",
-    multiple=True,
-    callback=assignments,
-    metavar="OPTION=VALUE",
-    help="Set an option of the scenario.",
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Processes; default all cores.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(1, 256), help="Processes; default all cores."
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    metavar="SECONDS",
+    help="Limit per claim; default 60.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0.1), default=60.0, help="Seconds per claim."
+    "--memory",
+    type=click.IntRange(64),
+    metavar="MIB",
+    help="Limit per process; default none.",
 )
 @click.option(
-    "--memory", type=click.IntRange(64), metavar="MIB", help="Limit per process."
+    "--format",
+    "style",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Default text; json is told in docs/json.md.",
 )
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
-    help="Write results and certificates here.",
+    metavar="DIR",
+    help="Write DIR/results.json and the certificates.",
 )
 @click.option(
     "--report",
     type=click.Path(file_okay=False),
     metavar="DIR",
-    help="Also write DIR/report.html, a page for people, with all that is known.",
+    help="Write DIR/report.html, a page for people, and DIR/results.json.",
 )
 @click.option(
     "--resume",
     type=click.Path(exists=True, file_okay=False),
-    help="Skip what has its certificate in this folder; write the rest there.",
+    metavar="DIR",
+    help="Skip what has its certificate in DIR; write the rest there.",
 )
 @click.option(
-    "--expect", is_flag=True, help="Compare with the verdicts in the headers."
+    "--expect", is_flag=True, help="Compare with the verdicts in the specs' headers."
 )
 @click.option("--steps", is_flag=True, help="Name the steps that have no model.")
 @width_option

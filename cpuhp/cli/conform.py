@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpuhp.cli._options import json_option
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -24,10 +26,11 @@ SHOWN = 20
     short_help="Check a trace of a real kernel against the model.",
     epilog="Exit status: 0 conforms, 1 deviates, 2 the input is not usable.",
 )
-@click.argument("trace", type=click.Path())
+@click.argument("trace", metavar="TRACE", type=click.Path())
 @click.option(
     "--states",
     type=click.Path(),
+    metavar="FILE",
     help="The kernel's hotplug/states file, or a .table file. Default: the file beside "
     "TRACE that ends in .states, else the fixed states of the version that the trace "
     "shows.",
@@ -35,16 +38,17 @@ SHOWN = 20
 @click.option(
     "--tree",
     type=click.Path(),
+    metavar="DIR",
     help="Kernel source tree: callbacks must be those that it registers.",
 )
 @click.option(
     "--scenario",
-    metavar="S",
+    metavar="NAME",
     help="Also tell which steps have no model in this scenario, and the reverse.",
 )
 @click.option("--perfetto", metavar="FILE.json", help="Write the trace for Perfetto.")
 @click.option("--timeline", metavar="FILE.svg", help="Write a picture of the trace.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@json_option
 @click.option("--costs", is_flag=True, help="Also print what each step cost.")
 @click.option("--operations", is_flag=True, help="Also print every operation.")
 def command(
@@ -290,7 +294,9 @@ def _print_models(scenario: str, compared: Comparison) -> None:
     _print_met("modelled, not in the trace", compared.without_step)
     _print_met("modelled, of a CPU that leaves no events", compared.silent)
     for name, met in compared.renamed:
-        click.echo(f"  step {met.step} ran {', '.join(met.names)}, the model is of {name}")
+        click.echo(
+            f"  step {met.step} ran {', '.join(met.names)}, the model is of {name}"
+        )
 
 
 def _print_met(title: str, found: tuple[Met, ...]) -> None:

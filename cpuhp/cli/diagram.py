@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cpuhp.cli._files import read_json, write_whole
-from cpuhp.cli._options import assignments
+from cpuhp.cli._options import order_option, settings_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,10 +25,10 @@ KINDS = ("sequence", "dependency", "counterexample", "state-machine", "lockdep")
 
 @click.command(
     "diagram",
-    short_help="Draw a sequence, dependencies, a counterexample.",
+    short_help="Draw a run, dependencies, a counterexample, locks.",
     epilog="Exit status: 0 the picture was made, 2 the input is not usable.",
 )
-@click.argument("subject", metavar="SCENARIO|TABLE|RESULT.json")
+@click.argument("subject", metavar="SCENARIO|FILE.hp|TABLE|RESULT.json")
 @click.option(
     "--kind", type=click.Choice(KINDS), help="Default: sequence; of a result its trace."
 )
@@ -38,31 +38,27 @@ KINDS = ("sequence", "dependency", "counterexample", "state-machine", "lockdep")
     metavar="FILE",
     help="FILE.svg, .pdf, .png or .dot; default DOT text on standard output.",
 )
-@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
+@order_option
 @click.option(
     "--focus",
-    metavar="STATE|CHECK|FILE",
-    help="A step, hotplug state or source file; a check; a variable (state-machine).",
+    metavar="NAME",
+    help="Of dependency a step, hotplug state or source file; of counterexample a "
+    "check; of state-machine a variable.",
 )
-@click.option("--theme", type=click.Choice(["light", "dark", "mono"]), default="light")
+@click.option("--theme", type=click.Choice(["light", "dark", "mono"]), default="light",
+              help="Colours; default light.")  # fmt: skip
 @click.option("--full", is_flag=True, help="Fold nothing and leave nothing out.")
 @click.option("--link-base", metavar="URL", help="Where source files are shown.")
 @click.option(
     "--rvgen", is_flag=True, help="A state machine in the DOT dialect of rvgen (dot2k)."
 )
-@click.option(
-    "-D",
-    "options",
-    multiple=True,
-    callback=assignments,
-    metavar="OPTION=VALUE",
-    help="Set an option of the scenario.",
-)
+@settings_option
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1),
     default=60.0,
-    help="Seconds per claim, where a check has to run first.",
+    metavar="SECONDS",
+    help="Limit per claim, where a check has to run first; default 60.",
 )
 def command(
     subject: str,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpuhp.cli._options import json_option
+
 if TYPE_CHECKING:
     from cpuhp.kernel.diff import Changed, Difference, Moved
     from cpuhp.kernel.extract_model import Callback, Extraction, Row
@@ -20,10 +22,10 @@ GROUP = "kernel"
     short_help="Compare the hotplug tables of two kernels.",
     epilog="Exit status: 0 the same, 1 they differ, 2 the input is not usable.",
 )
-@click.argument("before", type=click.Path())
-@click.argument("after", type=click.Path())
-@click.option("--arch", help="Architecture, for those that are source trees.")
-@click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
+@click.argument("before", metavar="BEFORE", type=click.Path())
+@click.argument("after", metavar="AFTER", type=click.Path())
+@click.option("--arch", metavar="ARCH", help="Architecture; others are left aside.")
+@json_option
 def command(before: str, after: str, arch: str | None, as_json: bool) -> None:
     """Compare the hotplug tables BEFORE and AFTER.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cpuhp.cli._options import assignments
+from cpuhp.cli._options import assignments, order_option, settings_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +24,18 @@ PLOTS = ("png", "svg", "pdf", "dot")
     short_help="How long a scenario takes, and what would help.",
     epilog="Exit status: 0 estimated, 2 the input is not usable.",
 )
-@click.argument("scenario", required=False)
-@click.option("--cpus", type=click.IntRange(1, 4096), help="Number of CPUs.")
+@click.argument("scenario", metavar="[SCENARIO|FILE.hp]", required=False)
+@click.option(
+    "--cpus",
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    help="CPUs of the machine; default as the costs say.",
+)
 @click.option(
     "--costs",
     metavar="NAME|FILE.toml",
-    help="What steps cost: a shipped machine or a file (docs/estimate.md).",
+    help="What steps cost: a shipped machine or a file (docs/estimate.md); default "
+    "what is shipped for the scenario.",
 )
 @click.option(
     "--param",
@@ -43,10 +49,15 @@ PLOTS = ("png", "svg", "pdf", "dot")
 @click.option(
     "--trace",
     type=click.Path(),
+    metavar="FILE",
     help="Take the costs from a recorded trace (see cpuhp record and conform).",
 )
 @click.option(
-    "--states", type=click.Path(), help="The states file of the traced kernel."
+    "--states",
+    type=click.Path(),
+    metavar="FILE",
+    help="The hotplug/states file of the traced kernel. Default: the file beside the "
+    "trace that ends in .states.",
 )
 @click.option(
     "--sweep",
@@ -63,20 +74,20 @@ PLOTS = ("png", "svg", "pdf", "dot")
     "--claims", is_flag=True, help="The sources' numbers against the model's."
 )
 @click.option("--samples", type=click.IntRange(0, 100_000), default=0,
+              metavar="N",
               help="Draw the costs that are distributions so many times.")  # fmt: skip
-@click.option("--seed", type=int, default=0, help="Seed of the draws. Default 0.")
-@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
 @click.option(
-    "-D",
-    "options",
-    multiple=True,
-    callback=assignments,
-    metavar="OPTION=VALUE",
-    help="Set an option of the scenario.",
+    "--seed", type=int, default=0, metavar="N", help="Seed of the draws; default 0."
 )
+@order_option
+@settings_option
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text"
-)  # fmt: skip
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Default text.",
+)
 def command(
     scenario: str | None,
     cpus: int | None,

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import click
 
+from cpuhp.cli._options import order_option
+
 GROUP = "verify"
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="CHECK | SCENARIO CHECK")
+@click.command(
+    "explain",
+    short_help="What a check claims, and why; with --proof, why it holds.",
+    epilog="Exit status: 0 explained, 2 bad input; with --proof 3 if it is not proved.",
+)
+@click.argument("names", nargs=-1, required=True, metavar="CHECK|SCENARIO CHECK")
 @click.option(
     "--proof", is_flag=True, help="SCENARIO CHECK: the invariant in sentences."
 )
-@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
-@click.option("--timeout", type=click.FloatRange(0.1), default=60.0, help="Seconds.")
+@order_option
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    metavar="SECONDS",
+    help="Limit of the proof; default 60.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -22,9 +34,9 @@ def command(
     order: str | None,
     timeout: float,
 ) -> None:
-    """Explain a check; with --proof, print the invariant that proves it.
+    """Explain a check: its claims, why they matter, which scenarios they apply to.
 
-    The clauses say what never is, for all distinct CPUs i and j that are not the
+    With --proof, the invariant that proves it in a scenario. Its clauses say what never is, for all distinct CPUs i and j that are not the
     control CPU. Each can be held against the code.
     """
     if proof:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cpuhp.cli._options import assignments
+from cpuhp.cli._options import order_option, settings_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,34 +25,43 @@ GROUP = "export"
 )
 @click.argument("subject", metavar="SCENARIO|FILE.hp|RESULT.json|TRACE")
 @click.option(
-    "--to", required=True, metavar="LANGUAGE", help="promela, murphi, smt2; perfetto."
+    "--to",
+    required=True,
+    metavar="FORM",
+    help="promela (SPIN), murphi (Rumur) or smt2, a claim; perfetto, a run.",
 )
 @click.option("--check", metavar="NAME", help="The check; needed if there are several.")
 @click.option(
     "--claim",
     "number",
     type=click.IntRange(0),
+    metavar="N",
     help="Which claim of the check, from 0; needed if there are several.",
 )
 @click.option(
     "--cpus",
     type=click.IntRange(1, 64),
+    metavar="N",
     help="Number of CPUs, the control CPU among them; needed for a model.",
 )
 @click.option(
-    "--boot", default=0, type=click.IntRange(0), help="The control CPU; default 0."
+    "--boot",
+    default=0,
+    type=click.IntRange(0),
+    metavar="N",
+    help="Number of the control CPU; default 0.",
 )
-@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
+@order_option
+@settings_option
 @click.option(
-    "-D",
-    "options",
-    multiple=True,
-    callback=assignments,
-    metavar="OPTION=VALUE",
-    help="Set an option of the scenario.",
+    "--depth",
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    help="Steps, for smt2; default 20.",
 )
-@click.option("--depth", type=click.IntRange(0, 1000), help="Steps, for smt2.")
-@click.option("-o", "--output", metavar="FILE", help="Default standard output.")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write here; default standard output."
+)
 def command(
     subject: str,
     to: str,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpuhp.cli._options import json_option
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,20 +24,30 @@ GROUP = "kernel"
     short_help="Read the hotplug table out of a kernel source tree.",
     epilog="Exit status: 0 the table was read, 2 the input is not usable.",
 )
-@click.argument("tree", type=click.Path())
-@click.option("--arch", help="Architecture, as in arch/ or as uname -m prints it.")
+@click.argument("tree", metavar="TREE", type=click.Path())
+@click.option(
+    "--arch", metavar="ARCH", help="Architecture, as in arch/ or as uname -m prints it."
+)
 @click.option(
     "--config",
     type=click.Path(),
+    metavar="FILE",
     help="Kernel configuration that decides what is built. Default: .config in TREE.",
 )
 @click.option(
     "--states",
     type=click.Path(),
+    metavar="FILE",
     help="A recorded /sys/devices/system/cpu/hotplug/states file to join by name.",
 )
-@click.option("-o", "--output", type=click.Path(), help="Write the table as JSON.")
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write the table as JSON.",
+)
+@json_option
 @click.option("--rows", is_flag=True, help="Also print every row.")
 def command(
     tree: str,

@@ -32,14 +32,26 @@ GROUP = "kernel"
     short_help="Find callbacks that are unsafe when CPUs go down as a batch.",
     epilog="Exit status: 0 no error found, 1 at least one, 2 the input is not usable.",
 )
-@click.argument("tree", type=click.Path())
-@click.option("--arch", help="Architecture; others are left aside.")
-@click.option("--config", type=click.Path(), help="Kernel configuration.")
-@click.option("--depth", type=click.IntRange(0, 20), default=5, show_default=True,
-              help="Calls to follow from a callback.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(FORMS), default="text")
+@click.argument("tree", metavar="TREE", type=click.Path())
+@click.option("--arch", metavar="ARCH", help="Architecture; others are left aside.")
+@click.option(
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    help="Kernel configuration that decides what is built. Default: .config in TREE.",
+)
+@click.option("--depth", type=click.IntRange(0, 20), default=5, metavar="N",
+              help="Calls to follow from a callback; default 5.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(FORMS), default="text",
+              help="Default text; mail is plain text for a reply.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Also show notes.")
-@click.option("--rule", "rules", multiple=True, help="Only this rule; repeatable.")
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    help="Only this rule (docs/lint.md); repeatable.",
+)
 @click.option(
     "--models/--no-models",
     default=True,
@@ -51,7 +63,7 @@ GROUP = "kernel"
 @click.option(
     "--explain",
     metavar="FILE",
-    help="Show what was followed from the callbacks of a file, and what was decided.",
+    help="Show what was followed from the callbacks of FILE, and what was decided.",
 )
 def command(
     tree: str,

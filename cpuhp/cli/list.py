@@ -6,24 +6,31 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpuhp.cli._options import order_option
+
 if TYPE_CHECKING:
     from cpuhp.api import Scenario
 
 GROUP = "look"
 
 
-@click.command()
+@click.command(
+    "list",
+    short_help="List scenarios, checks, hotplug steps or options.",
+    epilog="Exit status: 0 listed, 2 bad input.",
+)
 @click.argument(
     "what",
     type=click.Choice(["scenarios", "checks", "steps", "options"]),
     default="scenarios",
 )
 @click.argument("scenario", required=False)
-@click.option("--order", metavar="FILE", help="hotplug/states file or .table file.")
+@order_option
 def command(what: str, scenario: str | None, order: str | None) -> None:
     """List scenarios, checks, hotplug steps or options.
 
-    steps and options are those of a SCENARIO, checks can be.
+    Without arguments the shipped scenarios. steps and options are those of a SCENARIO,
+    a name or a spec file; checks are all of the catalogue, or those of a SCENARIO.
     """
     lines = {"scenarios": _scenarios, "checks": _checks}
     if what in lines and not (what == "checks" and scenario):

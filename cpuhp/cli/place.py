@@ -17,9 +17,18 @@ if TYPE_CHECKING:
 GROUP = "design"
 
 
-@click.command()
+@click.command(
+    "place",
+    short_help="Where a step may stand in the table, and why nowhere else.",
+    epilog="Exit status: 0 there is a slot, 1 there is none, 2 bad input.",
+)
 @click.argument("step", metavar="STEP.hp|CPUHP_STATE")
-@click.option("--step", "state", metavar="STATE", help="Which state of the file.")
+@click.option(
+    "--step",
+    "state",
+    metavar="STATE",
+    help="Which step of the file, if it has several.",
+)
 @click.option(
     "--section",
     type=click.Choice(["PREPARE", "STARTING", "ONLINE"], case_sensitive=False),
@@ -30,7 +39,7 @@ GROUP = "design"
     "scenarios",
     multiple=True,
     metavar="NAME",
-    help="Only this scenario; default all of the table's architecture.",
+    help="Only this scenario; repeatable; default all of the table's architecture.",
 )
 @click.option("--comment", is_flag=True, help="Only a comment block for the header.")
 @click.option(
@@ -48,12 +57,11 @@ def command(
     traces: bool,
     advice: Advice,
 ) -> None:
-    """Where may a step stand? STEP.hp is a component with its startup and teardown.
+    """Where may a step stand in the hotplug table?
 
-    The step is tried in every slot of the table, with all checks of all scenarios that
+    STEP.hp is a component with the startup and teardown of the step. The step is tried in every slot of the table, with all checks of all scenarios that
     run callbacks. A model in the file stands in for the shipped one of its state. A
-    hotplug state moves the model that is shipped for it. Exit status 1 if no slot is
-    left.
+    hotplug state moves the model that is shipped for it.
     """
     from cpuhp.model.table import Section
     from cpuhp.ordering.place import place

@@ -17,14 +17,16 @@ GROUP = "kernel"
     short_help="Record CPU hotplug of a kernel in QEMU, or of this machine.",
     epilog="Exit status: 0 recorded, 2 it could not be.",
 )
-@click.option("--kernel", type=click.Path(), help="Boot image (vmlinuz) to run.")
+@click.option(
+    "--kernel", type=click.Path(), metavar="FILE", help="Boot image (vmlinuz) to run."
+)
 @click.option(
     "--arch",
     type=click.Choice(["x86_64", "arm64"]),
     help="Architecture of the image. Default: what the image says.",
 )
 @click.option(
-    "--cpus", type=int, default=4, show_default=True, help="CPUs of the guest."
+    "--cpus", type=int, default=4, metavar="N", help="CPUs of the guest; default 4."
 )
 @click.option("--smt", is_flag=True, help="Two threads a core.")
 @click.option(
@@ -32,23 +34,31 @@ GROUP = "kernel"
     "scripts",
     multiple=True,
     default=("down-up",),
-    show_default=True,
     metavar="SCRIPT",
     help="boot, down-up, smt-off-on, fail:STATE, fail:all, target:STATE or kexec (arm64, "
-    "comes last). May be repeated.",
+    "comes last); repeatable; default down-up.",
 )
-@click.option("--busybox", type=click.Path(), help="Static busybox for the guest.")
-@click.option("--append", default="", help="More of the kernel's command line.")
 @click.option(
-    "--timeout", type=float, default=300.0, show_default=True, help="Seconds to wait."
+    "--busybox", type=click.Path(), metavar="FILE", help="Static busybox for the guest."
+)
+@click.option(
+    "--append", default="", metavar="TEXT", help="More of the kernel's command line."
+)
+@click.option(
+    "--timeout",
+    type=float,
+    default=300.0,
+    metavar="SECONDS",
+    help="How long to wait for the guest; default 300.",
 )
 @click.option("--here", is_flag=True, help="Record this machine instead (root).")
 @click.option(
+    "-o",
     "--output",
     type=click.Path(),
     default="recording",
-    show_default=True,
-    help="Writes OUTPUT.states and OUTPUT.trace.",
+    metavar="NAME",
+    help="Write NAME.states and NAME.trace; default recording.",
 )
 def command(
     kernel: str | None,

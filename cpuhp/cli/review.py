@@ -19,18 +19,25 @@ GROUP = "kernel"
     epilog="Exit status: 0 nothing to object to, 1 something, 2 the input is not "
     "usable.",
 )
-@click.argument("series")
+@click.argument("series", metavar="SERIES")
 @click.option(
     "--tree",
     required=True,
     type=click.Path(),
+    metavar="DIR",
     help="Kernel source tree that the series is for. It is only read.",
 )
-@click.option("--arch", help="Architecture; others are left aside.")
-@click.option("--config", type=click.Path(), help="Kernel configuration.")
-@click.option("--depth", type=click.IntRange(0, 20), default=5, show_default=True,
-              help="Calls to follow from a callback.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(("mail", "json")), default="mail")
+@click.option("--arch", metavar="ARCH", help="Architecture; others are left aside.")
+@click.option(
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    help="Kernel configuration that decides what is built. Default: .config in DIR.",
+)
+@click.option("--depth", type=click.IntRange(0, 20), default=5, metavar="N",
+              help="Calls to follow from a callback; default 5.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(("mail", "json")), default="mail",
+              help="Default mail.")  # fmt: skip
 @click.option(
     "--models/--no-models",
     default=True,

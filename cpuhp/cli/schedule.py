@@ -9,11 +9,18 @@ from cpuhp.cli._advice import Advice, advice_options
 GROUP = "design"
 
 
-@click.command()
+@click.command(
+    "schedule",
+    short_help="The fastest way through a scenario that keeps every check.",
+    epilog="Exit status: 0 there is one, 1 there is none, 2 bad input.",
+)
 @click.argument("scenario", metavar="SCENARIO|FILE.hp")
-@click.option("--goal", type=click.Choice(["latency"]), default="latency")
+@click.option("--goal", type=click.Choice(["latency"]), default="latency",
+              help="What to make small; default latency.")  # fmt: skip
 @click.option(
-    "--costs", metavar="FILE", help="Costs of the steps; default as estimate."
+    "--costs",
+    metavar="NAME|FILE.toml",
+    help="What steps cost, as for estimate.",
 )
 @click.option(
     "--machine",
@@ -34,8 +41,7 @@ def command(
     """The fastest way through a scenario that keeps every check.
 
     Candidates are the combinations of the scenario's options that change how long it
-    takes. Each is searched for violations before it is called safe. Exit status 1 if
-    none is.
+    takes. Each is searched for violations before it is called safe.
     """
     from cpuhp.api import DEFAULT_CPUS, Scenario
     from cpuhp.ordering.parallel import fastest

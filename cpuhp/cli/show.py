@@ -27,14 +27,17 @@ KEYS = "n next   p back   g start   G end   q quit"
     epilog="Exit status: 0 it was shown, 2 the input is not usable.",
 )
 @click.argument("result", metavar="RESULT.json")
-@click.argument("check", metavar="CHECK", required=False)
+@click.argument("check", metavar="[CHECK]", required=False)
 @click.option(
     "--claim",
     type=click.IntRange(0),
     default=0,
+    metavar="N",
     help="Which of the check's interleavings, from 0; violations come first.",
 )
-@click.option("--step", type=click.IntRange(0), help="Show this step only.")
+@click.option(
+    "--step", type=click.IntRange(0), metavar="N", help="Show this step only."
+)
 @width
 def command(
     result: str, check: str | None, claim: int, step: int | None, width: int | None

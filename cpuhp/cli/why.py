@@ -16,7 +16,11 @@ GROUP = "design"
 KINDS = ("option", "lock", "wait", "choice", "order")
 
 
-@click.command()
+@click.command(
+    "why",
+    short_help="Which checks need which option, lock, wait and order.",
+    epilog="Exit status: 0 told, 2 bad input.",
+)
 @click.argument("scenario", metavar="SCENARIO|FILE.hp")
 @click.option(
     "--check", "checks", default="*", metavar="GLOB", help="Only these checks."
@@ -26,7 +30,7 @@ KINDS = ("option", "lock", "wait", "choice", "order")
     "kinds",
     multiple=True,
     type=click.Choice(KINDS),
-    help="Only pieces of this kind; default all.",
+    help="Only pieces of this kind; repeatable; default all.",
 )
 @click.option(
     "--mutate", is_flag=True, help="Change each statement in turn: which checks notice?"
