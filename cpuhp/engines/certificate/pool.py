@@ -375,6 +375,11 @@ class Pool(Translator):
             for pointer in pointers:
                 if not isinstance(pointer, Param | Boot | Const):
                     yield neg(equal(self.value(pointer, env), self.other)), 1
+        if isinstance(expr, Quantified) and not is_cpu(expr.param.sort):
+            for element in self.elements(expr.param.sort):
+                local = {**env, expr.param: element}
+                yield from self._wishes(expr.body, local, inner)
+            return
         for child in children(expr):
             yield from self._wishes(child, env, inner)
 
