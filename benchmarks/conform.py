@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cpuhp.kernel.conform import conform
-from cpuhp.kernel.states_file import KernelTable, shipped_table
+from cpuhp.kernel.tables.states_file import KernelTable, shipped_table
 from cpuhp.kernel.trace import read_trace
 
 
@@ -26,15 +26,25 @@ class Writer:
     def __init__(self) -> None:
         self.now = 1.0
 
-    def call(self, task: str, on: int, cpu: int, target: int, step: int, state: int,
-             function: str) -> Iterator[str]:
+    def call(
+        self,
+        task: str,
+        on: int,
+        cpu: int,
+        target: int,
+        step: int,
+        state: int,
+        function: str,
+    ) -> Iterator[str]:
         yield self.enter(task, on, cpu, target, step, function)
         yield self.exit(task, on, cpu, state, step)
 
-    def enter(self, task: str, on: int, cpu: int, target: int, step: int,
-              function: str) -> str:
+    def enter(
+        self, task: str, on: int, cpu: int, target: int, step: int, function: str
+    ) -> str:
         return self._line(
-            task, on,
+            task,
+            on,
             f"cpuhp_enter: cpu: {cpu:04} target: {target:3} step: {step:3} ({function})",
         )
 
@@ -55,15 +65,23 @@ def down_and_up(known: KernelTable, cpus: int, events: int) -> Iterator[str]:
     online = [s for s in steps if s > table.teardown + 3]
     while True:
         for cpu in range(1, cpus):
-            for line in _round(out, table.bringup, table.teardown, control, online, cpu):
+            for line in _round(
+                out, table.bringup, table.teardown, control, online, cpu
+            ):
                 yield line
                 count += 1
                 if count >= events:
                     return
 
 
-def _round(out: Writer, bringup: int, teardown: int, control: list[int],
-           online: list[int], cpu: int) -> Iterator[str]:
+def _round(
+    out: Writer,
+    bringup: int,
+    teardown: int,
+    control: list[int],
+    online: list[int],
+    cpu: int,
+) -> Iterator[str]:
     worker, thread, init = "kworker/0:1-10", f"cpuhp/{cpu}-{20 + cpu}", "init-1"
     kick = "cpuhp_kick_ap_work"
     yield out.enter(worker, 0, cpu, teardown, 236, kick)

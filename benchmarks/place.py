@@ -1,13 +1,13 @@
 """How many searches `cpuhp place` needs, beside one for each claim and slot.
 
-    python benchmarks/place.py TABLE.states [CPUHP_STATE] [SCENARIO...]
+python benchmarks/place.py TABLE.states [CPUHP_STATE] [SCENARIO...]
 """
 
 import sys
 import time
 
 from cpuhp.api import load
-from cpuhp.kernel.order import read_order
+from cpuhp.kernel.tables.order import read_order
 from cpuhp.ordering.place import place
 from cpuhp.ordering.questions import Bound
 from cpuhp.ordering.steps import shipped_step

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from cpuhp import __version__
 from cpuhp.diagnostics import InputError, Source, fail, suggestion
 from cpuhp.engines.checking import Answer, Checker, Progress, Settings, Sliced
-from cpuhp.kernel.order import USUAL, order_of, read_order, shipped_order
+from cpuhp.kernel.tables.order import USUAL, order_of, read_order, shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.library import Library, read_unit, shipped
 from cpuhp.language.parser import parse
@@ -40,7 +40,7 @@ from cpuhp.report.answers import (
 
 if TYPE_CHECKING:
     from cpuhp.engines.certificate import Outcome
-    from cpuhp.kernel.states_file import KernelTable
+    from cpuhp.kernel.tables.states_file import KernelTable
     from cpuhp.report.diagrams.figure import Diagram
     from cpuhp.report.display import Answers, HotplugTable
     from cpuhp.timing.costs import CostTable
@@ -464,7 +464,7 @@ def table(name: str | Path) -> HotplugTable:
     The file is in the format of /sys/devices/system/cpu/hotplug/states or of
     specs/tables. Raises InputError if it cannot be read.
     """
-    from cpuhp.kernel.states_file import shipped_tables
+    from cpuhp.kernel.tables.states_file import shipped_tables
     from cpuhp.report.display import HotplugTable
 
     known = str(name) in shipped_tables()

@@ -9,7 +9,7 @@ import pytest
 
 from cpuhp.api import Scenario, Settings
 from cpuhp.diagnostics import Source
-from cpuhp.kernel.order import shipped_order
+from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.library import shipped
 from cpuhp.language.parser import parse

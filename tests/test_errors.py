@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cpuhp.api import load
 from cpuhp.diagnostics import InputError, Source
-from cpuhp.kernel.order import shipped_order
+from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.build import build
 from cpuhp.language.compile import claims, lower

@@ -3,7 +3,7 @@
 import pytest
 
 from cpuhp.engines.explicit import check, count_runs
-from cpuhp.kernel.states_file import read_table
+from cpuhp.kernel.tables.states_file import read_table
 from cpuhp.language.build import build
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.library import data_root, shipped

@@ -20,6 +20,11 @@ ORDER = (
     "api",
     "cli",
 )
+# Inside `kernel`, in the same way; a package that stands alone is named last.
+KERNEL = (
+    "tables",
+    "source",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -51,6 +56,24 @@ def test_imports_go_one_way(path):
         other = room_of(name) if name.startswith("cpuhp.") else None
         if other is not None:
             assert ORDER.index(other) <= ORDER.index(room), f"{path} imports {name}"
+
+
+def kernel_package_of(name):
+    parts = name.split(".")
+    return parts[2] if parts[:2] == ["cpuhp", "kernel"] and len(parts) > 2 else None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_inside_kernel_go_one_way(path):
+    package = kernel_package_of(module_name(path))
+    if package not in KERNEL:
+        return
+    for name in imports_of(path):
+        other = kernel_package_of(name)
+        if other is not None:
+            assert KERNEL.index(other) <= KERNEL.index(package), (
+                f"{path} imports {name}"
+            )
 
 
 def test_every_room_is_known():

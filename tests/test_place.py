@@ -3,7 +3,7 @@
 import pytest
 
 from cpuhp.api import load
-from cpuhp.kernel.order import shipped_order
+from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import data_root, read_unit
 from cpuhp.model.table import Section
 from cpuhp.ordering.place import place

@@ -15,7 +15,7 @@ from cpuhp.diagnostics import Source
 from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.lifting import lift
-from cpuhp.kernel.order import shipped_order
+from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import Library
 from cpuhp.language.parser import parse
 from cpuhp.language.program import link

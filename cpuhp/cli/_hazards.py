@@ -98,7 +98,7 @@ def at(finding: Finding) -> str:
 
 
 def printed(file: str) -> str:
-    from cpuhp.kernel.tree import shown
+    from cpuhp.kernel.source.tree import shown
 
     return shown(file)
 

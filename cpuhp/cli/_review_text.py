@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from cpuhp.cli._hazards import ascii_only, finding_json, model_json, told_models
-from cpuhp.kernel.tree import shown
+from cpuhp.kernel.source.tree import shown
 
 if TYPE_CHECKING:
     from cpuhp.kernel.diff import Difference

@@ -13,8 +13,8 @@ from pathlib import Path
 from cpuhp.api import Scenario, Settings, context_of, load, scenarios
 from cpuhp.cli._files import read_results, write_whole
 from cpuhp.diagnostics import InputError, fail
-from cpuhp.kernel.order import complete, read_order
-from cpuhp.kernel.states_file import KernelTable
+from cpuhp.kernel.tables.order import complete, read_order
+from cpuhp.kernel.tables.states_file import KernelTable
 from cpuhp.model.table import Table
 from cpuhp.report.answers import ShownAnswer, as_json
 
@@ -85,7 +85,7 @@ def order_of(order: str | None, tree: str | None) -> Table | None:
     from cpuhp.kernel.extract import extract
     from cpuhp.kernel.extract_join import join
     from cpuhp.kernel.extract_table import table_of
-    from cpuhp.kernel.states_file import read_states
+    from cpuhp.kernel.tables.states_file import read_states
 
     extraction = extract(Path(tree))
     if order:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cpuhp.kernel.conform_models import Comparison, Met
     from cpuhp.kernel.conform_spans import SpanOfCall
     from cpuhp.kernel.operations import Deviation, Operation
-    from cpuhp.kernel.states_file import KernelTable
+    from cpuhp.kernel.tables.states_file import KernelTable
 
 GROUP = "kernel"
 SHOWN = 20
@@ -100,7 +100,7 @@ def table_beside(trace: str, states: str | None) -> KernelTable | None:
     """The table of the file that is given, or that lies beside the trace."""
     from pathlib import Path
 
-    from cpuhp.kernel.states_file import read_any_table
+    from cpuhp.kernel.tables.states_file import read_any_table
 
     if states is not None:
         return read_any_table(states)
@@ -125,8 +125,8 @@ def _compare(
 ) -> Comparison:
     from cpuhp.api import load
     from cpuhp.kernel.conform_models import compare
-    from cpuhp.kernel.order import complete
-    from cpuhp.kernel.states_file import shipped_table
+    from cpuhp.kernel.tables.order import complete
+    from cpuhp.kernel.tables.states_file import shipped_table
 
     known = known or shipped_table(f"linux-{answer.kernel or '6.12'}")
     return compare(answer, load(scenario, table=complete(known)).program)
@@ -158,7 +158,7 @@ def _calls(
 ) -> Iterable[SpanOfCall]:
     from cpuhp.kernel.conform_rules import rules_of
     from cpuhp.kernel.conform_spans import spans
-    from cpuhp.kernel.states_file import shipped_table
+    from cpuhp.kernel.tables.states_file import shipped_table
     from cpuhp.kernel.trace import read_trace
 
     rules = rules_of(known or shipped_table(f"linux-{answer.kernel or '6.12'}"))

@@ -198,7 +198,7 @@ class _Job:
 
     def _on_table(self) -> Picture:
         from cpuhp.diagnostics import InputError
-        from cpuhp.kernel.order import read_order
+        from cpuhp.kernel.tables.order import read_order
         from cpuhp.report.diagrams.draw import on_table
 
         table = read_order(self.subject)

@@ -52,7 +52,7 @@ def _read(path: str, arch: str | None) -> Extraction:
     from cpuhp.diagnostics import fail
     from cpuhp.kernel.extract import extract
     from cpuhp.kernel.extract_json import from_json
-    from cpuhp.kernel.tree import read_plain, shown
+    from cpuhp.kernel.source.tree import read_plain, shown
 
     if Path(path).is_dir():
         found = extract(path, arch=arch, progress=progress())
@@ -66,7 +66,7 @@ def _read(path: str, arch: str | None) -> Extraction:
 
 
 def _print(found: Difference) -> None:
-    from cpuhp.kernel.tree import shown
+    from cpuhp.kernel.source.tree import shown
 
     for side, mark in ((found.before, "---"), (found.after, "+++")):
         click.echo(f"{mark} Linux {side.version or '?'} in {shown(side.tree)}")
@@ -136,7 +136,7 @@ def _said(callback: Callback) -> str:
 
 
 def _change(change: Changed) -> str:
-    from cpuhp.kernel.tree import shown
+    from cpuhp.kernel.source.tree import shown
 
     columns = "; ".join(
         f"{name} {shown(a) or 'none'} -> {shown(b) or 'none'}"
@@ -146,7 +146,7 @@ def _change(change: Changed) -> str:
 
 
 def _place(row: Row) -> str:
-    from cpuhp.kernel.tree import shown
+    from cpuhp.kernel.source.tree import shown
 
     return f"{shown(row.file)}:{row.line}"
 

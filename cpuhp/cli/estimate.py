@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cpuhp.api import Scenario
-    from cpuhp.kernel.states_file import KernelTable
+    from cpuhp.kernel.tables.states_file import KernelTable
     from cpuhp.timing.setup import Setup
 
 GROUP = "design"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cpuhp.kernel.extract_model import Callback, Extraction, Row
-    from cpuhp.kernel.tree_scan import Progress
+    from cpuhp.kernel.source.scan import Progress
 
 SHOWN = 20
 
@@ -66,7 +66,7 @@ def command(
     from cpuhp.kernel.extract import extract
     from cpuhp.kernel.extract_join import join
     from cpuhp.kernel.extract_json import to_json
-    from cpuhp.kernel.states_file import read_states
+    from cpuhp.kernel.tables.states_file import read_states
 
     target = _target(output, tree) if output else None
     recorded = read_states(states) if states else None
@@ -89,7 +89,7 @@ def progress() -> Progress:
     """Progress on stderr where that is a terminal; silence elsewhere."""
     import sys
 
-    from cpuhp.kernel.tree_scan import quiet
+    from cpuhp.kernel.source.scan import quiet
 
     stream = sys.stderr
     if not stream.isatty():
@@ -148,7 +148,7 @@ def _target(output: str, tree: str) -> Path:
 
 def _summary(found: Extraction) -> None:
     from cpuhp.kernel.extract_json import counts, dynamic_ranges
-    from cpuhp.kernel.tree import shown
+    from cpuhp.kernel.source.tree import shown
     from cpuhp.model.table import Section
 
     number = counts(found)
@@ -247,13 +247,13 @@ def _callback(callback: Callback) -> str:
     name = callback.function or " or ".join(callback.candidates) or callback.expression
     if callback.definition is None:
         return f"{name} ({callback.reason})" if callback.reason else name
-    from cpuhp.kernel.tree import shown
+    from cpuhp.kernel.source.tree import shown
 
     place = callback.definition
     return f"{name} at {shown(place.file)}:{place.line}"
 
 
 def _place(row: Row) -> str:
-    from cpuhp.kernel.tree import shown
+    from cpuhp.kernel.source.tree import shown
 
     return f"{shown(row.file)}:{row.line}"

@@ -114,7 +114,7 @@ def _linted(
     from cpuhp.cli.extract import progress
     from cpuhp.kernel import lint_cache
     from cpuhp.kernel.lint import lint
-    from cpuhp.kernel.tree import open_tree
+    from cpuhp.kernel.source.tree import open_tree
 
     opened = open_tree(tree)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -97,7 +97,7 @@ def _step(name: str, state: str | None, table: Table) -> Step:
 def _bases(names: tuple[str, ...], advice: Advice) -> list[Variant]:
     """The scenarios with the table; those of another architecture are left out."""
     from cpuhp.api import DEFAULT_TABLE, scenarios
-    from cpuhp.kernel.order import shipped_order
+    from cpuhp.kernel.tables.order import shipped_order
     from cpuhp.ordering.steps import architecture
     from cpuhp.ordering.variant import own_options, variant_of
 

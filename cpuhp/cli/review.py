@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from cpuhp.kernel.series import Series
-    from cpuhp.kernel.tree import Tree
+    from cpuhp.kernel.source.tree import Tree
 
 GROUP = "kernel"
 
@@ -80,7 +80,7 @@ def _read(series: str, path: str) -> tuple[Series, Tree]:
 
     from cpuhp.kernel.series import read_series
     from cpuhp.kernel.series_git import parse_range, read_range
-    from cpuhp.kernel.tree import open_tree
+    from cpuhp.kernel.source.tree import open_tree
 
     tree = open_tree(path)
     wanted = parse_range(series) if not Path(series).exists() else None

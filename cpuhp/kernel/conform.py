@@ -26,7 +26,7 @@ from cpuhp.kernel.operations import (
     Rule,
     is_up,
 )
-from cpuhp.kernel.states_file import KernelTable, shipped_table, shipped_tables
+from cpuhp.kernel.tables.states_file import KernelTable, shipped_table, shipped_tables
 from cpuhp.kernel.trace import Event, Item, Kind, Lost
 
 MAX_DEVIATIONS = 1000

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cpuhp.kernel.states_file import KernelTable
+from cpuhp.kernel.tables.states_file import KernelTable
 from cpuhp.kernel.trace import IDLE, Event
 from cpuhp.model.table import Section
 
@@ -69,9 +69,7 @@ class Rules:
 
 
 def rules_of(known: KernelTable, complete: bool = True) -> Rules:
-    names = {
-        row.number: row.name or row.enumerator or "" for row in known.table.states
-    }
+    names = {row.number: row.name or row.enumerator or "" for row in known.table.states}
     return Rules(known, complete, names)
 
 

@@ -74,7 +74,9 @@ def _ready(queues: dict[Task, deque[Event]], task: Task, now: Now) -> bool:
         if now.waits_for(head.cpu):
             return now.goes_on(head)
         return not any(
-            event.cpu == head.cpu and event.kind is not Kind.EXIT and now.encloses(event)
+            event.cpu == head.cpu
+            and event.kind is not Kind.EXIT
+            and now.encloses(event)
             for queue in others
             for event in queue
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from cpuhp.kernel.extract_join import join
 from cpuhp.kernel.extract_model import NO, YES, Callback, Extraction, Row, Variant
 from cpuhp.kernel.extract_table import table_of
-from cpuhp.kernel.states_file import KernelTable, shipped_table, shipped_tables
+from cpuhp.kernel.tables.states_file import KernelTable, shipped_table, shipped_tables
 
 Pick = Callable[[Row | Variant], Callback]
 
@@ -47,7 +47,8 @@ def _fixed(extraction: Extraction) -> KernelTable:
     fixed = tuple(
         state
         for state in table.states
-        if state.number not in table.dynamic and state.number not in table.prepare_dynamic
+        if state.number not in table.dynamic
+        and state.number not in table.prepare_dynamic
     )
     version = ".".join((extraction.version or "").split(".")[:2])
     shipped = f"linux-{version}"

@@ -87,8 +87,7 @@ class Walker:
                 self._deviate(
                     enter,
                     Rule.HAND_OVER,
-                    f"{label} ran while the control task waits in "
-                    f"{run.frame.function}",
+                    f"{label} ran while the control task waits in {run.frame.function}",
                     "steps of the CPU itself until that returns",
                 )
             return
@@ -309,9 +308,7 @@ class Walker:
             return self.callbacks.owed(True, state, target)
         return self.callbacks.owed(False, 0 if phase.cleaning else target, state)
 
-    def _owed_before(
-        self, run: Run, phase: Phase, enter: Event, include: bool
-    ) -> None:
+    def _owed_before(self, run: Run, phase: Phase, enter: Event, include: bool) -> None:
         state = phase.state
         if state is None or self._atomic(enter.step):
             return
@@ -321,9 +318,7 @@ class Walker:
             owed = self.callbacks.owed(False, enter.step, state)
         self._report_owed(run, enter, owed, phase.up)
 
-    def _report_owed(
-        self, run: Run, enter: Event, owed: list[int], up: bool
-    ) -> None:
+    def _report_owed(self, run: Run, enter: Event, owed: list[int], up: bool) -> None:
         if not owed:
             return
         first = self.rules.label(owed[0], self.callbacks.function(owed[0], up) or "")

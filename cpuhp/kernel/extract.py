@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.c_text import CText
 from cpuhp.kernel.extract_callbacks import Known
 from cpuhp.kernel.extract_config import Config, load_config
 from cpuhp.kernel.extract_enum import StaticEntry, read_enum, read_static
@@ -17,10 +16,11 @@ from cpuhp.kernel.extract_find import Wanted, search
 from cpuhp.kernel.extract_model import Enumerator, Extraction, Instance, Note, Row
 from cpuhp.kernel.extract_names import Files
 from cpuhp.kernel.extract_rows import call_row, static_row
-from cpuhp.kernel.kbuild import Kbuild
 from cpuhp.kernel.memo import Memo
-from cpuhp.kernel.tree import CORE_FILE, ENUM_HEADER, Tree, open_tree, shown
-from cpuhp.kernel.tree_scan import Progress, quiet
+from cpuhp.kernel.source.kbuild import Kbuild
+from cpuhp.kernel.source.scan import Progress, quiet
+from cpuhp.kernel.source.text import CText
+from cpuhp.kernel.source.tree import CORE_FILE, ENUM_HEADER, Tree, open_tree, shown
 
 _ROUNDS = 5
 _SUFFIXES = (".c", ".h")

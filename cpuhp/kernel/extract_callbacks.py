@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from cpuhp.kernel.c_text import squeezed
 from cpuhp.kernel.extract_config import Config
 from cpuhp.kernel.extract_file import is_null
 from cpuhp.kernel.extract_find import (
@@ -19,7 +18,8 @@ from cpuhp.kernel.extract_find import (
 )
 from cpuhp.kernel.extract_model import MAYBE, NO, YES, Callback, Definition
 from cpuhp.kernel.extract_names import Files
-from cpuhp.kernel.kbuild import Built, Kbuild
+from cpuhp.kernel.source.kbuild import Built, Kbuild
+from cpuhp.kernel.source.text import squeezed
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _CAST = re.compile(r"\((?:[\w\s]+\*+|[\w\s]+\(\s*\*\s*\)\s*\([^()]*\))\s*\)\s*")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.c_expr import evaluate
 from cpuhp.kernel.extract_model import MAYBE, NO, YES
-from cpuhp.kernel.tree import Tree, read_plain, shown
+from cpuhp.kernel.source.constants import evaluate
+from cpuhp.kernel.source.tree import Tree, read_plain, shown
 
 _LINE = re.compile(r"(CONFIG_\w+)=(.*)")
 _UNSET = re.compile(r"# (CONFIG_\w+) is not set")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cpuhp.kernel.c_expr import constant
-from cpuhp.kernel.c_text import CText, split_arguments
 from cpuhp.kernel.extract_model import Enumerator
+from cpuhp.kernel.source.constants import constant
+from cpuhp.kernel.source.text import CText, split_arguments
 from cpuhp.model.table import Section
 
 DYNAMIC = ("CPUHP_BP_PREPARE_DYN", "CPUHP_AP_ONLINE_DYN")

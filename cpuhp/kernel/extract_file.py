@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 
-from cpuhp.kernel.c_parse import Function, Parsed
-from cpuhp.kernel.c_text import Macro, squeezed
 from cpuhp.kernel.extract_model import Definition, Instance
+from cpuhp.kernel.source.syntax import Function, Parsed
+from cpuhp.kernel.source.text import Macro, squeezed
 
 MARKS = (b"cpuhp_setup_state", b"cpuhp_state_", b"cpuhp_remove_")
 SETUP = re.compile(r"\b(?:__)?cpuhp_setup_state(?:_[a-z_]+)?\b(?=\s*\()")

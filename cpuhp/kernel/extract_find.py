@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cpuhp.kernel.c_parse import Parsed, text_functions
-from cpuhp.kernel.c_text import CText
 from cpuhp.kernel.extract_file import (
     FileFacts,
     definitions_of,
@@ -15,7 +13,9 @@ from cpuhp.kernel.extract_file import (
     read_facts,
 )
 from cpuhp.kernel.extract_model import Definition, Note
-from cpuhp.kernel.tree import Tree, shown
+from cpuhp.kernel.source.syntax import Parsed, text_functions
+from cpuhp.kernel.source.text import CText
+from cpuhp.kernel.source.tree import Tree, shown
 
 # What may be defined: the first name before "(" in a line that starts in the first
 # column, and the name of a macro.

@@ -19,7 +19,7 @@ from cpuhp.kernel.extract_model import (
     Row,
     Variant,
 )
-from cpuhp.kernel.tree import shown
+from cpuhp.kernel.source.tree import shown
 from cpuhp.model.table import Section
 
 Record = TypeVar("Record")

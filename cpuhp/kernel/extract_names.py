@@ -7,11 +7,11 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from cpuhp.kernel.c_parse import Parsed
-from cpuhp.kernel.c_text import Macro, decoded, squeezed, string_value
 from cpuhp.kernel.extract_config import Config
 from cpuhp.kernel.extract_model import NO
-from cpuhp.kernel.tree import Tree
+from cpuhp.kernel.source.syntax import Parsed
+from cpuhp.kernel.source.text import Macro, decoded, squeezed, string_value
+from cpuhp.kernel.source.tree import Tree
 
 _PIECE = re.compile(r'\s*("(?:\\.|[^"\\])*"|[A-Za-z_]\w*)\s*')
 # An allocation by format; a format that is alone and has no % is the string.

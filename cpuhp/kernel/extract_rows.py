@@ -12,7 +12,7 @@ from cpuhp.kernel.extract_file import FileFacts, Site
 from cpuhp.kernel.extract_find import Caller, Wanted
 from cpuhp.kernel.extract_model import Callback, Row, Variant
 from cpuhp.kernel.extract_names import string_of
-from cpuhp.kernel.tree import CORE_FILE
+from cpuhp.kernel.source.tree import CORE_FILE
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _NULL = Callback("NULL", "null")

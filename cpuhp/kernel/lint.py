@@ -12,8 +12,8 @@ from cpuhp.kernel.extract_model import NO, Callback, Definition, Extraction, Row
 from cpuhp.kernel.lint_masks import picks
 from cpuhp.kernel.lint_rules import Finding, Subject, findings
 from cpuhp.kernel.lint_walk import DEPTH, Reached, Sources, walk
-from cpuhp.kernel.tree import Tree
-from cpuhp.kernel.tree_scan import Progress, quiet
+from cpuhp.kernel.source.scan import Progress, quiet
+from cpuhp.kernel.source.tree import Tree
 
 _LEVELS = {"error": 0, "warning": 1, "note": 2}
 

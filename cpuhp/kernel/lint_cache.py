@@ -21,10 +21,10 @@ from cpuhp.kernel.extract_json import from_json, to_json
 from cpuhp.kernel.lint import Lint
 from cpuhp.kernel.lint_rules import Finding
 from cpuhp.kernel.lint_walk import Place
-from cpuhp.kernel.tree import CORE_FILE, ENUM_HEADER, MAX_DEPTH, Tree, read_plain
+from cpuhp.kernel.source.tree import CORE_FILE, ENUM_HEADER, MAX_DEPTH, Tree, read_plain
 
 _NAMES = (".c", ".h", "Makefile", "Kbuild", ".config")
-_MADE_BY = ("c_*.py", "extract*.py", "kbuild.py", "lint*.py", "tree*.py")
+_MADE_BY = ("source/*.py", "extract*.py", "lint*.py")
 _MAX_BYTES = 64 << 20
 WORTH = 2000  # files; a smaller tree is read as fast as a cache
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cpuhp.kernel.c_parse import Function, text_functions
-from cpuhp.kernel.c_text import CText, squeezed
 from cpuhp.kernel.lint_walk import MAX_PLACES, Reached
+from cpuhp.kernel.source.syntax import Function, text_functions
+from cpuhp.kernel.source.text import CText, squeezed
 
 _PLAIN = re.compile(r"\b((?:raw_)?spin_lock)\s*\(")
 _GUARD = re.compile(r"\b(?:scoped_)?guard\s*\(\s*((?:raw_)?spinlock)\s*\)\s*\(")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
-from cpuhp.kernel.c_text import squeezed
 from cpuhp.kernel.lint_walk import MAX_PLACES, Reached
+from cpuhp.kernel.source.text import squeezed
 
 
 class Mask(Enum):

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from cpuhp.kernel.c_parse import Function, text_functions
-from cpuhp.kernel.c_text import CText
 from cpuhp.kernel.extract_find import HEADS
 from cpuhp.kernel.extract_model import Definition
-from cpuhp.kernel.tree import Tree
+from cpuhp.kernel.source.syntax import Function, text_functions
+from cpuhp.kernel.source.text import CText
+from cpuhp.kernel.source.tree import Tree
 
 DEPTH = 5  # calls from the callback
 MAX_REACHED = 400  # functions from one callback

@@ -13,8 +13,8 @@ from functools import partial
 from cpuhp.kernel.extract_file import FileFacts
 from cpuhp.kernel.extract_find import Caller, Find, Wanted, registrations, search
 from cpuhp.kernel.extract_model import Note
-from cpuhp.kernel.tree import Listing, Tree
-from cpuhp.kernel.tree_scan import Progress, over_files, quiet
+from cpuhp.kernel.source.scan import Progress, over_files, quiet
+from cpuhp.kernel.source.tree import Listing, Tree
 
 Fact = FileFacts | Note
 

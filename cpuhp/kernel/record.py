@@ -192,9 +192,7 @@ def split_printed(console: str) -> Recording:
     The trace is what the kernel printed, the last line whatever the jump left of it.
     """
     notes = tuple(re.findall(r"^@@note (.*)$", console, re.MULTILINE))
-    match = re.search(
-        r"^@@states\n(.*?)^@@kexec$", console, re.MULTILINE | re.DOTALL
-    )
+    match = re.search(r"^@@states\n(.*?)^@@kexec$", console, re.MULTILINE | re.DOTALL)
     if match is None or not _JUMPED.search(console):
         raise _no_answer("the guest ended before it jumped to the next kernel", console)
     states = _STATE.findall(match[1])

@@ -192,9 +192,7 @@ def _fail(state: str, here: Here, undo: ExitStack, notes: list[str]) -> None:
             _put(here, cpu, "1")
 
 
-def _fail_once(
-    here: Here, cpu: int, number: int, value: str, notes: list[str]
-) -> None:
+def _fail_once(here: Here, cpu: int, number: int, value: str, notes: list[str]) -> None:
     way = "up" if value == "1" else "down"
     _put(here, cpu, "0" if value == "1" else "1")
     armed = f"{_CPUS}/cpu{cpu}/hotplug/fail"

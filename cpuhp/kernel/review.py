@@ -19,8 +19,8 @@ from cpuhp.kernel.review_claims import Claim, claims, judged
 from cpuhp.kernel.review_code import Damage, damages
 from cpuhp.kernel.series import Patch, Series
 from cpuhp.kernel.series_apply import Applied, apply
-from cpuhp.kernel.tree import Tree
-from cpuhp.kernel.tree_scan import Progress, quiet
+from cpuhp.kernel.source.scan import Progress, quiet
+from cpuhp.kernel.source.tree import Tree
 
 MAX_LEFT_OUT = 60  # longer series are not tried without each of their patches
 

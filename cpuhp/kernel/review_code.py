@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cpuhp.kernel.c_parse import MAX_PARSED, parser
-from cpuhp.kernel.c_text import CText
 from cpuhp.kernel.series import Patch
 from cpuhp.kernel.series_apply import Applied
-from cpuhp.kernel.tree import Tree, read_plain, shown
+from cpuhp.kernel.source.syntax import MAX_PARSED, parser
+from cpuhp.kernel.source.text import CText
+from cpuhp.kernel.source.tree import Tree, read_plain, shown
 
 _CALLED = re.compile(r"(?<![\w.>])([A-Za-z_]\w{2,})\s*\(")
 _GLOBAL = re.compile(r"\b(cpu_\w*mask|CPUHP_\w+|cpumask_\w+|cpuhp_\w+)\b")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.tree import read_plain, shown
+from cpuhp.kernel.source.tree import read_plain, shown
 
 MAX_PATCHES = 500
 _SUFFIXES = (".patch", ".diff", ".eml", ".mbox", ".mbx", ".txt")

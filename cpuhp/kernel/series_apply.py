@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import fail
 from cpuhp.kernel.series import FileChange, Hunk, Patch
-from cpuhp.kernel.tree import Tree
+from cpuhp.kernel.source.tree import Tree
 
 MAX_FUZZ = 2
 MAX_OVERLAY = 256 << 20  # bytes of changed files

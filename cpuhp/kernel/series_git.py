@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cpuhp.diagnostics import fail
 from cpuhp.kernel.series import Series, read_mail, series_of, split_mbox
-from cpuhp.kernel.tree import MAX_FILE, Tree, shown
+from cpuhp.kernel.source.tree import MAX_FILE, Tree, shown
 
 _RANGE = re.compile(
     r"(?:(?P<folder>.+):)?(?P<old>[^\s:.][^\s:]*?)\.\.(?P<new>[^\s:.]*)"

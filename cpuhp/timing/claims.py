@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.order import order_of
+from cpuhp.kernel.tables.order import order_of
 from cpuhp.language.library import shipped
 from cpuhp.language.program import link
 from cpuhp.timing.cost_file import UNITS, find_costs, shipped_costs

@@ -9,7 +9,7 @@ from pathlib import Path
 from cpuhp.diagnostics import fail, suggestion
 from cpuhp.graph.footprint import footprints
 from cpuhp.kernel.conform import conform
-from cpuhp.kernel.states_file import KernelTable
+from cpuhp.kernel.tables.states_file import KernelTable
 from cpuhp.kernel.trace import read_trace
 from cpuhp.language.library import Library
 from cpuhp.language.program import Program, link

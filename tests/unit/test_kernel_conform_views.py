@@ -23,8 +23,8 @@ from cpuhp.kernel.extract_model import (
     Extraction,
     Row,
 )
-from cpuhp.kernel.order import complete
-from cpuhp.kernel.states_file import read_kernel_states
+from cpuhp.kernel.tables.order import complete
+from cpuhp.kernel.tables.states_file import read_kernel_states
 from cpuhp.kernel.trace import read_trace
 from cpuhp.report.timeline import scale_of, timeline
 from cpuhp.report.trace_events import trace_events

@@ -455,7 +455,7 @@ def test_same_result_on_many_processes(tmp_path, monkeypatch):
     source = with_call("up, 0")
     folder = tree(tmp_path, **{f"drivers__f{i}_c": source for i in range(20)})
     alone = extract(folder, jobs=1)
-    monkeypatch.setattr("cpuhp.kernel.tree_scan._SMALL", 1)
-    monkeypatch.setattr("cpuhp.kernel.tree_scan._CHUNK", 3)
+    monkeypatch.setattr("cpuhp.kernel.source.scan._SMALL", 1)
+    monkeypatch.setattr("cpuhp.kernel.source.scan._CHUNK", 3)
     assert extract(folder, jobs=2) == alone
     assert len(alone.calls) == 20

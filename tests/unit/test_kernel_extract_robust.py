@@ -10,13 +10,13 @@ from kernel_trees import CALLBACKS, CORE, HEADER, tree
 
 from cpuhp.cli.extract import command
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel import tree as tree_module
-from cpuhp.kernel.c_expr import evaluate
-from cpuhp.kernel.c_text import CText
 from cpuhp.kernel.extract import extract
 from cpuhp.kernel.extract_enum import read_enum, read_static
 from cpuhp.kernel.extract_file import read_facts
-from cpuhp.kernel.tree import open_tree
+from cpuhp.kernel.source import tree as tree_module
+from cpuhp.kernel.source.constants import evaluate
+from cpuhp.kernel.source.text import CText
+from cpuhp.kernel.source.tree import open_tree
 
 CALL = CALLBACKS + (
     'int i(void)\n{\n\treturn cpuhp_setup_state(CPUHP_A_DEAD, "n", up, down);\n}\n'

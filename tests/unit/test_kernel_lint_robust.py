@@ -11,7 +11,6 @@ from patch_series import diff, mail
 from cpuhp.cli.lint import command as lint_command
 from cpuhp.cli.review import command as review_command
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel import tree as tree_module
 from cpuhp.kernel.extract import extract_tree
 from cpuhp.kernel.extract_config import Config
 from cpuhp.kernel.lint import Looked, lint, lint_tree
@@ -20,7 +19,8 @@ from cpuhp.kernel.review import review
 from cpuhp.kernel.review_code import damages
 from cpuhp.kernel.series import read_mail, read_series
 from cpuhp.kernel.series_apply import apply
-from cpuhp.kernel.tree import Tree, open_tree
+from cpuhp.kernel.source import tree as tree_module
+from cpuhp.kernel.source.tree import Tree, open_tree
 
 DRIVER = """
 static int users; /* serialized by cpu hotplug */

@@ -29,7 +29,7 @@ from cpuhp.kernel.record_image import (
 )
 from cpuhp.kernel.record_kexec import NEXT_KERNEL, kexec_program
 from cpuhp.kernel.record_scripts import Script, parse_script, shell
-from cpuhp.kernel.states_file import parse_states, read_kernel_states
+from cpuhp.kernel.tables.states_file import parse_states, read_kernel_states
 from cpuhp.kernel.trace import read_trace
 
 QEMU = shutil.which("qemu-system-x86_64")
@@ -87,7 +87,9 @@ def test_scripts_are_parsed():
     assert parse_script("fail:RCU/tree:online") == Script("fail", "RCU/tree:online")
 
 
-@pytest.mark.parametrize("text", ["", "dwon-up", "fail", "fail:", "fail:$(x)", "boot:1"])
+@pytest.mark.parametrize(
+    "text", ["", "dwon-up", "fail", "fail:", "fail:$(x)", "boot:1"]
+)
 def test_bad_scripts_are_refused(text):
     assert code_of(parse_script, text) == "HP443"
 
@@ -294,7 +296,9 @@ def test_kexec_shutdown_of_arm64_is_serial_and_conforms():
 
 def kernel_images():
     """Images to boot: files named in CPUHP_TEST_KERNELS, separated by colons."""
-    return [path for path in os.environ.get("CPUHP_TEST_KERNELS", "").split(":") if path]
+    return [
+        path for path in os.environ.get("CPUHP_TEST_KERNELS", "").split(":") if path
+    ]
 
 
 @pytest.fixture(params=["6.12", "6.1"])

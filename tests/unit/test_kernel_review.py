@@ -12,7 +12,7 @@ from cpuhp.cli.review import command
 from cpuhp.diagnostics import InputError
 from cpuhp.kernel.review import review
 from cpuhp.kernel.series import read_mail, read_series
-from cpuhp.kernel.tree import open_tree
+from cpuhp.kernel.source.tree import open_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD = "cpumask_any_but(cpu_online_mask,"

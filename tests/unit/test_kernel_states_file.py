@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpuhp.diagnostics import InputError, Source
-from cpuhp.kernel.states_file import (
+from cpuhp.kernel.tables.states_file import (
     parse_states,
     parse_table,
     read_any_table,
@@ -162,7 +162,7 @@ def test_bad_table_is_refused(old, new, code):
     assert code_of(TABLE.replace(old, new), parse_table) == code
 
 
-@given(st.text(alphabet="0123456789: \n\tabc:CPUHP_\"-=é\r", max_size=80))
+@given(st.text(alphabet='0123456789: \n\tabc:CPUHP_"-=é\r', max_size=80))
 def test_any_text_gives_a_table_or_an_error(text):
     for parse in (parse_states, parse_table):
         try:

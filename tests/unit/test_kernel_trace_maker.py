@@ -6,7 +6,7 @@ hotplug/fail does, before the callback and without an event.
 
 from dataclasses import dataclass, field
 
-from cpuhp.kernel.states_file import KernelTable
+from cpuhp.kernel.tables.states_file import KernelTable
 from cpuhp.model.table import HotplugState, Table
 
 KICK, BRINGUP, TEARDOWN, ONLINE = 85, 86, 145, 236

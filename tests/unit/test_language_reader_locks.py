@@ -4,7 +4,7 @@ import pytest
 
 from cpuhp.diagnostics import InputError, Source
 from cpuhp.engines.checking import Checker, Settings
-from cpuhp.kernel.order import shipped_order
+from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import shipped
 from cpuhp.language.parser import parse
 from cpuhp.language.program import link

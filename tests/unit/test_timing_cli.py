@@ -14,7 +14,7 @@ from cpuhp.api import load
 from cpuhp.cli import group
 from cpuhp.diagnostics import InputError
 from cpuhp.kernel.conform import conform
-from cpuhp.kernel.states_file import read_any_table
+from cpuhp.kernel.tables.states_file import read_any_table
 from cpuhp.kernel.trace import read_trace
 from cpuhp.timing.simulate import simulate
 

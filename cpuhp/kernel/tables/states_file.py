@@ -90,7 +90,7 @@ def shipped_table(name: str) -> KernelTable:
 
 def shipped_tables() -> dict[str, Path]:
     """Names and files of all shipped tables."""
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parents[2]
     for base in (here / "data", here.parent):
         folder = base / "specs" / "tables"
         if folder.is_dir():
@@ -322,7 +322,7 @@ def _header(
     if not match or match[1] not in (*_WORDS, *_NUMBERS):
         raise fail(
             "HP403",
-            "expected a header line or a row: number CPUHP_NAME \"registered name\"",
+            'expected a header line or a row: number CPUHP_NAME "registered name"',
             span,
             help="header lines are: " + ", ".join((*_WORDS, *_NUMBERS)),
         )
@@ -369,4 +369,3 @@ def _lines(source: Source) -> Iterator[tuple[Span, str]]:
     for line in source.text.split("\n"):
         yield Span(source, start, start + len(line)), line
         start += len(line) + 1
-

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from cpuhp.kernel.tree import Tree
+from cpuhp.kernel.source.tree import Tree
 
 _RULE = re.compile(r"([\w./+-]+?)-((?:y|m|objs|\$\([^=]*\)))\s*[:+?]?=\s*(.*)")
 _PLAIN = re.compile(r"([\w./+-]+)\s*[:+?]?=\s*(.*)")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
-from cpuhp.kernel.tree import Tree
+from cpuhp.kernel.source.tree import Tree
 
 Progress = Callable[[str, int, int], None]  # what, files done, files in all
 Found = TypeVar("Found")

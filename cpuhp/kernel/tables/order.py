@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cpuhp.diagnostics import Span, fail
-from cpuhp.kernel.states_file import (
+from cpuhp.kernel.tables.states_file import (
     KernelTable,
     read_any_table,
     shipped_table,

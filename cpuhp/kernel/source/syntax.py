@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from cpuhp.kernel.c_text import CText, squeezed
+from cpuhp.kernel.source.text import CText, squeezed
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser, Tree
