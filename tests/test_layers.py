@@ -24,6 +24,8 @@ ORDER = (
 KERNEL = (
     "tables",
     "source",
+    "registrations",
+    "hazards",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cpuhp.api import Scenario
-    from cpuhp.kernel.lint_rules import Finding
+    from cpuhp.kernel.hazards.rules import Finding
     from cpuhp.report.answers import ShownAnswer
 
 
@@ -16,7 +16,7 @@ def check_models(shown: Sequence[Finding]) -> dict[str, ShownAnswer]:
     import tempfile
     from pathlib import Path
 
-    from cpuhp.kernel.lint_model import model, shape
+    from cpuhp.kernel.hazards.model import model, shape
 
     found: dict[str, ShownAnswer] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +44,7 @@ def _claim(scenario: Scenario) -> ShownAnswer:
 def model_json(
     finding: Finding, answers: dict[str, ShownAnswer]
 ) -> dict[str, Any] | None:
-    from cpuhp.kernel.lint_model import model, shape
+    from cpuhp.kernel.hazards.model import model, shape
 
     answer = answers.get(shape(finding))
     if answer is None:
@@ -61,7 +61,7 @@ def model_json(
 
 def told_models(shown: Sequence[Finding], answers: dict[str, ShownAnswer]) -> list[str]:
     """The answers to the models, each once, with the rules that they stand for."""
-    from cpuhp.kernel.lint_model import shape
+    from cpuhp.kernel.hazards.model import shape
 
     lines = []
     for key, answer in answers.items():

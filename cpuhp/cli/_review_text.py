@@ -11,8 +11,8 @@ from cpuhp.cli._hazards import ascii_only, finding_json, model_json, told_models
 from cpuhp.kernel.source.tree import shown
 
 if TYPE_CHECKING:
-    from cpuhp.kernel.diff import Difference
-    from cpuhp.kernel.lint_rules import Finding
+    from cpuhp.kernel.hazards.rules import Finding
+    from cpuhp.kernel.registrations.diff import Difference
     from cpuhp.kernel.review import Need, Review, Reviewed
     from cpuhp.kernel.review_claims import Claim
     from cpuhp.report.answers import ShownAnswer

@@ -82,9 +82,9 @@ def order_of(order: str | None, tree: str | None) -> Table | None:
     """
     if tree is None:
         return read_order(Path(order)) if order else None
-    from cpuhp.kernel.extract import extract
-    from cpuhp.kernel.extract_join import join
-    from cpuhp.kernel.extract_table import table_of
+    from cpuhp.kernel.registrations.extract import extract
+    from cpuhp.kernel.registrations.join import join
+    from cpuhp.kernel.registrations.table import table_of
     from cpuhp.kernel.tables.states_file import read_states
 
     extraction = extract(Path(tree))

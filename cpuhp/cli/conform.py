@@ -115,7 +115,7 @@ def _with_tree(tree: str, known: KernelTable | None) -> KernelTable:
     from pathlib import Path
 
     from cpuhp.kernel.conform_tree import with_tree
-    from cpuhp.kernel.extract import extract
+    from cpuhp.kernel.registrations.extract import extract
 
     return with_tree(extract(Path(tree), arch=known.arch if known else None), known)
 

@@ -9,8 +9,8 @@ import click
 from cpuhp.cli._options import json_option
 
 if TYPE_CHECKING:
-    from cpuhp.kernel.diff import Changed, Difference, Moved
-    from cpuhp.kernel.extract_model import Callback, Extraction, Row
+    from cpuhp.kernel.registrations.diff import Changed, Difference, Moved
+    from cpuhp.kernel.registrations.model import Callback, Extraction, Row
 
 CROSSED = 6
 
@@ -32,7 +32,7 @@ def command(before: str, after: str, arch: str | None, as_json: bool) -> None:
     Each is a kernel source tree, or a table that `cpuhp extract -o` wrote. Rows that
     --arch rules out in both are left aside.
     """
-    from cpuhp.kernel.diff import difference
+    from cpuhp.kernel.registrations.diff import difference
 
     found = difference(_read(before, arch), _read(after, arch))
     if as_json:
@@ -50,8 +50,8 @@ def _read(path: str, arch: str | None) -> Extraction:
 
     from cpuhp.cli.extract import progress
     from cpuhp.diagnostics import fail
-    from cpuhp.kernel.extract import extract
-    from cpuhp.kernel.extract_json import from_json
+    from cpuhp.kernel.registrations.as_json import from_json
+    from cpuhp.kernel.registrations.extract import extract
     from cpuhp.kernel.source.tree import read_plain, shown
 
     if Path(path).is_dir():

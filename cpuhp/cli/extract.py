@@ -11,7 +11,7 @@ from cpuhp.cli._options import json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cpuhp.kernel.extract_model import Callback, Extraction, Row
+    from cpuhp.kernel.registrations.model import Callback, Extraction, Row
     from cpuhp.kernel.source.scan import Progress
 
 SHOWN = 20
@@ -63,9 +63,9 @@ def command(
     Nothing in TREE is changed and nothing outside it is read. What cannot be
     resolved is kept in the table, with the reason.
     """
-    from cpuhp.kernel.extract import extract
-    from cpuhp.kernel.extract_join import join
-    from cpuhp.kernel.extract_json import to_json
+    from cpuhp.kernel.registrations.as_json import to_json
+    from cpuhp.kernel.registrations.extract import extract
+    from cpuhp.kernel.registrations.join import join
     from cpuhp.kernel.tables.states_file import read_states
 
     target = _target(output, tree) if output else None
@@ -147,7 +147,7 @@ def _target(output: str, tree: str) -> Path:
 
 
 def _summary(found: Extraction) -> None:
-    from cpuhp.kernel.extract_json import counts, dynamic_ranges
+    from cpuhp.kernel.registrations.as_json import counts, dynamic_ranges
     from cpuhp.kernel.source.tree import shown
     from cpuhp.model.table import Section
 

@@ -17,8 +17,8 @@ from cpuhp.cli._hazards import (
 )
 
 if TYPE_CHECKING:
-    from cpuhp.kernel.lint import Lint
-    from cpuhp.kernel.lint_rules import Finding
+    from cpuhp.kernel.hazards.lint import Lint
+    from cpuhp.kernel.hazards.rules import Finding
     from cpuhp.report.answers import ShownAnswer
 
 FORMS = ("text", "json", "sarif", "mail")
@@ -83,7 +83,7 @@ def command(
     unsafe once callbacks of several CPUs run at the same time.
     """
     from cpuhp.diagnostics import fail, suggestion
-    from cpuhp.kernel.lint_rules import BY_ID
+    from cpuhp.kernel.hazards.rules import BY_ID
 
     for rule in rules:
         if rule not in BY_ID:
@@ -112,8 +112,14 @@ def _linted(
     from pathlib import Path
 
     from cpuhp.cli.extract import progress
-    from cpuhp.kernel import lint_cache
-    from cpuhp.kernel.lint import lint
+    from cpuhp.kernel.hazards.cache import (
+        WORTH,
+        fingerprint,
+        load,
+        settings_key,
+        store,
+    )
+    from cpuhp.kernel.hazards.lint import lint
     from cpuhp.kernel.source.tree import open_tree
 
     opened = open_tree(tree)
@@ -122,14 +128,14 @@ def _linted(
     root = opened.root
     if not cache or root == folder.resolve() or root in folder.resolve().parents:
         return lint(tree, arch=arch, config=config, depth=depth, progress=progress())
-    settings = lint_cache.settings_key(arch, config, depth)
-    kept = lint_cache.load(opened, folder, settings)
+    settings = settings_key(arch, config, depth)
+    kept = load(opened, folder, settings)
     if kept is not None:
         return kept
-    before = lint_cache.fingerprint(opened)
+    before = fingerprint(opened)
     found = lint(tree, arch=arch, config=config, depth=depth, progress=progress())
-    if found.extraction.files_scanned >= lint_cache.WORTH:
-        lint_cache.store(opened, folder, settings, found, before)
+    if found.extraction.files_scanned >= WORTH:
+        store(opened, folder, settings, found, before)
     return found
 
 
@@ -154,7 +160,7 @@ def _text(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
 
 
 def _why(shown: list[Finding]) -> None:
-    from cpuhp.kernel.lint_rules import RULES
+    from cpuhp.kernel.hazards.rules import RULES
 
     seen = {finding.rule for finding in shown}
     for rule in RULES:
@@ -166,7 +172,7 @@ def _mail(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
     """Plain text of 72 columns, as kernel lists want it."""
     from textwrap import wrap
 
-    from cpuhp.kernel.lint_rules import RULES
+    from cpuhp.kernel.hazards.rules import RULES
 
     def filled(text: str, lead: str = "") -> list[str]:
         return wrap(text, WRAP, initial_indent=lead, subsequent_indent=lead)
@@ -190,7 +196,7 @@ def _mail(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
 def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     import json
 
-    from cpuhp.kernel.lint_rules import RULES
+    from cpuhp.kernel.hazards.rules import RULES
 
     data = {
         "format": "cpuhp-lint",
@@ -210,7 +216,7 @@ def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
 def _sarif(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
     import json
 
-    from cpuhp.kernel.lint_rules import RULES
+    from cpuhp.kernel.hazards.rules import RULES
     from cpuhp.report import sarif
 
     order = {rule.id: at for at, rule in enumerate(RULES)}
@@ -247,7 +253,7 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
 
 def _explain(found: Lint, file: str) -> None:
     from cpuhp.diagnostics import fail, suggestion
-    from cpuhp.kernel.lint import explain
+    from cpuhp.kernel.hazards.lint import explain
 
     answer = explain(found, file)
     if not answer:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from cpuhp.kernel.extract_join import join
-from cpuhp.kernel.extract_model import NO, YES, Callback, Extraction, Row, Variant
-from cpuhp.kernel.extract_table import table_of
+from cpuhp.kernel.registrations.join import join
+from cpuhp.kernel.registrations.model import NO, YES, Callback, Extraction, Row, Variant
+from cpuhp.kernel.registrations.table import table_of
 from cpuhp.kernel.tables.states_file import KernelTable, shipped_table, shipped_tables
 
 Pick = Callable[[Row | Variant], Callback]

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cpuhp.kernel.diff import Difference, difference
-from cpuhp.kernel.extract import extract_tree
-from cpuhp.kernel.extract_config import Config, load_config
-from cpuhp.kernel.extract_model import Extraction
-from cpuhp.kernel.lint import Lint, Looked, lint_tree
-from cpuhp.kernel.lint_rules import Finding
-from cpuhp.kernel.lint_walk import DEPTH
-from cpuhp.kernel.memo import Memo
+from cpuhp.kernel.hazards.lint import Lint, Looked, lint_tree
+from cpuhp.kernel.hazards.rules import Finding
+from cpuhp.kernel.hazards.walk import DEPTH
+from cpuhp.kernel.registrations.config import Config, load_config
+from cpuhp.kernel.registrations.diff import Difference, difference
+from cpuhp.kernel.registrations.extract import extract_tree
+from cpuhp.kernel.registrations.memo import Memo
+from cpuhp.kernel.registrations.model import Extraction
 from cpuhp.kernel.review_claims import Claim, claims, judged
 from cpuhp.kernel.review_code import Damage, damages
 from cpuhp.kernel.series import Patch, Series

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from cpuhp.kernel.lint import Lint
-from cpuhp.kernel.lint_rules import Finding
+from cpuhp.kernel.hazards.lint import Lint
+from cpuhp.kernel.hazards.rules import Finding
 from cpuhp.kernel.series import Patch
 
 HOLDS, PARTLY, REFUTED, OPEN = "holds", "partly", "refuted", "open"

@@ -15,7 +15,7 @@ from cpuhp.kernel.conform_models import compare
 from cpuhp.kernel.conform_rules import rules_of
 from cpuhp.kernel.conform_spans import Actor, spans
 from cpuhp.kernel.conform_tree import with_tree
-from cpuhp.kernel.extract_model import (
+from cpuhp.kernel.registrations.model import (
     YES,
     Callback,
     Definition,

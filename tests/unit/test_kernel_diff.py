@@ -6,9 +6,9 @@ from kernel_trees import CALLBACKS, CORE, HEADER, real_tree, tree
 
 from cpuhp.cli.diff import command
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.diff import difference
-from cpuhp.kernel.extract import extract
-from cpuhp.kernel.extract_json import to_json
+from cpuhp.kernel.registrations.as_json import to_json
+from cpuhp.kernel.registrations.diff import difference
+from cpuhp.kernel.registrations.extract import extract
 
 
 def registering(*calls):

@@ -4,10 +4,10 @@ import pytest
 from kernel_trees import CALLBACKS, tree
 
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.extract import extract
-from cpuhp.kernel.extract_join import join
-from cpuhp.kernel.extract_json import from_json, to_json
-from cpuhp.kernel.extract_table import left_out, table_of
+from cpuhp.kernel.registrations.as_json import from_json, to_json
+from cpuhp.kernel.registrations.extract import extract
+from cpuhp.kernel.registrations.join import join
+from cpuhp.kernel.registrations.table import left_out, table_of
 from cpuhp.model.table import HotplugState, Section, Table
 
 

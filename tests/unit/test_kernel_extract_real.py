@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from kernel_trees import real_tree
 
-from cpuhp.kernel.extract import extract
+from cpuhp.kernel.registrations.extract import extract
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 

@@ -10,9 +10,9 @@ from kernel_trees import CALLBACKS, CORE, HEADER, tree
 
 from cpuhp.cli.extract import command
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.extract import extract
-from cpuhp.kernel.extract_enum import read_enum, read_static
-from cpuhp.kernel.extract_file import read_facts
+from cpuhp.kernel.registrations.extract import extract
+from cpuhp.kernel.registrations.facts import read_facts
+from cpuhp.kernel.registrations.state_enum import read_enum, read_static
 from cpuhp.kernel.source import tree as tree_module
 from cpuhp.kernel.source.constants import evaluate
 from cpuhp.kernel.source.text import CText

@@ -9,9 +9,9 @@ from sarif_schema import assert_is_sarif
 from cpuhp.cli._hazards import check_models
 from cpuhp.cli.lint import command
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.lint import explain, lint
-from cpuhp.kernel.lint_rules import BY_ID, Finding
-from cpuhp.kernel.lint_walk import Place
+from cpuhp.kernel.hazards.lint import explain, lint
+from cpuhp.kernel.hazards.rules import BY_ID, Finding
+from cpuhp.kernel.hazards.walk import Place
 
 # Files of the series that replaced a pick from the online mask, as of 6.1.
 SERIES = [
@@ -363,11 +363,13 @@ def test_every_rule_has_a_counterexample(rule):
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("cpuhp.kernel.lint_cache.WORTH", 0)
+    monkeypatch.setattr("cpuhp.kernel.hazards.cache.WORTH", 0)
     text = pick("cpumask_any_but(cpu_online_mask, cpu)")
     folder = tree(tmp_path / "t", drivers__foo_c=source(text))
     first = run(folder, "--format", "json").output
-    monkeypatch.setattr("cpuhp.kernel.lint.lint", None)  # a second run may not need it
+    monkeypatch.setattr(
+        "cpuhp.kernel.hazards.lint.lint", None
+    )  # a second run may not need it
     return folder, first
 
 

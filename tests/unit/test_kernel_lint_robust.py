@@ -11,10 +11,10 @@ from patch_series import diff, mail
 from cpuhp.cli.lint import command as lint_command
 from cpuhp.cli.review import command as review_command
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.extract import extract_tree
-from cpuhp.kernel.extract_config import Config
-from cpuhp.kernel.lint import Looked, lint, lint_tree
-from cpuhp.kernel.memo import Memo
+from cpuhp.kernel.hazards.lint import Looked, lint, lint_tree
+from cpuhp.kernel.registrations.config import Config
+from cpuhp.kernel.registrations.extract import extract_tree
+from cpuhp.kernel.registrations.memo import Memo
 from cpuhp.kernel.review import review
 from cpuhp.kernel.review_code import damages
 from cpuhp.kernel.series import read_mail, read_series

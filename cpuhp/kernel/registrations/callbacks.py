@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from cpuhp.kernel.extract_config import Config
-from cpuhp.kernel.extract_file import is_null
-from cpuhp.kernel.extract_find import (
+from cpuhp.kernel.registrations.config import Config
+from cpuhp.kernel.registrations.facts import is_null
+from cpuhp.kernel.registrations.find import (
     Caller,
     FieldValue,
     Find,
     Wanted,
     local_definitions,
 )
-from cpuhp.kernel.extract_model import MAYBE, NO, YES, Callback, Definition
-from cpuhp.kernel.extract_names import Files
+from cpuhp.kernel.registrations.model import MAYBE, NO, YES, Callback, Definition
+from cpuhp.kernel.registrations.names import Files
 from cpuhp.kernel.source.kbuild import Built, Kbuild
 from cpuhp.kernel.source.text import squeezed
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cpuhp.kernel.extract import extract
-from cpuhp.kernel.extract_model import NO, Callback, Definition, Extraction, Row
-from cpuhp.kernel.lint_masks import picks
-from cpuhp.kernel.lint_rules import Finding, Subject, findings
-from cpuhp.kernel.lint_walk import DEPTH, Reached, Sources, walk
+from cpuhp.kernel.hazards.masks import picks
+from cpuhp.kernel.hazards.rules import Finding, Subject, findings
+from cpuhp.kernel.hazards.walk import DEPTH, Reached, Sources, walk
+from cpuhp.kernel.registrations.extract import extract
+from cpuhp.kernel.registrations.model import NO, Callback, Definition, Extraction, Row
 from cpuhp.kernel.source.scan import Progress, quiet
 from cpuhp.kernel.source.tree import Tree
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 
-from cpuhp.kernel.lint_walk import MAX_PLACES, Reached
+from cpuhp.kernel.hazards.walk import MAX_PLACES, Reached
 
 # Calls by the look of their name; what only sounds like a lock is left aside.
 _CALL = re.compile(

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from cpuhp.kernel.extract_callbacks import Context, Known, callback
-from cpuhp.kernel.extract_enum import DYNAMIC, StaticEntry, section_of
-from cpuhp.kernel.extract_file import FileFacts, Site
-from cpuhp.kernel.extract_find import Caller, Wanted
-from cpuhp.kernel.extract_model import Callback, Row, Variant
-from cpuhp.kernel.extract_names import string_of
+from cpuhp.kernel.registrations.callbacks import Context, Known, callback
+from cpuhp.kernel.registrations.facts import FileFacts, Site
+from cpuhp.kernel.registrations.find import Caller, Wanted
+from cpuhp.kernel.registrations.model import Callback, Row, Variant
+from cpuhp.kernel.registrations.names import string_of
+from cpuhp.kernel.registrations.state_enum import DYNAMIC, StaticEntry, section_of
 from cpuhp.kernel.source.tree import CORE_FILE
 
 _NAME = re.compile(r"[A-Za-z_]\w*")

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.extract_json import from_json, to_json
-from cpuhp.kernel.lint import Lint
-from cpuhp.kernel.lint_rules import Finding
-from cpuhp.kernel.lint_walk import Place
+from cpuhp.kernel.hazards.lint import Lint
+from cpuhp.kernel.hazards.rules import Finding
+from cpuhp.kernel.hazards.walk import Place
+from cpuhp.kernel.registrations.as_json import from_json, to_json
 from cpuhp.kernel.source.tree import CORE_FILE, ENUM_HEADER, MAX_DEPTH, Tree, read_plain
 
 _NAMES = (".c", ".h", "Makefile", "Kbuild", ".config")
-_MADE_BY = ("source/*.py", "extract*.py", "lint*.py")
+_MADE_BY = ("source", "registrations", "hazards")  # packages of this room
 _MAX_BYTES = 64 << 20
 WORTH = 2000  # files; a smaller tree is read as fast as a cache
 
@@ -125,8 +125,8 @@ def _contents(tree: Tree, files: list[str]) -> str:
 
 def _code() -> str:
     digest = sha256()
-    for pattern in _MADE_BY:
-        for path in sorted(Path(__file__).parent.glob(pattern)):
+    for package in _MADE_BY:
+        for path in sorted((Path(__file__).parents[1] / package).glob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 
-from cpuhp.kernel.extract_model import Definition, Instance
+from cpuhp.kernel.registrations.model import Definition, Instance
 from cpuhp.kernel.source.syntax import Function, Parsed
 from cpuhp.kernel.source.text import Macro, squeezed
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.extract_join import slots
-from cpuhp.kernel.extract_model import NO, YES, Extraction, Row
+from cpuhp.kernel.registrations.join import slots
+from cpuhp.kernel.registrations.model import NO, YES, Extraction, Row
 from cpuhp.model.table import HotplugState, Table
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.extract_model import (
+from cpuhp.kernel.registrations.model import (
     Callback,
     Definition,
     Enumerator,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cpuhp.kernel.extract_model import (
+from cpuhp.kernel.registrations.model import (
     MAYBE,
     NO,
     YES,

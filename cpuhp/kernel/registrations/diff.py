@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cpuhp.kernel.extract_model import Callback, Enumerator, Extraction, Row
+from cpuhp.kernel.registrations.model import Callback, Enumerator, Extraction, Row
 from cpuhp.model.table import Section
 
 

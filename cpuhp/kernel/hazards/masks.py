@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
-from cpuhp.kernel.lint_walk import MAX_PLACES, Reached
+from cpuhp.kernel.hazards.walk import MAX_PLACES, Reached
 from cpuhp.kernel.source.text import squeezed
 
 

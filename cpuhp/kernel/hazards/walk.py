@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from cpuhp.kernel.extract_find import HEADS
-from cpuhp.kernel.extract_model import Definition
+from cpuhp.kernel.registrations.find import HEADS
+from cpuhp.kernel.registrations.model import Definition
 from cpuhp.kernel.source.syntax import Function, text_functions
 from cpuhp.kernel.source.text import CText
 from cpuhp.kernel.source.tree import Tree

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cpuhp.kernel.extract_model import Enumerator
+from cpuhp.kernel.registrations.model import Enumerator
 from cpuhp.kernel.source.constants import constant
 from cpuhp.kernel.source.text import CText, split_arguments
 from cpuhp.model.table import Section

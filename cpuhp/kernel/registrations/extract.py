@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.extract_callbacks import Known
-from cpuhp.kernel.extract_config import Config, load_config
-from cpuhp.kernel.extract_enum import StaticEntry, read_enum, read_static
-from cpuhp.kernel.extract_file import FileFacts
-from cpuhp.kernel.extract_find import Wanted, search
-from cpuhp.kernel.extract_model import Enumerator, Extraction, Instance, Note, Row
-from cpuhp.kernel.extract_names import Files
-from cpuhp.kernel.extract_rows import call_row, static_row
-from cpuhp.kernel.memo import Memo
+from cpuhp.kernel.registrations.callbacks import Known
+from cpuhp.kernel.registrations.config import Config, load_config
+from cpuhp.kernel.registrations.facts import FileFacts
+from cpuhp.kernel.registrations.find import Wanted, search
+from cpuhp.kernel.registrations.memo import Memo
+from cpuhp.kernel.registrations.model import Enumerator, Extraction, Instance, Note, Row
+from cpuhp.kernel.registrations.names import Files
+from cpuhp.kernel.registrations.rows import call_row, static_row
+from cpuhp.kernel.registrations.state_enum import StaticEntry, read_enum, read_static
 from cpuhp.kernel.source.kbuild import Kbuild
 from cpuhp.kernel.source.scan import Progress, quiet
 from cpuhp.kernel.source.text import CText

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from cpuhp.kernel.extract_model import Row
-from cpuhp.kernel.lint_held import held_at, kept_at_return
-from cpuhp.kernel.lint_locks import unsafe_locks
-from cpuhp.kernel.lint_masks import (
+from cpuhp.kernel.hazards.held import held_at, kept_at_return
+from cpuhp.kernel.hazards.locks import unsafe_locks
+from cpuhp.kernel.hazards.masks import (
     Mask,
     Pick,
     cleared_masks,
@@ -18,7 +17,8 @@ from cpuhp.kernel.lint_masks import (
     last_name,
     picks,
 )
-from cpuhp.kernel.lint_walk import MAX_PLACES, Place, Reached
+from cpuhp.kernel.hazards.walk import MAX_PLACES, Place, Reached
+from cpuhp.kernel.registrations.model import Row
 from cpuhp.model.table import Section
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cpuhp.kernel.lint_walk import MAX_PLACES, Reached
+from cpuhp.kernel.hazards.walk import MAX_PLACES, Reached
 from cpuhp.kernel.source.syntax import Function, text_functions
 from cpuhp.kernel.source.text import CText, squeezed
 

@@ -7,8 +7,8 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from cpuhp.kernel.extract_config import Config
-from cpuhp.kernel.extract_model import NO
+from cpuhp.kernel.registrations.config import Config
+from cpuhp.kernel.registrations.model import NO
 from cpuhp.kernel.source.syntax import Parsed
 from cpuhp.kernel.source.text import Macro, decoded, squeezed, string_value
 from cpuhp.kernel.source.tree import Tree

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.extract_model import MAYBE, NO, YES
+from cpuhp.kernel.registrations.model import MAYBE, NO, YES
 from cpuhp.kernel.source.constants import evaluate
 from cpuhp.kernel.source.tree import Tree, read_plain, shown
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from cpuhp.kernel.extract_file import FileFacts
-from cpuhp.kernel.extract_find import Caller, Find, Wanted, registrations, search
-from cpuhp.kernel.extract_model import Note
+from cpuhp.kernel.registrations.facts import FileFacts
+from cpuhp.kernel.registrations.find import Caller, Find, Wanted, registrations, search
+from cpuhp.kernel.registrations.model import Note
 from cpuhp.kernel.source.scan import Progress, over_files, quiet
 from cpuhp.kernel.source.tree import Listing, Tree
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cpuhp.kernel.extract_file import (
+from cpuhp.kernel.registrations.facts import (
     FileFacts,
     definitions_of,
     macro_definitions,
     read_facts,
 )
-from cpuhp.kernel.extract_model import Definition, Note
+from cpuhp.kernel.registrations.model import Definition, Note
 from cpuhp.kernel.source.syntax import Parsed, text_functions
 from cpuhp.kernel.source.text import CText
 from cpuhp.kernel.source.tree import Tree, shown

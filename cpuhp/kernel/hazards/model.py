@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from cpuhp.kernel.lint_rules import Finding
+from cpuhp.kernel.hazards.rules import Finding
 
 _HAND_OFF = """\
 /// {function}(): what a CPU hands over must end on a CPU that stays.
