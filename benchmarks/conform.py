@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cpuhp.kernel.conform import conform
 from cpuhp.kernel.tables.states_file import KernelTable, shipped_table
-from cpuhp.kernel.trace import read_trace
+from cpuhp.kernel.traces.conform import conform
+from cpuhp.kernel.traces.events import read_trace
 
 
 class Writer:

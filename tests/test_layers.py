@@ -20,12 +20,15 @@ ORDER = (
     "api",
     "cli",
 )
-# Inside `kernel`, in the same way; a package that stands alone is named last.
+# Inside `kernel`, in the same way; a package imports only from those named before it.
 KERNEL = (
     "tables",
     "source",
     "registrations",
     "hazards",
+    "patches",
+    "traces",
+    "recordings",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -68,7 +71,7 @@ def kernel_package_of(name):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_inside_kernel_go_one_way(path):
     package = kernel_package_of(module_name(path))
-    if package not in KERNEL:
+    if package is None:
         return
     for name in imports_of(path):
         other = kernel_package_of(name)

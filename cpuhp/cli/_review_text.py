@@ -12,9 +12,9 @@ from cpuhp.kernel.source.tree import shown
 
 if TYPE_CHECKING:
     from cpuhp.kernel.hazards.rules import Finding
+    from cpuhp.kernel.patches.claims import Claim
+    from cpuhp.kernel.patches.review import Need, Review, Reviewed
     from cpuhp.kernel.registrations.diff import Difference
-    from cpuhp.kernel.review import Need, Review, Reviewed
-    from cpuhp.kernel.review_claims import Claim
     from cpuhp.report.answers import ShownAnswer
 
 WIDTH = 76  # leaves room for the marks of those who quote this

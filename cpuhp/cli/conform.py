@@ -11,11 +11,11 @@ from cpuhp.cli._options import json_option
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cpuhp.kernel.conform import Conformance
-    from cpuhp.kernel.conform_models import Comparison, Met
-    from cpuhp.kernel.conform_spans import SpanOfCall
-    from cpuhp.kernel.operations import Deviation, Operation
     from cpuhp.kernel.tables.states_file import KernelTable
+    from cpuhp.kernel.traces.conform import Conformance
+    from cpuhp.kernel.traces.models import Comparison, Met
+    from cpuhp.kernel.traces.operations import Deviation, Operation
+    from cpuhp.kernel.traces.spans import SpanOfCall
 
 GROUP = "kernel"
 SHOWN = 20
@@ -67,8 +67,8 @@ def command(
     TRACE is text as tracefs, `trace-cmd report` or `perf script` prints it, gzip or
     not. Each deviation is shown where it happens, with what the model allowed.
     """
-    from cpuhp.kernel.conform import conform
-    from cpuhp.kernel.trace import read_trace
+    from cpuhp.kernel.traces.conform import conform
+    from cpuhp.kernel.traces.events import read_trace
 
     known = table_beside(trace, states)
     complete = known is not None
@@ -114,8 +114,8 @@ def table_beside(trace: str, states: str | None) -> KernelTable | None:
 def _with_tree(tree: str, known: KernelTable | None) -> KernelTable:
     from pathlib import Path
 
-    from cpuhp.kernel.conform_tree import with_tree
     from cpuhp.kernel.registrations.extract import extract
+    from cpuhp.kernel.traces.tree import with_tree
 
     return with_tree(extract(Path(tree), arch=known.arch if known else None), known)
 
@@ -124,9 +124,9 @@ def _compare(
     answer: Conformance, scenario: str, known: KernelTable | None
 ) -> Comparison:
     from cpuhp.api import load
-    from cpuhp.kernel.conform_models import compare
     from cpuhp.kernel.tables.order import complete
     from cpuhp.kernel.tables.states_file import shipped_table
+    from cpuhp.kernel.traces.models import compare
 
     known = known or shipped_table(f"linux-{answer.kernel or '6.12'}")
     return compare(answer, load(scenario, table=complete(known)).program)
@@ -156,10 +156,10 @@ def _write(
 def _calls(
     trace: str, answer: Conformance, known: KernelTable | None
 ) -> Iterable[SpanOfCall]:
-    from cpuhp.kernel.conform_rules import rules_of
-    from cpuhp.kernel.conform_spans import spans
     from cpuhp.kernel.tables.states_file import shipped_table
-    from cpuhp.kernel.trace import read_trace
+    from cpuhp.kernel.traces.events import read_trace
+    from cpuhp.kernel.traces.rules import rules_of
+    from cpuhp.kernel.traces.spans import spans
 
     rules = rules_of(known or shipped_table(f"linux-{answer.kernel or '6.12'}"))
     return spans(read_trace(trace), rules)
@@ -175,8 +175,8 @@ def _events(
 
 def perfetto_of(trace: str, states: str | None) -> Iterator[str]:
     """A recorded trace for Perfetto, in pieces of text."""
-    from cpuhp.kernel.conform import conform
-    from cpuhp.kernel.trace import read_trace
+    from cpuhp.kernel.traces.conform import conform
+    from cpuhp.kernel.traces.events import read_trace
 
     known = table_beside(trace, states)
     answer = conform(read_trace(trace), known, known is not None)
@@ -184,7 +184,7 @@ def perfetto_of(trace: str, states: str | None) -> Iterator[str]:
 
 
 def _quoted(trace: str, wanted: list[int]) -> dict[int, str]:
-    from cpuhp.kernel.trace import quote_lines
+    from cpuhp.kernel.traces.events import quote_lines
 
     return quote_lines(trace, wanted) if wanted else {}
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from cpuhp.kernel.record import Recording
-    from cpuhp.kernel.record_scripts import Script
+    from cpuhp.kernel.recordings.scripts import Recording, Script
 GROUP = "kernel"
 
 
@@ -78,7 +77,7 @@ def command(
     without root. Failures are injected through hotplug/fail.
     """
     from cpuhp.diagnostics import fail
-    from cpuhp.kernel.record_scripts import parse_script
+    from cpuhp.kernel.recordings.scripts import parse_script
 
     chosen = tuple(parse_script(text) for text in scripts)
     if here:
@@ -92,8 +91,8 @@ def command(
                 "nothing to record",
                 help="give a boot image by --kernel, or --here for this machine",
             )
-        from cpuhp.kernel.record import Guest, record_guest
-        from cpuhp.kernel.record_image import Arch
+        from cpuhp.kernel.recordings.guest import Guest, record_guest
+        from cpuhp.kernel.recordings.image import Arch
 
         guest = Guest(
             kernel,
@@ -111,7 +110,7 @@ def command(
 def _here(scripts: tuple[Script, ...]) -> Recording:
     import signal
 
-    from cpuhp.kernel.record_here import Here, record_here
+    from cpuhp.kernel.recordings.here import Here, record_here
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from cpuhp.kernel.series import Series
+    from cpuhp.kernel.patches.series import Series
     from cpuhp.kernel.source.tree import Tree
 
 GROUP = "kernel"
@@ -60,7 +60,7 @@ def command(
     from cpuhp.cli._hazards import check_models
     from cpuhp.cli._review_text import as_json, mail
     from cpuhp.cli.extract import progress
-    from cpuhp.kernel.review import review
+    from cpuhp.kernel.patches.review import review
 
     patches, start = _read(series, tree)
     found = review(
@@ -78,8 +78,8 @@ def command(
 def _read(series: str, path: str) -> tuple[Series, Tree]:
     from pathlib import Path
 
-    from cpuhp.kernel.series import read_series
-    from cpuhp.kernel.series_git import parse_range, read_range
+    from cpuhp.kernel.patches.git import parse_range, read_range
+    from cpuhp.kernel.patches.series import read_series
     from cpuhp.kernel.source.tree import open_tree
 
     tree = open_tree(path)

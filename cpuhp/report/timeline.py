@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 
-from cpuhp.kernel.conform import Conformance
-from cpuhp.kernel.conform_spans import Actor, SpanOfCall
-from cpuhp.kernel.operations import KICK_WORK, Operation, OperationKind, is_up
+from cpuhp.kernel.traces.conform import Conformance
+from cpuhp.kernel.traces.operations import KICK_WORK, Operation, OperationKind, is_up
+from cpuhp.kernel.traces.spans import Actor, SpanOfCall
 
 WIDTH, LEFT, TOP, CUT = 1200, 70, 92, 26
 ROW, GAP = 12, 10

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 
-from cpuhp.kernel.conform import Conformance
-from cpuhp.kernel.conform_spans import Actor, SpanOfCall
-from cpuhp.kernel.operations import Operation, OperationKind, is_up
+from cpuhp.kernel.traces.conform import Conformance
+from cpuhp.kernel.traces.operations import Operation, OperationKind, is_up
+from cpuhp.kernel.traces.spans import Actor, SpanOfCall
 
 FIRST = 1000  # the process id of CPU0; viewers take process 0 for the idle task
 OPERATIONS = 1  # the thread id of a CPU's operations; actors follow

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cpuhp.graph.footprint import Footprints
-from cpuhp.kernel.conform import Conformance
-from cpuhp.kernel.operations import OperationKind
+from cpuhp.kernel.traces.conform import Conformance
+from cpuhp.kernel.traces.operations import OperationKind
 from cpuhp.timing.costs import Cost, CostTable
 from cpuhp.timing.points import DOWN, UP
 

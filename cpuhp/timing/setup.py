@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cpuhp.diagnostics import fail, suggestion
 from cpuhp.graph.footprint import footprints
-from cpuhp.kernel.conform import conform
 from cpuhp.kernel.tables.states_file import KernelTable
-from cpuhp.kernel.trace import read_trace
+from cpuhp.kernel.traces.conform import conform
+from cpuhp.kernel.traces.events import read_trace
 from cpuhp.language.library import Library
 from cpuhp.language.program import Program, link
 from cpuhp.timing.cost_file import find_costs, names_in, usual_costs

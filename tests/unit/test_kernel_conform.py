@@ -20,10 +20,10 @@ from test_kernel_trace_maker import (
 
 from cpuhp.cli.conform import command
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.conform import conform
-from cpuhp.kernel.conform_costs import quantile
-from cpuhp.kernel.operations import OperationKind, Rule
-from cpuhp.kernel.trace import parse_trace
+from cpuhp.kernel.traces.conform import conform
+from cpuhp.kernel.traces.costs import quantile
+from cpuhp.kernel.traces.events import parse_trace
+from cpuhp.kernel.traces.operations import OperationKind, Rule
 
 
 def check(lines, known=None):

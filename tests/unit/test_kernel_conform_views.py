@@ -10,11 +10,6 @@ from kernel_trees import HEADER
 
 from cpuhp.api import load
 from cpuhp.cli.conform import command
-from cpuhp.kernel.conform import conform
-from cpuhp.kernel.conform_models import compare
-from cpuhp.kernel.conform_rules import rules_of
-from cpuhp.kernel.conform_spans import Actor, spans
-from cpuhp.kernel.conform_tree import with_tree
 from cpuhp.kernel.registrations.model import (
     YES,
     Callback,
@@ -25,7 +20,12 @@ from cpuhp.kernel.registrations.model import (
 )
 from cpuhp.kernel.tables.order import complete
 from cpuhp.kernel.tables.states_file import read_kernel_states
-from cpuhp.kernel.trace import read_trace
+from cpuhp.kernel.traces.conform import conform
+from cpuhp.kernel.traces.events import read_trace
+from cpuhp.kernel.traces.models import compare
+from cpuhp.kernel.traces.rules import rules_of
+from cpuhp.kernel.traces.spans import Actor, spans
+from cpuhp.kernel.traces.tree import with_tree
 from cpuhp.report.timeline import scale_of, timeline
 from cpuhp.report.trace_events import trace_events
 

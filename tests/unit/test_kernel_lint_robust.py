@@ -12,13 +12,13 @@ from cpuhp.cli.lint import command as lint_command
 from cpuhp.cli.review import command as review_command
 from cpuhp.diagnostics import InputError
 from cpuhp.kernel.hazards.lint import Looked, lint, lint_tree
+from cpuhp.kernel.patches.apply import apply
+from cpuhp.kernel.patches.damage import damages
+from cpuhp.kernel.patches.review import review
+from cpuhp.kernel.patches.series import read_mail, read_series
 from cpuhp.kernel.registrations.config import Config
 from cpuhp.kernel.registrations.extract import extract_tree
 from cpuhp.kernel.registrations.memo import Memo
-from cpuhp.kernel.review import review
-from cpuhp.kernel.review_code import damages
-from cpuhp.kernel.series import read_mail, read_series
-from cpuhp.kernel.series_apply import apply
 from cpuhp.kernel.source import tree as tree_module
 from cpuhp.kernel.source.tree import Tree, open_tree
 

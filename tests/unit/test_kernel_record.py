@@ -11,26 +11,26 @@ from click.testing import CliRunner
 
 from cpuhp.cli.record import command
 from cpuhp.diagnostics import InputError, Source
-from cpuhp.kernel.conform import conform
-from cpuhp.kernel.record import (
+from cpuhp.kernel.recordings.guest import (
     Guest,
     qemu_command,
     record_guest,
     split_output,
     split_printed,
 )
-from cpuhp.kernel.record_here import Here, online_cpus, record_here
-from cpuhp.kernel.record_image import (
+from cpuhp.kernel.recordings.here import Here, online_cpus, record_here
+from cpuhp.kernel.recordings.image import (
     Arch,
     Entry,
     arch_of_kernel,
     archive,
     check_busybox,
 )
-from cpuhp.kernel.record_kexec import NEXT_KERNEL, kexec_program
-from cpuhp.kernel.record_scripts import Script, parse_script, shell
+from cpuhp.kernel.recordings.kexec import NEXT_KERNEL, kexec_program
+from cpuhp.kernel.recordings.scripts import Script, parse_script, shell
 from cpuhp.kernel.tables.states_file import parse_states, read_kernel_states
-from cpuhp.kernel.trace import read_trace
+from cpuhp.kernel.traces.conform import conform
+from cpuhp.kernel.traces.events import read_trace
 
 QEMU = shutil.which("qemu-system-x86_64")
 CPUS = "sys/devices/system/cpu"

@@ -10,8 +10,8 @@ from patch_series import Maker, diff, mail
 
 from cpuhp.cli.review import command
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.review import review
-from cpuhp.kernel.series import read_mail, read_series
+from cpuhp.kernel.patches.review import review
+from cpuhp.kernel.patches.series import read_mail, read_series
 from cpuhp.kernel.source.tree import open_tree
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.conform import conform
-from cpuhp.kernel.trace import (
+from cpuhp.kernel.traces.conform import conform
+from cpuhp.kernel.traces.events import (
     Event,
     Kind,
     Lost,

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from cpuhp.api import load
 from cpuhp.cli import group
 from cpuhp.diagnostics import InputError
-from cpuhp.kernel.conform import conform
 from cpuhp.kernel.tables.states_file import read_any_table
-from cpuhp.kernel.trace import read_trace
+from cpuhp.kernel.traces.conform import conform
+from cpuhp.kernel.traces.events import read_trace
 from cpuhp.timing.simulate import simulate
 
 ROOT = Path(__file__).parents[2]

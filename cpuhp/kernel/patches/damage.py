@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cpuhp.kernel.series import Patch
-from cpuhp.kernel.series_apply import Applied
+from cpuhp.kernel.patches.apply import Applied
+from cpuhp.kernel.patches.series import Patch
 from cpuhp.kernel.source.syntax import MAX_PARSED, parser
 from cpuhp.kernel.source.text import CText
 from cpuhp.kernel.source.tree import Tree, read_plain, shown

@@ -1,4 +1,4 @@
-"""Recordings: boot a kernel image under QEMU, or watch the machine at hand.
+"""Record a guest: boot a kernel image under QEMU.
 
 A guest is emulated in software, needs no network and no root, and leaves nothing
 behind: image and output live in a temporary directory.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpuhp.diagnostics import InputError, fail
-from cpuhp.kernel.record_image import (
+from cpuhp.kernel.recordings.image import (
     Arch,
     Entry,
     arch_of_kernel,
@@ -22,8 +22,8 @@ from cpuhp.kernel.record_image import (
     initramfs,
     read_image,
 )
-from cpuhp.kernel.record_kexec import kexec_program
-from cpuhp.kernel.record_scripts import Script, shell
+from cpuhp.kernel.recordings.kexec import kexec_program
+from cpuhp.kernel.recordings.scripts import Recording, Script, shell
 
 BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
 MAX_CPUS = 255
@@ -32,15 +32,6 @@ KEXEC = Script("kexec")
 _STATE = re.compile(r"^ *\d+: .*\n", re.MULTILINE)
 _PRINTED = re.compile(r"^\[ *\d+\.\d+\] cpuhp_.*\n", re.MULTILINE)
 _JUMPED = re.compile(r"\] Bye!$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What came back: the two files' texts and what the script had to say."""
-
-    states: str
-    trace: str
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cpuhp.kernel.conform_rules import Rules
-from cpuhp.kernel.operations import Operation, OperationKind
+from cpuhp.kernel.traces.operations import Operation, OperationKind
+from cpuhp.kernel.traces.rules import Rules
 
 
 class Counts:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cpuhp.kernel.tables.states_file import KernelTable
-from cpuhp.kernel.trace import IDLE, Event
+from cpuhp.kernel.traces.events import IDLE, Event
 from cpuhp.model.table import Section
 
 _PER_CPU_TASK = re.compile(r"(cpuhp|migration|swapper)/(\d+)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cpuhp.kernel.conform import Conformance
-from cpuhp.kernel.conform_costs import StepCost
+from cpuhp.kernel.traces.conform import Conformance
+from cpuhp.kernel.traces.costs import StepCost
 from cpuhp.language.program import Program
 from cpuhp.model.table import Section
 

@@ -1,7 +1,7 @@
-"""What a guest or a machine does while it is recorded.
+"""What a guest or a machine does while it is recorded, and what comes back.
 
 A script is written `down-up`, `boot`, `smt-off-on`, `kexec`, `fail:STATE` or `fail:all`;
-a guest runs it as shell text, the machine at hand runs it in record_here.py.
+a guest runs it as shell text, the machine at hand runs it in here.py.
 """
 
 from __future__ import annotations
@@ -26,6 +26,15 @@ class Script:
 
     def __str__(self) -> str:
         return self.name if self.state is None else f"{self.name}:{self.state}"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What came back: the two files' texts and what the script had to say."""
+
+    states: str
+    trace: str
+    notes: tuple[str, ...] = ()
 
 
 def parse_script(text: str) -> Script:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cpuhp.kernel.conform_rules import Callbacks, Rules, wrong_context
-from cpuhp.kernel.operations import Call, OperationKind, Rule, is_up
-from cpuhp.kernel.trace import Event
+from cpuhp.kernel.traces.events import Event
+from cpuhp.kernel.traces.operations import Call, OperationKind, Rule, is_up
+from cpuhp.kernel.traces.rules import Callbacks, Rules, wrong_context
 
 MAX_PER_OPERATION = 4  # one deviation tends to bring others after it
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from cpuhp.kernel.conform_rules import Rules, role_of
-from cpuhp.kernel.operations import Call
-from cpuhp.kernel.trace import Event, Item, Kind, Lost
+from cpuhp.kernel.traces.events import Event, Item, Kind, Lost
+from cpuhp.kernel.traces.operations import Call
+from cpuhp.kernel.traces.rules import Rules, role_of
 
 
 class Actor(Enum):

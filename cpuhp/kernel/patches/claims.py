@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from cpuhp.kernel.hazards.lint import Lint
 from cpuhp.kernel.hazards.rules import Finding
-from cpuhp.kernel.series import Patch
+from cpuhp.kernel.patches.series import Patch
 
 HOLDS, PARTLY, REFUTED, OPEN = "holds", "partly", "refuted", "open"
 

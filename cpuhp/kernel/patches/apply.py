@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.series import FileChange, Hunk, Patch
+from cpuhp.kernel.patches.series import FileChange, Hunk, Patch
 from cpuhp.kernel.source.tree import Tree
 
 MAX_FUZZ = 2

@@ -12,8 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cpuhp.diagnostics import InputError, fail
-from cpuhp.kernel.record import Recording
-from cpuhp.kernel.record_scripts import Script
+from cpuhp.kernel.recordings.scripts import Recording, Script
 
 _TRACING = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 _CPUS = "sys/devices/system/cpu"

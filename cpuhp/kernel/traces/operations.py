@@ -1,7 +1,7 @@
 """Operations of a trace: what one `cpu_up`, `cpu_down` or registration did.
 
 Events become calls (an enter with its exit); calls become operations. The data here is
-what `conform` hands back; who builds it is in conform_machine.py.
+what `conform` hands back; who builds it is in machine.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from cpuhp.kernel.trace import Event, Kind
+from cpuhp.kernel.traces.events import Event, Kind
 
 KICK_WORK = "cpuhp_kick_ap_work"
 

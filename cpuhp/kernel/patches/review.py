@@ -10,15 +10,15 @@ from pathlib import Path
 from cpuhp.kernel.hazards.lint import Lint, Looked, lint_tree
 from cpuhp.kernel.hazards.rules import Finding
 from cpuhp.kernel.hazards.walk import DEPTH
+from cpuhp.kernel.patches.apply import Applied, apply
+from cpuhp.kernel.patches.claims import Claim, claims, judged
+from cpuhp.kernel.patches.damage import Damage, damages
+from cpuhp.kernel.patches.series import Patch, Series
 from cpuhp.kernel.registrations.config import Config, load_config
 from cpuhp.kernel.registrations.diff import Difference, difference
 from cpuhp.kernel.registrations.extract import extract_tree
 from cpuhp.kernel.registrations.memo import Memo
 from cpuhp.kernel.registrations.model import Extraction
-from cpuhp.kernel.review_claims import Claim, claims, judged
-from cpuhp.kernel.review_code import Damage, damages
-from cpuhp.kernel.series import Patch, Series
-from cpuhp.kernel.series_apply import Applied, apply
 from cpuhp.kernel.source.scan import Progress, quiet
 from cpuhp.kernel.source.tree import Tree
 

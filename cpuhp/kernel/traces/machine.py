@@ -8,9 +8,8 @@ of a bringup or tear-down do not show; where they do, they must be in order.
 
 from __future__ import annotations
 
-from cpuhp.kernel.conform_rules import Callbacks, Rules, is_control_task
-from cpuhp.kernel.conform_walk import Phase, Report, Run, Walker
-from cpuhp.kernel.operations import (
+from cpuhp.kernel.traces.events import Event
+from cpuhp.kernel.traces.operations import (
     KICK_WORK,
     Call,
     Operation,
@@ -18,7 +17,8 @@ from cpuhp.kernel.operations import (
     Rule,
     is_up,
 )
-from cpuhp.kernel.trace import Event
+from cpuhp.kernel.traces.rules import Callbacks, Rules, is_control_task
+from cpuhp.kernel.traces.walk import Phase, Report, Run, Walker
 
 EAGAIN = 11
 

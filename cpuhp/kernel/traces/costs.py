@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cpuhp.kernel.operations import KICK_WORK, Call
-from cpuhp.kernel.trace import Event
+from cpuhp.kernel.traces.events import Event
+from cpuhp.kernel.traces.operations import KICK_WORK, Call
 
 
 @dataclass(frozen=True, slots=True)

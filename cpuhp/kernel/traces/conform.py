@@ -1,7 +1,7 @@
 """Does a trace do what the model of CPU hotplug allows? `conform` answers.
 
 The trace is read once. Each CPU has a machine that follows the kernel's control block
-(conform_machine.py); here events are paired into calls, calls are given to machines or
+(machine.py); here events are paired into calls, calls are given to machines or
 registrations, and what must hold between CPUs is checked: `cpu_hotplug_lock` lets one
 operation run at a time, registrations in between.
 """
@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from cpuhp.kernel.conform_costs import Costs, Overlap, StepCost
-from cpuhp.kernel.conform_counts import Counts
-from cpuhp.kernel.conform_machine import Machine
-from cpuhp.kernel.conform_parallel import ParallelBringup, Waves
-from cpuhp.kernel.conform_rules import Callbacks, Rules, rules_of, wrong_context
-from cpuhp.kernel.conform_ties import by_time, untangle
-from cpuhp.kernel.operations import (
+from cpuhp.kernel.tables.states_file import KernelTable, shipped_table, shipped_tables
+from cpuhp.kernel.traces.costs import Costs, Overlap, StepCost
+from cpuhp.kernel.traces.counts import Counts
+from cpuhp.kernel.traces.events import Event, Item, Kind, Lost
+from cpuhp.kernel.traces.machine import Machine
+from cpuhp.kernel.traces.operations import (
     Call,
     Deviation,
     Operation,
@@ -26,8 +25,9 @@ from cpuhp.kernel.operations import (
     Rule,
     is_up,
 )
-from cpuhp.kernel.tables.states_file import KernelTable, shipped_table, shipped_tables
-from cpuhp.kernel.trace import Event, Item, Kind, Lost
+from cpuhp.kernel.traces.parallel import ParallelBringup, Waves
+from cpuhp.kernel.traces.rules import Callbacks, Rules, rules_of, wrong_context
+from cpuhp.kernel.traces.ties import by_time, untangle
 
 MAX_DEVIATIONS = 1000
 _PEEK = 200_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cpuhp.kernel.conform_rules import Rules
-from cpuhp.kernel.operations import Operation
-from cpuhp.kernel.trace import Event
+from cpuhp.kernel.traces.events import Event
+from cpuhp.kernel.traces.operations import Operation
+from cpuhp.kernel.traces.rules import Rules
 
 
 @dataclass(frozen=True)

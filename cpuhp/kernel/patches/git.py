@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cpuhp.diagnostics import fail
-from cpuhp.kernel.series import Series, read_mail, series_of, split_mbox
+from cpuhp.kernel.patches.series import Series, read_mail, series_of, split_mbox
 from cpuhp.kernel.source.tree import MAX_FILE, Tree, shown
 
 _RANGE = re.compile(

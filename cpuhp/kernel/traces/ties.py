@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from cpuhp.kernel.trace import Event, Item, Kind
+from cpuhp.kernel.traces.events import Event, Item, Kind
 
 Task = tuple[str, int, int]
 
