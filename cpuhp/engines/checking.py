@@ -209,7 +209,9 @@ class _Run:
 
     def _search_more(self, last: Result | None) -> tuple[Result | None, Answer | None]:
         """Search with more CPUs, if few of them did not already have many states."""
-        if last is None or last.stats.get("states", 0) > MANY_STATES:
+        if last is None or last.cpus != FEW[-1]:
+            return None, None
+        if last.stats.get("states", 0) > MANY_STATES:
             return None, None
         return self.search(MORE)
 
