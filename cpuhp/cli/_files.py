@@ -1,10 +1,8 @@
-"""Files that verbs read and write: results whole and checked, outputs whole or not at all."""
+"""Results that verbs read, whole and checked."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-from cpuhp.ordering.files import write_whole as write_whole
 
 if TYPE_CHECKING:
     from cpuhp.report.results import Results

@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from cpuhp.api import Scenario, Settings, context_of, load, scenarios
-from cpuhp.cli._files import read_results, write_whole
+from cpuhp.cli._files import read_results
 from cpuhp.diagnostics import InputError, fail
+from cpuhp.files import write_whole
 from cpuhp.kernel.tables.order import complete, read_order
 from cpuhp.kernel.tables.states_file import KernelTable
 from cpuhp.model.table import Table

@@ -165,9 +165,9 @@ def _report(todo: Plan, answers: list[ShownAnswer], folder: str) -> None:
     from pathlib import Path
 
     from cpuhp.api import context_of
-    from cpuhp.cli._files import write_whole
     from cpuhp.cli._page import of_run
     from cpuhp.cli._progress import Progress
+    from cpuhp.files import write_whole
     from cpuhp.report.results import Results
 
     results = Results(tuple(answers), context_of(todo.scenarios, answers, _told()))

@@ -142,7 +142,7 @@ def _write(
     """The trace is read once more for each file, so that it need not fit in memory."""
     from pathlib import Path
 
-    from cpuhp.cli._files import write_whole
+    from cpuhp.files import write_whole
 
     if perfetto:
         write_whole(Path(perfetto), _events(trace, answer, known))

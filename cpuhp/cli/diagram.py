@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cpuhp.cli._files import read_json, write_whole
+from cpuhp.cli._files import read_json
 from cpuhp.cli._options import order_option, settings_option
+from cpuhp.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -243,6 +243,6 @@ def _print(found: object) -> None:
 def _write(plot: str, drawn: str | bytes) -> None:
     from pathlib import Path
 
-    from cpuhp.cli._files import write_whole
+    from cpuhp.files import write_whole
 
     write_whole(Path(plot), drawn)

@@ -103,7 +103,7 @@ def _write(text: Iterable[str], output: str | None) -> None:
         return
     from pathlib import Path
 
-    from cpuhp.cli._files import write_whole
+    from cpuhp.files import write_whole
 
     write_whole(Path(output), text)
 

@@ -104,29 +104,14 @@ def progress() -> Progress:
 
 
 def write_atomically(target: Path, text: str) -> None:
-    """Writes a file so that it is either complete or not there."""
-    import os
-    import tempfile
-
+    """Writes a file so that it is whole or not there. Raises InputError HP620."""
     from cpuhp.diagnostics import fail
+    from cpuhp.files import write_whole
 
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        write_whole(target, text)
     except OSError as error:
         raise fail("HP620", f"cannot write '{target}': {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)  # mkstemp is stricter than a new file
-        os.replace(name, target)
-    except OSError as error:
-        os.unlink(name)
-        raise fail("HP620", f"cannot write '{target}': {error.strerror}") from error
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _target(output: str, tree: str) -> Path:

@@ -127,8 +127,8 @@ def _here(scripts: tuple[Script, ...]) -> Recording:
 def _write(recording: Recording, output: str) -> None:
     from pathlib import Path
 
-    from cpuhp.cli._files import write_whole
     from cpuhp.diagnostics import fail
+    from cpuhp.files import write_whole
 
     for ending, text in (("states", recording.states), ("trace", recording.trace)):
         name = f"{output}.{ending}"

@@ -52,7 +52,8 @@ def command(
     """
     from pathlib import Path
 
-    from cpuhp.cli._files import read_results, write_whole
+    from cpuhp.cli._files import read_results
+    from cpuhp.files import write_whole
 
     results = read_results(result)
     ending = Path(output).suffix.lower() if output else ".html"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cpuhp.diagnostics import InputError, fail
 from cpuhp.engines.checking import Checker
-from cpuhp.ordering.files import write_whole
+from cpuhp.files import write_whole
 from cpuhp.ordering.questions import (
     Bound,
     Finding,

@@ -7,8 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from cpuhp.ordering.mutate import Fate, Mutation
-
-WIDTH = 80
+from cpuhp.report.prose import WIDTH
 
 
 def text(found: Mutation) -> Iterator[str]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import wrap
 from typing import Any
 
 from cpuhp.ordering.parallel import Candidate, Plan
-
-WIDTH = 80
+from cpuhp.report.prose import wrapped
 
 
 def text(found: Plan) -> Iterator[str]:
@@ -18,7 +16,7 @@ def text(found: Plan) -> Iterator[str]:
         f"{found.cpus} CPUs, costs {found.costs}; {found.checks} checks that hold "
         f"where least overlaps, all interleavings of {found.bound}"
     )
-    yield from _wrapped(line, "  ", "  ")
+    yield from wrapped(line, "  ", "  ")
     serial = found.candidates[-1].seconds if found.candidates else 0.0
     for candidate in found.candidates:
         yield ""
@@ -29,7 +27,7 @@ def text(found: Plan) -> Iterator[str]:
         yield "no candidate keeps every check"
     else:
         told = "as it is" if best.safe else f"with {', '.join(best.fixes)}"
-        yield from _wrapped(
+        yield from wrapped(
             f"fastest that keeps every check: {_options(best)}, {told}, "
             f"{best.seconds:.3f} s",
             "",
@@ -53,15 +51,15 @@ def _candidate(candidate: Candidate, serial: float) -> Iterator[str]:
     else:
         verdict = f"not known: {', '.join(candidate.unknown)}"
     head = f"  {candidate.seconds:9.3f} s  {gain:5.1f} x  {_options(candidate)}"
-    yield from _wrapped(f"{head}: {verdict}", "", "      ")
+    yield from wrapped(f"{head}: {verdict}", "", "      ")
     for check in candidate.failing:
         names = candidate.mended_by.get(check, ())
         told = f"mended by {' or '.join(names)}" if names else "no option mends it"
-        yield from _wrapped(f"{check}: {told}", "      - ", "        ")
+        yield from wrapped(f"{check}: {told}", "      - ", "        ")
     if candidate.failing:
         yes = "keeps every check" if candidate.safe_with_fixes else "is not enough"
         if candidate.fixes:
-            yield from _wrapped(
+            yield from wrapped(
                 f"with {', '.join(candidate.fixes)} it {yes}", "      ", "        "
             )
 
@@ -69,18 +67,6 @@ def _candidate(candidate: Candidate, serial: float) -> Iterator[str]:
 def _options(candidate: Candidate) -> str:
     off = [name for name, on in candidate.options.items() if not on]
     return f"without {', '.join(off)}" if off else "all overlap that there is"
-
-
-def _wrapped(line: str, first: str, later: str) -> list[str]:
-    return wrap(
-        line,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=later,
-        break_long_words=False,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-    )
 
 
 def as_json(found: Plan) -> dict[str, Any]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from textwrap import wrap
 from typing import Any
 
 from cpuhp.model.table import HotplugState
 from cpuhp.ordering.place import Constraint, Placement, Range, Reason
 from cpuhp.ordering.steps import shown
-
-WIDTH = 80
+from cpuhp.report.prose import WIDTH, wrapped
 
 
 def text(found: Placement) -> Iterator[str]:
@@ -19,12 +17,12 @@ def text(found: Placement) -> Iterator[str]:
     count = sum(len(r.slots) for r in found.ranges)
     yield f"{found.step.name}  for {found.step.state}"
     bound = f"{count} slots of {found.table.name}; all interleavings of {found.bound}"
-    yield from _wrapped(bound, "  ", "    ")
-    yield from _wrapped(f"scenarios: {', '.join(found.scenarios)}", "  ", "    ")
+    yield from wrapped(bound, "  ", "    ")
+    yield from wrapped(f"scenarios: {', '.join(found.scenarios)}", "  ", "    ")
     yield ""
     yield "May stand"
     for one in found.allowed:
-        yield from _wrapped(_between(one), "  ", "    ")
+        yield from wrapped(_between(one), "  ", "    ")
         here = " (where it is now)" if found.own in one.slots else ""
         yield f"      {_slots(one)}{here}"
     if not found.allowed:
@@ -37,15 +35,15 @@ def text(found: Placement) -> Iterator[str]:
     yield ""
     yield "Constraints"
     for constraint in found.constraints:
-        yield from _wrapped(_constraint(constraint), "  ", "    ")
+        yield from wrapped(_constraint(constraint), "  ", "    ")
     if not found.constraints:
         yield "  none"
     for scenario, check in found.excluded:
-        yield from _wrapped(
+        yield from wrapped(
             f"left out: {check} fails in {scenario} as it is", "  ", "    "
         )
     yield ""
-    yield from _wrapped(_cost(found), "", "  ")
+    yield from wrapped(_cost(found), "", "  ")
 
 
 def _cost(found: Placement) -> str:
@@ -67,7 +65,7 @@ def _slots(one: Range) -> str:
 
 
 def _forbidden(one: Range, found: Placement) -> Iterator[str]:
-    yield from _wrapped(_between(one), "  ", "    ")
+    yield from wrapped(_between(one), "  ", "    ")
     here = " (where it is now)" if found.own in one.slots else ""
     yield f"      {_slots(one)}{here}"
     groups: dict[str, list[Reason]] = {}
@@ -90,7 +88,7 @@ def _reason(name: str, reasons: list[Reason]) -> Iterator[str]:
         line += f": fails in {finding.steps} steps of {finding.cpus} CPUs"
     if reasons[0].responsible:
         line += f"; because of {', '.join(reasons[0].responsible)}"
-    yield from _wrapped(line, "      - ", "        ")
+    yield from wrapped(line, "      - ", "        ")
 
 
 def _constraint(constraint: Constraint) -> str:
@@ -103,13 +101,13 @@ def comment(found: Placement) -> Iterator[str]:
     yield "/*"
     yield f" * {found.step.state}: {found.step.name}"
     for one in found.allowed:
-        yield from _wrapped(_between(one), " *   may stand ", " *     ")
+        yield from wrapped(_between(one), " *   may stand ", " *     ")
     for constraint in found.constraints:
-        yield from _wrapped(_constraint(constraint), " *   ", " *     ")
+        yield from wrapped(_constraint(constraint), " *   ", " *     ")
     if not found.allowed:
         yield " *   no slot keeps all checks"
     bound = f"cpuhp place, {found.bound}, {', '.join(found.scenarios)}"
-    yield from _wrapped(bound, " * checked by: ", " *     ")
+    yield from wrapped(bound, " * checked by: ", " *     ")
     yield " */"
 
 
@@ -168,14 +166,3 @@ def _told(reason: Reason) -> dict[str, Any]:
 
 def _row(row: HotplugState) -> dict[str, Any]:
     return {"number": row.number, "name": row.name, "enumerator": row.enumerator}
-
-
-def _wrapped(line: str, first: str, later: str) -> list[str]:
-    return wrap(
-        line,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=later,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

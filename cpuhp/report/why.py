@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from textwrap import wrap
 from typing import Any
 
 from cpuhp.ordering.minimal import Sets
 from cpuhp.ordering.questions import Outcome
 from cpuhp.ordering.why import Cell, Role, Row, Why
+from cpuhp.report.prose import WIDTH, wrapped
 
-WIDTH = 80
 MARKS = {
     Role.NEEDED: "N",
     Role.REDUNDANT: "r",
@@ -62,7 +61,7 @@ def _tables(found: Why, rows: Sequence[Row]) -> Iterator[str]:
             line = "".join(f"{m:>{len(h)}}" for m, h in zip(marks, heads))
             yield f"  {check:<{widest}}{line}"
         if silent:
-            yield from _wrapped(f"no effect on: {', '.join(silent)}", "  ", "    ")
+            yield from wrapped(f"no effect on: {', '.join(silent)}", "  ", "    ")
     yield ""
     yield from (f"  {line}" for line in LEGEND)
 
@@ -99,7 +98,7 @@ def _row(row: Row, lead: str) -> Iterator[str]:
     told = list(_told(row))
     for number, line in enumerate(told or ["no check depends on it"]):
         head = lead if number == 0 else " " * len(lead)
-        yield from _wrapped(line, head, " " * len(lead) + "  ")
+        yield from wrapped(line, head, " " * len(lead) + "  ")
 
 
 def _told(row: Row) -> Iterator[str]:
@@ -153,19 +152,19 @@ def _sets(found: Why) -> Iterator[str]:
             key = (sets.sufficient, sets.insufficient, sets.complete)
             groups.setdefault(key, []).append(check)
     for checks in groups.values():
-        yield from _wrapped(_list(checks), "  ", "    ")
+        yield from wrapped(_list(checks), "  ", "    ")
         sets = found.sets[checks[0]]
         for one in sets.sufficient:
-            yield from _wrapped(_braces(one), "    enough:     ", " " * 18)
+            yield from wrapped(_braces(one), "    enough:     ", " " * 18)
         for one in sets.insufficient:
-            yield from _wrapped(_braces(one), "    not enough: ", " " * 18)
+            yield from wrapped(_braces(one), "    not enough: ", " " * 18)
         if not sets.complete:
             yield "    there may be others: not all was searched"
     rest = [c for c, s in found.sets.items() if s.sufficient == (frozenset(),)]
     if rest:
-        yield from _wrapped(f"none needed: {_list(rest)}", "  ", "    ")
+        yield from wrapped(f"none needed: {_list(rest)}", "  ", "    ")
     for one in found.together[:4]:
-        yield from _wrapped(f"all of these together: {_braces(one)}", "  ", "    ")
+        yield from wrapped(f"all of these together: {_braces(one)}", "  ", "    ")
 
 
 def _pieces(rows: Sequence[Row]) -> Iterator[str]:
@@ -184,7 +183,7 @@ def _pieces(rows: Sequence[Row]) -> Iterator[str]:
         for row in part:
             if row.checks(Role.NEEDED) or row.checks(Role.UNKNOWN):
                 name = f"{row.element.name}  ({row.element.where})"
-                yield from _wrapped(name, "  ", "    ")
+                yield from wrapped(name, "  ", "    ")
                 yield from _row(row, "    ")
         rest = [r for r in part if not r.checks(Role.NEEDED)]
         seen = [r for r in rest if r.checks(Role.REDUNDANT)]
@@ -199,7 +198,7 @@ def _names(title: str, rows: Sequence[Row]) -> Iterator[str]:
     yield f"  {title}"
     if rows[0].element.kind == "order":
         pairs = [row.element.pair for row in rows]
-        yield from _wrapped(_list([f"{a}/{b}" for a, b in pairs]), "    ", "    ")
+        yield from wrapped(_list([f"{a}/{b}" for a, b in pairs]), "    ", "    ")
         return
     for row in rows:
         place = row.element.where.removeprefix("specs/")
@@ -218,7 +217,7 @@ def _failing(found: Why) -> Iterator[str]:
     room = max(len(c) for c in failing)
     for check in failing:
         told = ", ".join(found.remedies.get(check, ())) or "-"
-        yield from _wrapped(told, f"  {check:<{room}}  ", " " * (room + 4))
+        yield from wrapped(told, f"  {check:<{room}}  ", " " * (room + 4))
 
 
 def _list(names: Sequence[str]) -> str:
@@ -228,17 +227,6 @@ def _list(names: Sequence[str]) -> str:
 def _braces(names: frozenset[str]) -> str:
     ordered = sorted(names, key=lambda n: (len(n), n))
     return "{ " + " ".join(ordered) + " }" if ordered else "{ } (nothing)"
-
-
-def _wrapped(line: str, first: str, later: str) -> list[str]:
-    return wrap(
-        line,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=later,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def as_json(found: Why) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cpuhp.diagnostics import InputError
+from cpuhp.files import write_whole
 from cpuhp.kernel.hazards.lint import Lint
 from cpuhp.kernel.hazards.rules import Finding
 from cpuhp.kernel.hazards.walk import Place
@@ -68,11 +69,9 @@ def store(tree: Tree, folder: Path, settings: str, found: Lint, before: str) -> 
         "depth": found.depth,
     }
     place = _place(tree, folder, settings)
-    fresh = place.with_name(f"{place.name}.{os.getpid()}")
     with suppress(OSError, UnicodeError):  # a cache that cannot be kept is no error
         folder.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps(kept), "utf-8")
-        os.replace(fresh, place)
+        write_whole(place, json.dumps(kept))
 
 
 def fingerprint(tree: Tree) -> str:
