@@ -194,3 +194,11 @@ def test_units_are_read_from_any_path(tmp_path):
     path = tmp_path / "a b.hp"
     path.write_text("component doc_here;")
     assert read_unit(path).name == "doc_here"
+
+
+def test_no_habit_of_c_hides_what_the_language_has():
+    from cpuhp.language.idioms import WORDS
+    from cpuhp.language.primitives import PRIMITIVES, VALUE_PRIMITIVES
+    from cpuhp.language.reader_locks import READER_PRIMITIVES
+
+    assert not {*PRIMITIVES, *VALUE_PRIMITIVES, *READER_PRIMITIVES} & set(WORDS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cpuhp.diagnostics import fail, suggestion
+from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of
+from cpuhp.language.idioms import meant
 from cpuhp.language.primitives import PRIMITIVES, VALUE_PRIMITIVES, Step
 from cpuhp.language.reader_locks import READER_PRIMITIVES, Caller
 from cpuhp.language.terms import PICKS, Mask, wrong_arity
@@ -85,7 +86,7 @@ def call(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: int
             "HP301",
             f"there is no function '{name}'",
             call.span,
-            help=suggestion(name, known),
+            help=meant(name, known),
         )
 
 

@@ -18,6 +18,7 @@ from lark.exceptions import (
 
 from cpuhp.diagnostics import InputError, Source, Span, fail
 from cpuhp.language import tree as t
+from cpuhp.language.idioms import meant_by_character, meant_by_statement
 
 MAX_CHARACTERS = 1 << 20
 MAX_DEPTH = 200  # levels of the syntax tree
@@ -142,7 +143,9 @@ def _unknown_character(source: Source, offset: int) -> InputError:
         "HP103",
         f"the language has no character '{shown}'",
         Span(source, offset, offset + 1),
-        help="a string ends on its own line" if char == '"' else None,
+        help="a string ends on its own line"
+        if char == '"'
+        else meant_by_character(char),
     )
 
 
@@ -165,6 +168,8 @@ def _unexpected(source: Source, error: UnexpectedToken | UnexpectedEOF) -> Input
         close = get_close_matches(word, _KEYWORDS, n=1, cutoff=0.8)
         if close and word not in _KEYWORDS:
             help_text = f"did you mean '{close[0]}' instead of '{word}'?"
+    before = source.text[max(0, start - 200) : span.end].rstrip("{;")
+    help_text = meant_by_statement(before) or help_text
     return fail("HP104", f"'{token}' cannot stand here", span, help=help_text)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
+from cpuhp.language.idioms import meant
 from cpuhp.language.library import Library
 from cpuhp.model.sorts import (
     BOOL,
@@ -232,7 +233,7 @@ def resolve_type(
         "HP205",
         f"there is no type '{node.name}'",
         node.span,
-        help=suggestion(node.name, known) or "types: bool, cpu, cpu?, int 0..3, ...",
+        help=meant(node.name, known) or "types: bool, cpu, cpu?, int 0..3, ...",
     )
 
 

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from cpuhp.diagnostics import InputError, Span, fail, suggestion
+from cpuhp.diagnostics import InputError, Span, fail
 from cpuhp.language import tree as t
+from cpuhp.language.idioms import meant
 from cpuhp.language.program import HPSTATE, Declared, Program, resolve_type
 from cpuhp.model.expr import (
     FALSE,
@@ -201,7 +202,7 @@ class Terms:
             "HP301",
             f"there is no '{name}' here",
             span,
-            help=suggestion(name, [*known, *program.functions]),
+            help=meant(name, [*known, *program.functions]),
         )
 
     def _indexed(self, node: t.Index, scope: Scope) -> Expr:
@@ -346,7 +347,7 @@ class Terms:
             "this is not a set of CPUs",
             node.span,
             help="a set is a cpumask, a per-CPU bool, cpus, aps, {c}, or made of such "
-            "with & | - ~",
+            "with & | - ~; the bit of one CPU is x[c]",
         )
 
     def _mask_arity(self, name: str) -> int:
@@ -402,7 +403,7 @@ class Terms:
                 "HP301",
                 f"there is no function '{name}'",
                 span,
-                help=suggestion(name, [*self.program.functions, *_MASK_CALLS]),
+                help=meant(name, [*self.program.functions, *_MASK_CALLS]),
             )
         if function.formula is None:
             raise fail(
