@@ -6,15 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpuhp.cli._hazards import (
-    ascii_only,
-    at,
-    check_models,
-    finding_json,
-    model_json,
-    printed,
-    told_models,
-)
+from cpuhp.cli._hazards import check_models
+from cpuhp.kernel.source.tree import shown as printed
+from cpuhp.report.hazards import ascii_only, at, finding_json, model_json, told_models
 
 if TYPE_CHECKING:
     from cpuhp.kernel.hazards.lint import Lint

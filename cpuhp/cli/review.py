@@ -58,9 +58,9 @@ def command(
     DIR:A..B in the repository at DIR. The answer is the text of a reply mail, or JSON.
     """
     from cpuhp.cli._hazards import check_models
-    from cpuhp.cli._review_text import as_json, mail
     from cpuhp.cli.extract import progress
     from cpuhp.kernel.patches.review import review
+    from cpuhp.report.review import as_json, mail
 
     patches, start = _read(series, tree)
     found = review(

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from cpuhp.cli._hazards import ascii_only, finding_json, model_json, told_models
 from cpuhp.kernel.source.tree import shown
+from cpuhp.report.hazards import ascii_only, finding_json, model_json, told_models
 
 if TYPE_CHECKING:
     from cpuhp.kernel.hazards.rules import Finding
