@@ -334,14 +334,18 @@ class Scenario:
 
     def options(self) -> Iterator[tuple[str, str, str, str]]:
         """Name, type, value and documentation of each option."""
+        # A scenario that gives another default leaves the sentence to the component.
+        told = {
+            item.name: item.doc
+            for unit in self.program.units
+            for item in unit.items
+            if isinstance(item, t.OptionDeclaration) and item.doc
+        }
         for option in self.program.options.values():
+            name = option.declaration.name
             value = format_value(option.sort, option.value)
-            yield (
-                option.declaration.name,
-                str(option.sort),
-                value,
-                (option.declaration.doc),
-            )
+            doc = option.declaration.doc or told.get(name, "")
+            yield name, str(option.sort), value, doc
 
 
 def one_of(what: str, name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cpuhp.api import load
 from cpuhp.cli import group
 from cpuhp.language import tree as t
 from cpuhp.language.library import shipped
@@ -121,3 +122,8 @@ def test_every_error_code_of_the_source_is_on_a_page():
             told |= {f"HP{n:03}" for n in range(int(low[2:]), int(high[2:]) + 1)}
         told |= set(code.findall(text_of(name)))
     assert sorted(raised - told) == []
+
+
+def test_an_option_is_told_where_a_scenario_only_gives_another_default():
+    told = {name: doc for name, _, _, doc in load("shutdown-three-phase").options()}
+    assert told["patch3"] == "The three steps themselves: kick all, join all, one stop_machine."

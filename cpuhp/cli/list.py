@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -88,5 +89,5 @@ def _options(loaded: Scenario) -> list[str]:
 
 
 def _first_sentence(doc: str) -> str:
-    text = " ".join(doc.split())
+    text = re.sub(r"^\d+\. ", "", " ".join(doc.split()))
     return text.split(". ")[0].rstrip(".")

@@ -228,6 +228,13 @@ def resolve_type(
     if node.nullable:
         message = f"'{node.name}?' is not a type: only cpu and instances can be none"
         raise fail("HP205", message, node.span)
+    if node.name in (*LOCKS, "completion"):
+        raise fail(
+            "HP205",
+            f"a {node.name} is no value",
+            node.span,
+            help="it is declared at the top of a file, and named where it is used",
+        )
     known = ["bool", "cpu", "cpumask", "completion", HPSTATE, *LOCKS, *enums, *sizes]
     raise fail(
         "HP205",
