@@ -423,8 +423,20 @@ def load(
     if name.endswith(".hp") or "/" in name:
         library, unit = _from_file(Path(name), library)
     else:
-        unit = library.find(name.replace("-", "_"))
+        unit = _by_name(name, library)
     return _linked(name, unit, library, order, table, options)
+
+
+def _by_name(name: str, library: Library) -> t.Unit:
+    unit = library.units.get(name.replace("-", "_"))
+    if unit is None:
+        raise fail(
+            "HP201",
+            f"there is no scenario '{name}'",
+            help=suggestion(name, map(shown_name, library.units))
+            or "'cpuhp list' names them; the name of a spec file ends in .hp",
+        )
+    return unit
 
 
 def _linked(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cpuhp.api import load
+from cpuhp.api import load, scenarios
 from cpuhp.cli import group
 from cpuhp.language import tree as t
 from cpuhp.language.library import shipped
@@ -124,6 +124,6 @@ def test_every_error_code_of_the_source_is_on_a_page():
     assert sorted(raised - told) == []
 
 
-def test_an_option_is_told_where_a_scenario_only_gives_another_default():
-    told = {name: doc for name, _, _, doc in load("shutdown-three-phase").options()}
-    assert told["patch3"] == "The three steps themselves: kick all, join all, one stop_machine."
+@pytest.mark.parametrize("name", scenarios())
+def test_every_option_of_a_shipped_scenario_is_told(name):
+    assert [option for option, _, _, doc in load(name).options() if not doc] == []
