@@ -64,6 +64,37 @@ def test_down_and_up_conforms():
     }
 
 
+FIELDS = re.compile(r"\s*(\S+)-(\d+)\s+\[(\d+)\] \S+\s+(\S+:)\s(\S+:)\s+(.*)")
+
+
+def as_perf(lines):
+    """What perf records of it: nothing of a CPU from its own step on."""
+    deaf = set()
+    for line in lines:
+        comm, pid, on, time, event, rest = FIELDS.fullmatch(line).groups()
+        if on not in deaf:
+            yield f"{comm:>16} {pid:>5} [{on}] {time:>15} {'cpuhp:' + event:>24} {rest}"
+        if "(perf_event_exit_cpu)" in line:
+            deaf.add(on)
+
+
+def test_perf_hears_nothing_more_of_a_cpu_that_went_down():
+    lines = down_and_up().lines[len(booted().lines) :]
+    heard = list(as_perf(lines))
+    assert len(heard) < len(lines) - 30
+    answer = check(heard)
+    assert answer.conforms
+    assert answer.explained == len(answer.operations) == 6
+    assert not answer.overlaps
+
+
+def test_what_perf_heard_of_a_cpu_is_checked():
+    heard = list(as_perf(down_and_up().lines))
+    first = at(heard, "cpu: 0002", "sched_cpu_deactivate")
+    assert "cpuhp_exit" in heard[first + 1]
+    assert Rule.ORDER in rules_of(check(heard[:first] + heard[first + 2 :]))
+
+
 INJECTABLE = sorted({*STEPS, BRINGUP, TEARDOWN})
 
 

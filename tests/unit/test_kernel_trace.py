@@ -40,6 +40,15 @@ def one(line):
         (f" <...>-77 [001] ..... 0.704036: cpuhp_enter: {BODY}", "<...>", 77, 1, False),
         (f"init-1   (  1) [000] ..... 0.704036: cpuhp_enter: {BODY}", "init", 1, 0, 0),
         (f"  init-1  [000]  0.704036: cpuhp_enter:    {BODY}", "init", 1, 0, None),
+        (f" init/-1     0.....   0.704036: cpuhp_enter:  {BODY}", "init/", 1, 0, False),
+        (f" <idle>-0   12d..2.  0.704036: cpuhp_enter: {BODY}", "<idle>", 0, 12, True),
+        (
+            f"w/0:2-m  8 [000]  0.704036: cpuhp:cpuhp_enter: {BODY}",
+            "w/0:2-m",
+            8,
+            0,
+            None,
+        ),
         (f"init   1 [000]  0.704036: cpuhp:cpuhp_enter: {BODY}", "init", 1, 0, None),
         (f"init 1/2 [000]  0.704036: cpuhp:cpuhp_enter: {BODY}", "init", 1, 0, None),
         (f"[    0.704036] cpuhp_enter: {BODY}", "", -1, -1, None),
@@ -59,6 +68,14 @@ def test_every_tool_gives_the_same_event(line, comm, pid, on, irqs_off):
 def test_exit_has_result():
     event = one(f"cpuhp/1-22 [001] ..... 1.5: {EXIT}")
     assert (event.kind, event.level, event.ret) == (Kind.EXIT, 1, -11)
+
+
+def test_raw_fields_of_trace_cmd_are_read():
+    head = "init-1 [000]  0.704036: cpuhp_"
+    enter = one(f"{head}multi_enter:  cpu=0001 target=85 idx=1 fun=f")
+    exit_ = one(f"{head}exit:         cpu=0001 state=0 idx=1 ret=-11")
+    assert (enter.cpu, enter.level, enter.step, enter.function) == (1, 85, 1, "f")
+    assert (exit_.cpu, exit_.level, exit_.step, exit_.ret) == (1, 0, 1, -11)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ STEPS = {
     150: ("smpboot_unpark_threads", "smpboot_park_threads", None),
     151: ("irq_affinity_online_cpu", None, None),
     152: ("blk_mq_hctx_notify_online", "blk_mq_hctx_notify_offline", 2),
+    155: ("perf_event_init_cpu", "perf_event_exit_cpu", None),
     188: ("workqueue_online_cpu", "workqueue_offline_cpu", None),
     190: ("rcutree_online_cpu", "rcutree_offline_cpu", None),
     193: ("vmstat_cpu_online", "vmstat_cpu_down_prep", None),

@@ -185,6 +185,8 @@ class _Checker:
     def event(self, event: Event) -> None:
         self.events += 1
         key = _task(event)
+        if event.on == event.cpu:
+            self._machine(event.cpu).hear(event)
         if event.kind is Kind.EXIT:
             self._exit(event, key)
         else:
@@ -223,6 +225,8 @@ class _Checker:
         up = is_up(enter)
         machine.intact = self.tasks[_task(enter)] < enter.line
         if machine.run is not None and machine.run.frame is enter:
+            if call.exit.sampled and not machine.heard:
+                self._never_returns(machine.cpu)
             self._finished(machine.leave_frame(call))
         elif machine.is_single(call):
             self._finished(machine.finish())
@@ -236,6 +240,12 @@ class _Checker:
         if not machine.is_kick(enter):
             self.steps.add(enter.step)
             self._check_name(enter)
+
+    def _never_returns(self, cpu: int) -> None:
+        # The exit of the step in which perf let go of the CPU: it will not come.
+        for key, enter in tuple(self.open.items()):
+            if enter.on == enter.cpu == cpu:
+                del self.open[key]
 
     def _step(self, machine: Machine, call: Call) -> None:
         self.whole_group = True

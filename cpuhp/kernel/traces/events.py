@@ -39,7 +39,7 @@ class Event(NamedTuple):
     `on` is the CPU that ran it and `cpu` the one that goes up or down; both None or -1
     where a format does not say. `level` is `target` of an enter and `state` of an exit.
     `time` is in seconds, or in ticks when the trace clock counts. `irqs_off` is None
-    where the format does not tell.
+    where the format does not tell. `sampled` is an event that perf took.
     """
 
     line: int
@@ -54,6 +54,7 @@ class Event(NamedTuple):
     step: int
     function: str
     ret: int
+    sampled: bool = False
 
 
 class Lost(NamedTuple):
@@ -75,14 +76,16 @@ class Marker(NamedTuple):
 Item = Event | Lost | Marker
 
 _EVENT = re.compile(
-    r"(?P<head>.*?)(?:cpuhp:)?cpuhp_(?P<kind>enter|multi_enter|exit):\s+"
-    r"cpu:\s*(?P<cpu>\d{1,6})\s+(?:target|state):\s*(?P<level>-?\d{1,6})\s+"
-    r"step:\s*(?P<step>-?\d{1,6})\s+"
-    r"(?:\((?P<fn>[^()]*)\)|ret:\s*(?P<ret>-?\d{1,10}))\s*"
+    r"(?P<head>.*?)(?P<perf>cpuhp:)?cpuhp_(?P<kind>enter|multi_enter|exit):\s+"
+    r"cpu[:=]\s*(?P<cpu>\d{1,6})\s+(?:target|state)[:=]\s*(?P<level>-?\d{1,6})\s+"
+    r"(?:step:|idx=)\s*(?P<step>-?\d{1,6})\s+"
+    r"(?:\((?P<fn>[^()]*)\)|fun=(?P<raw>\S+)|ret[:=]\s*(?P<ret>-?\d{1,10}))\s*"
 )
 _HEAD = re.compile(
     r"\s*(?P<comm>.*?)(?:\s*-|\s+)(?P<pid>-?\d+)(?:/-?\d+)?\s+(?:\([-\d ]+\)\s+)?"
-    r"\[(?P<on>\d+)\]\s+(?:(?P<flags>[^\s:]{4,8})\s+)?(?P<time>\d+(?:\.\d+)?):\s*"
+    r"(?:\[(?P<on>\d+)\]\s+(?:(?P<flags>[^\s:]{4,8})\s+)?|"
+    r"(?P<latency_on>\d+)(?P<latency_flags>[^\s:\d][^\s:]{3,7})\s+)"
+    r"(?P<time>\d+(?:\.\d+)?):\s*"
 )
 _PRINTK_HEAD = re.compile(
     r"(?:<\d+>)?\s*\[\s*(?P<time>\d+\.\d+)\](?:\[\s*(?:T(?P<task>\d+)|C\d+)\])?:?\s*"
@@ -266,7 +269,8 @@ def _event(number: int, line: str, tasks: dict[str, tuple[str, int]]) -> Event |
     match = _EVENT.fullmatch(line)
     if match is None:
         return None
-    head, kind, cpu, level, step, function, ret = match.groups()
+    head, perf, kind, cpu, level, step, function, raw, ret = match.groups()
+    function = function or raw
     who = _head(head)
     if who is None or (kind == "exit") is (ret is None):
         return None
@@ -283,13 +287,15 @@ def _event(number: int, line: str, tasks: dict[str, tuple[str, int]]) -> Event |
         int(step),
         _plain(function) if function else "",
         int(ret) if ret else 0,
+        perf is not None,
     )
 
 
 def _head(text: str) -> _Head | None:
     match = _HEAD.fullmatch(text)
     if match:
-        comm, pid, on, flags, time = match.groups()
+        comm, pid, on, flags, on_too, flags_too, time = match.groups()
+        on, flags = on or on_too, flags or flags_too
         # The first latency flag: d or D hard interrupts off; b is bottom halves only.
         irqs_off = flags[0] in "dD" if flags else None
         return _Head(comm, int(pid), int(on), irqs_off, float(time))

@@ -4,11 +4,13 @@ It follows `struct cpuhp_cpu_state`: state, target and direction, turned round o
 failure. Every call must be one that `cpuhp_next_state()` could have chosen.
 NOTE(hidden-steps): tracepoints are silent while a CPU is not online, so STARTING steps
 of a bringup or tear-down do not show; where they do, they must be in order.
+NOTE(perf-is-deaf): perf's events of a CPU end in its own teardown step there, and do not
+come back with the CPU; from then on, only the control task's steps show.
 """
 
 from __future__ import annotations
 
-from cpuhp.kernel.traces.events import Event
+from cpuhp.kernel.traces.events import Event, Kind
 from cpuhp.kernel.traces.operations import (
     KICK_WORK,
     Call,
@@ -21,6 +23,7 @@ from cpuhp.kernel.traces.rules import Callbacks, Rules, is_control_task
 from cpuhp.kernel.traces.walk import Phase, Report, Run, Walker
 
 EAGAIN = 11
+PERF_EXIT = "perf_event_exit_cpu"
 
 
 class Machine(Walker):
@@ -30,6 +33,7 @@ class Machine(Walker):
         super().__init__(cpu, rules, callbacks, report)
         self.state: int | None = None
         self.target: int | None = None
+        self.heard = False  # the CPU's own events reach the trace
         self.intact = False  # the trace has the beginning of what the task does
         self.counts: dict[tuple[int, bool], int] = {}
 
@@ -59,6 +63,11 @@ class Machine(Walker):
             run = self._begin_bringup(event)
         run.frame = event
         self._note(run, event)
+
+    def hear(self, event: Event) -> None:
+        """An event on this CPU: the trace has the next one too, but see perf-is-deaf."""
+        ends = event.sampled and event.kind is not Kind.EXIT
+        self.heard = not (ends and event.function == PERF_EXIT)
 
     def leave_frame(self, call: Call) -> Operation | None:
         """The enclosing call returned; the operation if it is over by that."""
@@ -372,6 +381,8 @@ class Machine(Walker):
         run.result = exit_.ret
 
     def _all_done(self, run: Run, inner: Phase, exit_: Event) -> None:
+        if exit_.sampled and not self.heard:
+            return
         owed = self._owed(inner)
         if owed and not run.partial:
             self._deviate(
