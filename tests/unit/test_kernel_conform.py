@@ -95,6 +95,18 @@ def test_what_perf_heard_of_a_cpu_is_checked():
     assert Rule.ORDER in rules_of(check(heard[:first] + heard[first + 2 :]))
 
 
+def test_a_gap_begins_where_its_cpu_was_last_heard():
+    lines = down_and_up().lines
+    kick = at(lines, "cpu: 0002", "kick_ap_work")
+    inner = [i for i in range(kick, kick + 60) if "cpuhp/2-22" in lines[i]]
+    back = next(i for i in range(inner[-1], len(lines)) if "cpuhp/2-22" in lines[i + 1])
+    gap = lines[: inner[0]] + lines[inner[-1] + 1 : back + 1]
+    assert not check(gap + lines[back + 1 :]).conforms
+    answer = check([*gap, "CPU:2 [26 EVENTS DROPPED]", *lines[back + 1 :]])
+    assert answer.conforms and answer.lost == 1
+    assert not check([*gap, "CPU:3 [26 EVENTS DROPPED]", *lines[back + 1 :]]).conforms
+
+
 INJECTABLE = sorted({*STEPS, BRINGUP, TEARDOWN})
 
 

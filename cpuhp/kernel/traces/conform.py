@@ -136,6 +136,7 @@ class _Checker:
         self.machines: dict[int, Machine] = {}
         self.open: dict[Task, Event] = {}
         self.tasks: dict[Task, int] = {}  # line of each task's first event
+        self.last_on: dict[int, Event] = {}  # the last event that each CPU ran
         self.failures: dict[int, tuple[str, int]] = {}  # registrations that failed
         self.current: Machine | None = None
         self.group: _Group | None = None
@@ -185,6 +186,7 @@ class _Checker:
     def event(self, event: Event) -> None:
         self.events += 1
         key = _task(event)
+        self.last_on[event.on] = event
         if event.on == event.cpu:
             self._machine(event.cpu).hear(event)
         if event.kind is Kind.EXIT:
@@ -273,6 +275,22 @@ class _Checker:
         what = "a damaged line" if lost.damaged else "lost events"
         self.notes.append((lost.line, f"{what}: {lost.text}"))
         self._forget_all()
+        if lost.on >= 0:
+            self._excuse(lost.on)
+
+    def _excuse(self, on: int) -> None:
+        """Drop what was held against a gap before its mark was read."""
+        last = self.last_on.get(on)
+        since, cpus = (last.line, {on, last.cpu}) if last else (0, {on})
+        kept = [d for d in self.deviations if d.line <= since or d.cpu not in cpus]
+        if len(kept) == len(self.deviations):
+            return
+        self.deviations = kept
+        for index, operation in enumerate(self.operations):
+            lines = range(operation.first_line, operation.last_line + 1)
+            left = any(d.cpu == operation.cpu and d.line in lines for d in kept)
+            if operation.cpu in cpus and operation.last_line > since and not left:
+                self.operations[index] = replace(operation, explained=True)
 
     def _forget_all(self) -> None:
         for machine in self.machines.values():

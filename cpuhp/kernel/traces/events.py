@@ -58,11 +58,16 @@ class Event(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The trace says that events are missing here (or a line is damaged)."""
+    """The trace says that events are missing here (or a line is damaged).
+
+    A mark that names a CPU stands before the next event of that CPU: the gap begins at
+    the one before, maybe far up. `on` is that CPU, -1 where the mark names none.
+    """
 
     line: int
     text: str
     damaged: bool = False
+    on: int = -1
 
 
 class Marker(NamedTuple):
@@ -93,6 +98,7 @@ _PRINTK_HEAD = re.compile(
 _LOST = re.compile(
     r"\[LOST \d+ EVENTS\]|EVENTS? (?:DROPPED|LOST)|\bLOST \d+ events|LOST EVENTS"
 )
+_LOST_ON = re.compile(r"\bCPU[: ]\s*(\d{1,6})\b")
 _WRITTEN = re.compile(r"#\s*entries-in-buffer/entries-written:\s*(\d+)/(\d+)")
 _KINDS = {
     "enter": Kind.ENTER,
@@ -173,7 +179,9 @@ def parse_trace(stream: io.TextIOBase, name: str) -> Iterator[Item]:
                 item = Lost(number, line.strip()[:120], damaged=True)
         elif "LOST" in line or "DROPPED" in line:
             if _LOST.search(line):
-                item = Lost(number, line.strip()[:120])
+                on = _LOST_ON.search(line)
+                text = line.strip()[:120]
+                item = Lost(number, text, on=int(on[1]) if on else -1)
         elif line.startswith("#"):
             item = _overrun(number, line)
         elif "\0" in line and not events:
