@@ -15,6 +15,12 @@ from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.context import default_of
 from cpuhp.language.flow import Edge, fuse, reachable
+from cpuhp.language.places import (
+    Points,
+    collect_points,
+    entered_points,
+    observed_points,
+)
 from cpuhp.language.program import Declared
 from cpuhp.language.quotient import merged_loops, quotient, without_bystanders
 from cpuhp.language.terms import Terms, location_variable
@@ -98,16 +104,17 @@ def build(
             goal=_relocated(prop.goal, by_name),
         )
     if reduced:
-        points = _observed_points(prop)
+        points, entered = observed_points(prop), entered_points(prop)
         written = _written(located)
         compared = _compared_points(located, points) if reachability else {}
-        loops: dict[str, set[int]] = {}
+        loops: Points = {}
         if reachability:
             located = [_without_loops(item, compared, loops) for item in located]
         located = [
             _begun(
-                _fused(item, private, observed, written, points, loops),
+                _fused(item, private, observed, written, points, entered, loops),
                 points,
+                entered,
             )
             for item in located
         ]
@@ -241,14 +248,18 @@ def _fused(
     private: Mapping[str, frozenset[str]],
     observed: frozenset[str],
     written: frozenset[str],
-    points: Mapping[str, set[int]],
-    loops: Mapping[str, set[int]],
+    points: Points,
+    entered: Points,
+    loops: Points,
 ) -> _Located:
     process = item.process
     mine = private[process.name]
     seen = observed - {item.name}
+    noticed = entered.get(item.name, set())
 
     def is_local(edge: Edge) -> bool:
+        if edge.target in noticed:
+            return False
         return edge.reads() & written <= mine and edge.writes() <= mine - seen
 
     flow = process.flow
@@ -259,23 +270,25 @@ def _fused(
     return replace(item, edges=edges)
 
 
-def _begun(item: _Located, points: Mapping[str, set[int]]) -> _Located:
+def _begun(item: _Located, points: Points, entered: Points) -> _Located:
     """Begin where the process first does anything."""
     first = [edge for edge in item.edges if edge.source == item.start]
-    if len(first) != 1 or item.start in points.get(item.name, set()):
+    # Others look at whether an interrupt has come: at whether it rests.
+    stay = points.get(item.name, set()) | item.new(item.process.flow.resting)
+    if len(first) != 1 or item.start in stay:
         return item
     (edge,) = first
     nothing = edge.guard == TRUE and not edge.effects and not edge.choices
-    entered = any(other.target == item.start for other in item.edges)
-    if not nothing or entered or item.old[edge.target] == item.process.end:
+    again = any(other.target == item.start for other in item.edges)
+    if not nothing or again or item.old[edge.target] == item.process.end:
+        return item
+    if edge.target in entered.get(item.name, set()):
         return item
     edges = [other for other in item.edges if other is not edge]
-    return _begun(replace(item, edges=edges, start=edge.target), points)
+    return _begun(replace(item, edges=edges, start=edge.target), points, entered)
 
 
-def _without_loops(
-    item: _Located, compared: Mapping[str, set[int]], loops: dict[str, set[int]]
-) -> _Located:
+def _without_loops(item: _Located, compared: Points, loops: Points) -> _Located:
     """With one point for those of a loop that does nothing; `loops` names them."""
     apart = item.new({item.process.end}) | compared.get(item.name, set())
     edges, start, found = merged_loops(item.edges, item.start, apart)
@@ -283,25 +296,23 @@ def _without_loops(
     return replace(item, edges=reachable(edges, start), start=start)
 
 
-def _quotient(item: _Located, compared: Mapping[str, set[int]]) -> _Located:
+def _quotient(item: _Located, compared: Points) -> _Located:
     """With one point for those that cannot be told apart."""
     apart = item.new({item.process.end}) | compared.get(item.name, set())
     edges, start = quotient(item.edges, item.start, apart)
     return replace(item, edges=reachable(edges, start), start=start)
 
 
-def _compared_points(
-    located: list[_Located], observed: Mapping[str, set[int]]
-) -> dict[str, set[int]]:
+def _compared_points(located: list[_Located], observed: Points) -> Points:
     """The points that the property or a condition of a step compares with."""
     found = {name: set(points) for name, points in observed.items()}
     for item in located:
         for edge in item.edges:
             for root in (edge.guard, *(choice.among for choice in edge.choices)):
-                _collect_points(root, found)
+                collect_points(root, found)
             for effect in edge.effects:
                 for root in (effect.value, *effect.indices):
-                    _collect_points(root, found)
+                    collect_points(root, found)
     return found
 
 
@@ -343,21 +354,6 @@ def _tied_together(
     while more := [names for names in assumed if names & used and not names <= used]:
         used = used.union(*more)
     return used
-
-
-def _observed_points(prop: Property | None) -> dict[str, set[int]]:
-    """Program points that the property compares with."""
-    points: dict[str, set[int]] = {}
-    for root in (prop.formula, prop.goal) if prop else ():
-        _collect_points(root, points)
-    return points
-
-
-def _collect_points(root: Expr, points: dict[str, set[int]]) -> None:
-    for part in walk(root):
-        if isinstance(part, Const) and isinstance(part.sort, EnumSort):
-            if part.sort.name.startswith("at."):
-                points.setdefault(part.sort.name, set()).add(part.value)
 
 
 def private_variables(lowered: Lowered) -> dict[str, frozenset[str]]:

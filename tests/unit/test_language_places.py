@@ -1,0 +1,61 @@
+"""Joining and leaving out steps keeps what a claim sees of where a process is."""
+
+import pytest
+
+from cpuhp.api import Settings, load
+
+SPECS = {
+    # What follows `x = true` matters to nobody, but there `p` is neither here nor there.
+    "a step into a place that is looked at is no local step": """
+        shared bool x; shared bool y; shared bool z;
+        process p { x = true; y = true; lab: z = true; }
+        check t {
+            never x && !at(p, lab) && !z;
+            never x && !at(p, end);
+            always x => at(p, lab) || at(p, end);
+            sometimes x && !at(p, lab) && !at(p, end);
+            never x && (at(p, end) == z);
+            x leads to at(p, end);
+        }""",
+    "who begins does so at a place of its own": """
+        shared bool x; shared bool y;
+        process p { y = true; lab: x = true; }
+        check t {
+            never !at(p, lab) && !x;
+            always at(p, lab) || x;
+            sometimes !at(p, lab) && !x;
+        }""",
+    "an interrupt that never returns need not have come": """
+        shared bool a; shared bool b = any; shared bool c;
+        interrupt handler(cpu) { for (;;) { wait (b); c = true; } }
+        process p { a = true; }
+        check t {
+            never a && !c;
+            sometimes a && !c;
+            never c && !a;
+        }""",
+    "where an environment stops counts": """
+        shared bool x; shared bool y;
+        environment e { x = true; y = true; lab: y = false; }
+        check t { finally x => at(e, lab) || at(e, end); }""",
+}
+EXPECTED = {
+    "a step into a place that is looked at is no local step":
+        "VIOLATED VIOLATED VIOLATED WITNESSED VIOLATED PROVED",
+    "who begins does so at a place of its own": "VIOLATED VIOLATED WITNESSED",
+    "an interrupt that never returns need not have come": "VIOLATED WITNESSED VIOLATED",
+    "where an environment stops counts": "VIOLATED",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("about", SPECS)
+def test_verdicts(about, tmp_path):
+    path = tmp_path / "spec.hp"
+    path.write_text(f"scenario spec;\n{SPECS[about]}")
+    loaded = load(str(path))
+    settings = Settings(cpus=2)
+    found = [
+        loaded.answer(name, number, settings).verdict
+        for name, number, _ in loaded.claims("t")
+    ]
+    assert found == EXPECTED[about].split()
