@@ -57,10 +57,7 @@ def confirm(
         taken = Taken(step.action, tuple(zip(step.action.params, step.binding)))
         here, there = _frame(number), _frame(number + 1)
         bits.append(encoder.enabled(taken, here))
-        bits += [
-            paths.equal(encoder.post(taken, here, *cell), there, cell)
-            for cell in paths.cells
-        ]
+        bits += paths.after(taken, here, there)
     end = _frame(len(trace.steps))
     bits.append(paths.decides(prop, end))
     if trace.loop is not None:
@@ -144,6 +141,19 @@ class _Paths:
         """The cell has these values in that state, neither more nor less."""
         there = self.encoder.cell(frame, *cell)
         return disj(conj((bit, there[v])) for v, bit in values.items() if v in there)
+
+    def after(self, taken: Taken, here: str, there: str) -> Iterator[Bit]:
+        """The state `there` is the one after the action; call it before any other use.
+
+        What is not assigned is carried over, so that z3 has nothing to find out.
+        """
+        for cell in self.cells:
+            before = self.encoder.cell(here, *cell)
+            after = self.encoder.post(taken, here, *cell)
+            if after is before:
+                self.encoder.carry(there, *cell, before)
+            else:
+                yield self.equal(after, there, cell)
 
     def quiescent(self, frame: str) -> Bit:
         """Nobody who owes progress can move."""

@@ -8,14 +8,14 @@ was replayed in the whole program before it gets here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cpuhp.engines.explicit import Limits, check
-from cpuhp.engines.explicit.symmetry import is_symmetric
+from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
-from cpuhp.graph.claim import Folded, Thinned, fold, thinned
+from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
 from cpuhp.language.build import build, private_variables
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
@@ -35,6 +35,7 @@ MANY_STATES = 5_000  # unless the others had more states than this
 DOUBTFUL = 10.0  # seconds for a proof of a claim that seldom has one
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 LIFTABLE = (*PROVABLE, Expectation.SOMETIMES)
+HARMLESS = (Verdict.PROVED, Verdict.UNREACHABLE)  # nothing was found
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ class Checker:
     def __init__(self, program: Program):
         self.program = program
         self.whole = lower(program)
-        self._starts: dict[str | None, Folded] = {}
+        self._starts: dict[frozenset[str], Folded] = {}
+        self._race_slices: dict[tuple[str, int, frozenset[str]], Sliced] = {}
+        self._race_groups: dict[tuple[str, int], list[frozenset[str]]] = {}
         self._props = {
             name: claims(self.whole, check) for name, check in program.checks.items()
         }
@@ -88,15 +91,14 @@ class Checker:
             for number, prop in enumerate(props)
         ]
 
-    def start(self, accessed: str | None = None) -> Folded:
-        """What slicing starts from; all accesses to the variable `accessed` are kept."""
+    def start(self, accessed: frozenset[str] = frozenset()) -> Folded:
+        """What slicing starts from; all accesses to variables in `accessed` are kept."""
         if accessed not in self._starts:
-            only = frozenset({accessed} if accessed else ())
-            self._starts[accessed] = fold(self.whole, only)
+            self._starts[accessed] = fold(self.whole, accessed)
         return self._starts[accessed]
 
     def thinned(
-        self, check_name: str, number: int, accessed: str | None = None
+        self, check_name: str, number: int, accessed: frozenset[str] = frozenset()
     ) -> Thinned:
         """The parts of the program that matter to the claim."""
         prop = self._props[check_name][number]
@@ -121,11 +123,23 @@ class Checker:
             if v.plain and v.name in written and v.name not in alone
         ]
 
-    def race_slice(self, check_name: str, number: int, name: str) -> Sliced:
-        """The smallest system that decides whether there is a race on one variable."""
-        thin = self.thinned(check_name, number, name)
-        system, told = thin.system()
-        return Sliced(only_plain(system, name), told, thin.kept.parts)
+    def race_slice(self, check_name: str, number: int, *names: str) -> Sliced:
+        """The smallest system that decides whether there is a race on these variables."""
+        key = check_name, number, frozenset(names)
+        if key not in self._race_slices:
+            thin = self.thinned(*key)
+            system, told = thin.system()
+            sliced = Sliced(only_plain(system, *names), told, thin.kept.parts)
+            self._race_slices[key] = sliced
+        return self._race_slices[key]
+
+    def race_groups(self, check_name: str, number: int) -> list[frozenset[str]]:
+        """All variables that can race; those together that one slice can decide."""
+        key = check_name, number
+        if key not in self._race_groups:
+            prop, names = self._props[check_name][number], self.plain_variables()
+            self._race_groups[key] = race_groups(self.start(), prop, names)
+        return self._race_groups[key]
 
     def entire(self, check_name: str, number: int) -> tuple[TransitionSystem, Property]:
         """The whole program, every statement a step, and the claim in its terms."""
@@ -142,7 +156,11 @@ class Checker:
     ) -> Answer:
         """The verdict on one claim."""
         started = time.monotonic()
-        sliced = self.slice(check_name, number)
+        if self._props[check_name][number].expectation is Expectation.RACE_FREE:
+            # Each group of variables will have a slice of its own.
+            sliced = Sliced(*self.entire(check_name, number), frozenset())
+        else:
+            sliced = self.slice(check_name, number)
         run = _Run(self, check_name, number, sliced, settings, started, progress)
         answer = run.go()
         seconds = time.monotonic() - started
@@ -171,10 +189,10 @@ class Checker:
         return replace(answer, result=replace(answer.result, seconds=seconds))
 
 
-def only_plain(system: TransitionSystem, name: str) -> TransitionSystem:
-    """The system in which accesses to one variable alone can race."""
+def only_plain(system: TransitionSystem, *names: str) -> TransitionSystem:
+    """The system in which accesses to these variables alone can race."""
     variables = tuple(
-        replace(v, plain=v.plain and v.name == name) for v in system.variables
+        replace(v, plain=v.plain and v.name in names) for v in system.variables
     )
     return replace(system, variables=variables)
 
@@ -224,9 +242,7 @@ class _Run:
         for cpus in counts:
             # Only what was searched for every place of the control CPU counts.
             done: Result | None = None
-            for boot in self._boots(cpus):
-                answer = self._at(cpus, boot)
-                assert answer is not None
+            for answer in self._answers(cpus):
                 verdict = answer.result.verdict
                 if verdict in (Verdict.VIOLATED, Verdict.WITNESSED):
                     return last, answer
@@ -238,10 +254,37 @@ class _Run:
             last = done
         return last, None
 
-    def _boots(self, cpus: int) -> tuple[int, ...]:
+    def _answers(self, cpus: int) -> Iterator[Answer]:
+        """One answer for each place of the control CPU that makes a difference."""
+        self._say(f"{cpus} CPUs")
+        if self.sliced.prop.expectation is Expectation.RACE_FREE:
+            yield self._races(cpus)
+            return
+        result = self._anywhere(self.sliced, cpus)
+        if result is not None:
+            yield Answer(result, self.sliced)
+            return
+        for boot in self._boots(self.sliced, cpus):
+            yield self._at(cpus, boot)
+
+    def _anywhere(self, sliced: Sliced, cpus: int) -> Result | None:
+        """The result if the order of CPUs plays no part; None if it may play one.
+
+        One search then stands for every place of the control CPU. For a witness this
+        is no help: the first place has it as a rule.
+        """
+        seldom = sliced.prop.expectation is Expectation.SOMETIMES
+        if seldom or len(self._boots(sliced, cpus)) == 1:
+            return None
+        limits = self._limits()
+        limits = replace(limits, seconds=limits.seconds and limits.seconds / 2)
+        result = check(unordered(sliced.system), sliced.prop, cpus, 0, limits)
+        return result if result.verdict in HARMLESS else None
+
+    def _boots(self, sliced: Sliced, cpus: int) -> tuple[int, ...]:
         if self.settings.boot is not None:
             return (min(self.settings.boot, cpus - 1),)
-        if is_symmetric(self.sliced.system, [self.sliced.prop]):
+        if orders_aps_only(sliced.system, [sliced.prop]):
             return (0,)
         return tuple(dict.fromkeys((0, cpus // 2, cpus - 1)))
 
@@ -252,15 +295,13 @@ class _Run:
         if self.progress:
             self.progress(text)
 
-    def _at(self, cpus: int, boot: int) -> Answer | None:
+    def _limits(self) -> Limits:
+        settings = self.settings
+        return Limits(settings.max_states, max(0.1, self._left()), settings.memory)
+
+    def _at(self, cpus: int, boot: int) -> Answer:
         """The answer at one number of CPUs, its trace replayed in the whole program."""
-        self._say(f"{cpus} CPUs")
-        limits = Limits(
-            self.settings.max_states, max(0.1, self._left()), self.settings.memory
-        )
-        sliced = self.sliced
-        if sliced.prop.expectation is Expectation.RACE_FREE:
-            return self._races(cpus, boot, limits)
+        limits, sliced = self._limits(), self.sliced
         result = check(sliced.system, sliced.prop, cpus, boot, limits)
         if result.trace is None:
             return Answer(result, sliced)
@@ -280,30 +321,50 @@ class _Run:
             )
         return Answer(result, sliced, replayed=replayed)
 
-    def _races(self, cpus: int, boot: int, limits: Limits) -> Answer:
-        """Look for data races variable by variable, each on a slice of its own."""
-        checker = self.checker
+    def _races(self, cpus: int) -> Answer:
+        """Look for data races: one search for variables that the same can decide."""
         doubtful: Answer | None = None
+        groups = self.checker.race_groups(self.check_name, self.number)
+        pending = [frozenset({self.variable})] if self.variable else list(groups)
         result = Result(self.sliced.prop, Verdict.PROVED, cpus, engine="explicit")
-        only = self.variable
-        for name in [only] if only else checker.plain_variables():
-            sliced = checker.race_slice(self.check_name, self.number, name)
-            result = check(sliced.system, sliced.prop, cpus, boot, limits)
-            if result.verdict is Verdict.UNKNOWN:
-                reason = f"{name}: {result.reason}"
-                doubtful = Answer(replace(result, reason=reason), sliced)
-            elif result.trace is not None:
-                whole, prop = checker.entire(self.check_name, self.number)
-                whole = only_plain(whole, name)
-                until = time.monotonic() + max(1.0, self._left())
-                trace = lift(whole, prop, sliced.system, result.trace, until=until)
-                if trace is not None:
-                    return Answer(result, sliced, replayed=trace)
-                doubtful = self._doubtful(result, f"a race on {name} was not replayed")
-            if self._left() < 0:
-                reason = f"time limit reached at variable {name}"
-                return self._doubtful(result, reason)
+        while pending:
+            names = pending.pop(0)
+            answer = self._races_on(names, cpus)
+            result = answer.result
+            if result.verdict is Verdict.VIOLATED:
+                return answer
+            if result.verdict is Verdict.UNKNOWN and self._left() < 0:
+                return self._doubtful(result, f"time limit reached at {_told(names)}")
+            if result.verdict is Verdict.UNKNOWN and len(names) > 1:
+                pending = [frozenset({name}) for name in sorted(names)] + pending
+            elif result.verdict is Verdict.UNKNOWN:
+                doubtful = answer
         return doubtful or Answer(replace(result, prop=self.sliced.prop), self.sliced)
+
+    def _races_on(self, names: frozenset[str], cpus: int) -> Answer:
+        """Look for data races on these variables, wherever the control CPU is."""
+        checker = self.checker
+        sliced = checker.race_slice(self.check_name, self.number, *names)
+        anywhere = self._anywhere(sliced, cpus)
+        if anywhere is not None:
+            return Answer(anywhere, sliced)
+        result = Result(sliced.prop, Verdict.PROVED, cpus, engine="explicit")
+        for boot in self._boots(sliced, cpus):
+            result = check(sliced.system, sliced.prop, cpus, boot, self._limits())
+            if result.verdict is Verdict.UNKNOWN:
+                reason = f"{_told(names)}: {result.reason}"
+                return Answer(replace(result, reason=reason), sliced)
+            if result.trace is None:
+                continue
+            whole, prop = checker.entire(self.check_name, self.number)
+            whole = only_plain(whole, *names)
+            until = time.monotonic() + max(1.0, self._left())
+            trace = lift(whole, prop, sliced.system, result.trace, until=until)
+            if trace is not None:
+                return Answer(result, sliced, replayed=trace)
+            reason = f"a race on {_told(names)} was not replayed"
+            return self._doubtful(result, reason)
+        return Answer(result, sliced)
 
     def _z3_agrees(self, sliced: Sliced, trace: Trace) -> bool:
         from cpuhp.engines.bounded import confirm
@@ -407,3 +468,7 @@ class _Run:
         seconds = 0.7 * left if seconds is None else min(seconds, left)
         deadline = time.monotonic() + max(0.1, seconds)
         return prove(system, prop, deadline=deadline, samples=samples)
+
+
+def _told(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names))

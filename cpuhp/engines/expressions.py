@@ -133,6 +133,14 @@ class Expressions:
             found = self._cells[key] = self._variable(f"{frame}{name}", sort)
         return found
 
+    def carry(
+        self, frame: Frame, variable: str, where: tuple[int, ...], values: Values
+    ) -> None:
+        """The cell has these values in that state, of which nothing was said yet."""
+        key = (frame, variable, where)
+        assert key not in self._cells
+        self._cells[key] = values
+
     def cells(self, variable: Variable) -> Iterator[tuple[int, ...]]:
         """The indices of all cells of a variable."""
         return product(*map(self.elements, variable.indices))

@@ -42,6 +42,7 @@ class Thinned:
     lowered: Lowered
     prop: Property
     kept: Slice
+    accessed: frozenset[str] = frozenset()
 
     def data(self) -> frozenset[str]:
         """The variables that matter, without locks and shared ones that hold a CPU."""
@@ -58,7 +59,9 @@ class Thinned:
         self, only: frozenset[str] | None = None, *, reduced: bool = True
     ) -> tuple[TransitionSystem, Property]:
         """The system over the variables that matter, or over `only` some of them."""
-        system, told = build(self.projected(only), self.prop, reduced=reduced)
+        system, told = build(
+            self.projected(only), self.prop, reduced=reduced, accessed=self.accessed
+        )
         assert told is not None
         return system, told
 
@@ -76,6 +79,29 @@ class Thinned:
         return project(self.lowered, kept)
 
 
+def race_groups(
+    start: Folded, prop: Property, names: list[str]
+) -> list[frozenset[str]]:
+    """These variables, those together whose data races one slice can decide.
+
+    A variable joins another one that needs all that it needs itself, so that the slice
+    of a group is hardly larger than the largest slice of a member.
+    """
+    needs = {
+        name: relevant(start.thinner, (prop,), frozenset({name})).variables
+        for name in names
+    }
+    groups: list[tuple[frozenset[str], set[str]]] = []
+    for name in sorted(names, key=lambda n: -len(needs[n])):
+        for needed, members in groups:
+            if needs[name] - {name} <= needed:
+                members.add(name)
+                break
+        else:
+            groups.append((needs[name], {name}))
+    return [frozenset(members) for _, members in groups]
+
+
 def thinned(start: Folded, prop: Property, number: int) -> Thinned:
     """What matters to `prop`, claim `number` of its check."""
     program, accessed = start.whole.program, start.accessed
@@ -83,4 +109,4 @@ def thinned(start: Folded, prop: Property, number: int) -> Thinned:
     lowered = folded(lower(program, kept.parts), start.known, accessed)
     again = claims(lowered, program.checks[prop.check], number)[0]
     kept = replace(relevant(lowered, (again,), accessed), parts=kept.parts)
-    return Thinned(lowered, again, kept)
+    return Thinned(lowered, again, kept, accessed)

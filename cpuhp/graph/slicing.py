@@ -30,6 +30,8 @@ BLOCKING = frozenset(
     }
 )
 
+ENDLESS = frozenset({Expectation.TERMINATES, Expectation.LEADS_TO})
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -67,6 +69,8 @@ def relevant(
     if any(prop.expectation in BLOCKING for prop in props):
         parts |= _blocking_parts(lowered)
         locks = frozenset()
+    if any(prop.expectation in ENDLESS for prop in props):
+        parts |= _turning_parts(lowered)
     for edge in edges:
         if (edge.reads() | edge.writes()) & accessed:
             parts.update(_places(edge))
@@ -188,6 +192,40 @@ def _blocking_parts(lowered: Lowered) -> set[str]:
         # A wait for what never comes has no step that leaves it.
         found |= {place for place, at in flow.labels.items() if at & flow.waits}
     return found
+
+
+def _turning_parts(lowered: Lowered) -> set[str]:
+    """The parts that decide whether a loop is left."""
+    return {
+        _places(edge)[-1]
+        for process in lowered.processes
+        for edge in _exits(process)
+        if _places(edge)
+    }
+
+
+def _exits(process: LoweredProcess) -> list[Edge]:
+    """The steps out of a loop: from between its head and a step back to the head."""
+    import networkx as nx
+
+    graph: nx.DiGraph = nx.DiGraph()
+    graph.add_node(process.entry)
+    graph.add_edges_from((e.source, e.target) for e in process.flow.edges)
+    above = dict(nx.immediate_dominators(graph, process.entry))
+    loops: list[set[int]] = []
+    for source, head in graph.edges:
+        at = source
+        while at != head and above.get(at, at) != at:
+            at = above[at]
+        if at == head:
+            inner = graph.subgraph(n for n in graph if n != head)
+            back = nx.ancestors(inner, source) if source != head else set()
+            loops.append(back | {source, head})
+    return [
+        edge
+        for edge in process.flow.edges
+        if any(edge.source in loop and edge.target not in loop for loop in loops)
+    ]
 
 
 def project(lowered: Lowered, kept: Slice) -> Lowered:

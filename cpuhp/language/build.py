@@ -76,20 +76,28 @@ class _Located:
 
 
 def build(
-    lowered: Lowered, prop: Property | None = None, *, reduced: bool = True
+    lowered: Lowered,
+    prop: Property | None = None,
+    *,
+    reduced: bool = True,
+    accessed: frozenset[str] = frozenset(),
 ) -> tuple[TransitionSystem, Property | None]:
     """The transition system, with the steps joined that `prop` cannot observe.
 
     With `reduced=False` every statement stays a step of its own and every variable a
     variable (replay). Data races may be looked for in a reduced system: a step that
-    touches what others touch, too, is never joined with the steps before it.
+    touches what others touch, too, is never joined with the steps before it. Those on
+    variables in `accessed` alone may be looked for in a system with fewer points.
     """
     observed: frozenset[str] = frozenset()
     if prop is not None:
         observed = reads(prop.formula) | reads(prop.goal)
-    reachability = prop is not None and prop.expectation in REACHABILITY
+    reachability = prop is not None and (
+        prop.expectation in REACHABILITY
+        or (prop.expectation is Expectation.RACE_FREE and bool(accessed))
+    )
     if reduced and reachability and prop is not None:
-        lowered = without_bystanders(lowered, prop)
+        lowered = without_bystanders(lowered, prop, accessed)
     private = private_variables(lowered)
     if reduced:
         located = _unrolled(lowered, private, observed)

@@ -2,7 +2,9 @@
 
 Where only "can this state be reached" is asked, points between which a process may move
 without doing anything are one point, and so are points from which it can do the same
-(bisimilar ones). Both keep the reachable values of everything else.
+(bisimilar ones). Both keep the reachable values of everything else. They also keep which
+accesses to a variable can be next: doing the same includes reading the same, so data
+races on variables of which every access is kept stay what they are.
 """
 
 from __future__ import annotations
@@ -16,8 +18,13 @@ from cpuhp.model.expr import TRUE, reads
 from cpuhp.model.system import Property
 
 
-def without_bystanders(lowered: Lowered, prop: Property) -> Lowered:
-    """The program without processes that nothing which matters ever looks at."""
+def without_bystanders(
+    lowered: Lowered, prop: Property, accessed: frozenset[str] = frozenset()
+) -> Lowered:
+    """The program without processes that nothing which matters ever looks at.
+
+    Whoever accesses a variable in `accessed` matters (for data races).
+    """
     needed = set(reads(prop.formula) | reads(prop.goal))
     for node in lowered.program.assumptions:
         needed |= reads(lowered.terms.boolean(node.condition, {}))
@@ -29,9 +36,11 @@ def without_bystanders(lowered: Lowered, prop: Property) -> Lowered:
                 continue
             edges = process.flow.edges
             writes = frozenset[str]().union(*(edge.writes() for edge in edges))
-            if f"at.{process.name}" in needed or writes & needed:
+            used = frozenset[str]().union(*(edge.reads() for edge in edges))
+            races = (used | writes) & accessed
+            if f"at.{process.name}" in needed or writes & needed or races:
                 kept[process.name] = process
-                needed |= frozenset[str]().union(*(edge.reads() for edge in edges))
+                needed |= used
         if len(kept) == before:
             return replace(
                 lowered,

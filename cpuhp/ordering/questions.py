@@ -138,7 +138,7 @@ def statements(checker: Checker, question: Question) -> frozenset[tuple[str, int
     out, or making it weaker, leaves the sliced system as it is.
     """
     prop = _claim(checker, question)
-    start = checker.start(question.variable)
+    start = checker.start(frozenset({question.variable} if question.variable else ()))
     left = thinned(start, prop, question.number).projected()
     return frozenset(
         (edge.note.span.source.name, edge.note.span.start, edge.note.span.end)

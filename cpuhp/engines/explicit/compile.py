@@ -315,7 +315,7 @@ def free_params(expr: Expr) -> frozenset[Param]:
 
 
 @dataclass(frozen=True)
-class _Runner:
+class Runner:
     """One process: where it stands, and what it can do from there."""
 
     name: str
@@ -329,7 +329,7 @@ class Compiled:
 
     machine: Machine
     takers: tuple[Taker, ...]
-    runners: tuple[_Runner, ...]
+    runners: tuple[Runner, ...]
 
     def moves(self, state: State) -> list[Move]:
         """All enabled actions with the states they lead to, process by process."""
@@ -368,7 +368,7 @@ def compile_machine(machine: Machine) -> Compiled:
     return Compiled(machine, takers, runners)
 
 
-def _runner(machine: Machine, process: Process, takers: tuple[Taker, ...]) -> _Runner:
+def _runner(machine: Machine, process: Process, takers: tuple[Taker, ...]) -> Runner:
     points = machine.values(machine.system.variable(process.location).sort)
     table: list[list[Taker]] = [[] for _ in points]
     for number, action in enumerate(machine.system.actions):
@@ -381,7 +381,7 @@ def _runner(machine: Machine, process: Process, takers: tuple[Taker, ...]) -> _R
         cell = machine.cell(process.location, () if actor is None else (actor,))
         assert cell is not None
         instances.append((-1 if actor is None else actor, cell))
-    return _Runner(process.name, tuple(instances), tuple(map(tuple, table)))
+    return Runner(process.name, tuple(instances), tuple(map(tuple, table)))
 
 
 def source_location(action: Action, process: Process) -> int | None:

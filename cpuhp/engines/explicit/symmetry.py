@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from itertools import permutations
 from math import factorial
 
 from cpuhp.engines.explicit.compile import Compiled, is_pointer
 from cpuhp.engines.explicit.space import Key, PlainSpace
-from cpuhp.model.expr import Apply, Const, Expr, Op, children, walk
+from cpuhp.model.expr import Apply, Boot, Const, Expr, Op, children, eq, not_, walk
 from cpuhp.model.sorts import NONE
-from cpuhp.model.system import Order, Property, TransitionSystem
+from cpuhp.model.system import Action, Choice, Order, Property, TransitionSystem
 from cpuhp.model.verdict import State
 from cpuhp.semantics import Instance, Machine, initial_states
 
@@ -25,6 +26,56 @@ def is_symmetric(system: TransitionSystem, props: Iterable[Property] = ()) -> bo
             if choice.order is not Order.ANY and is_pointer(choice.param.sort):
                 return False
     return not any(_breaks_symmetry(e) for e in _expressions(system, props))
+
+
+def orders_aps_only(system: TransitionSystem, props: Iterable[Property] = ()) -> bool:
+    """Does it never matter where the control CPU's number lies among the others?
+
+    So it is if only other CPUs are put in order: a first or last one is picked among
+    them alone, or whoever is picked is not used. Machines that differ in the control
+    CPU are then the same up to names that keep the order of the others.
+    """
+    for action in system.actions:
+        for choice in action.choices:
+            if choice.order is Order.ANY or not is_pointer(choice.param.sort):
+                continue
+            if not (_excludes_boot(choice) or _is_unused(choice, action)):
+                return False
+    return not any(_breaks_symmetry(e) for e in _expressions(system, props))
+
+
+def unordered(system: TransitionSystem) -> TransitionSystem:
+    """The system in which any CPU may be picked where the first or last one is.
+
+    It does all that the system does wherever the control CPU's number lies, and who can
+    move in a state stays as it is. So what it never does is never done, and a state that
+    is quiescent is so in both.
+    """
+    return replace(system, actions=tuple(map(_unordered, system.actions)))
+
+
+def _unordered(action: Action) -> Action:
+    choices = tuple(
+        replace(c, order=Order.ANY) if is_pointer(c.param.sort) else c
+        for c in action.choices
+    )
+    return action if choices == action.choices else replace(action, choices=choices)
+
+
+def _excludes_boot(choice: Choice) -> bool:
+    among = choice.among
+    is_and = isinstance(among, Apply) and among.op is Op.AND
+    boot = (eq(choice.param, Boot()), eq(Boot(), choice.param))
+    excluded = [not_(equal) for equal in boot]
+    return any(part in excluded for part in (children(among) if is_and else (among,)))
+
+
+def _is_unused(choice: Choice, action: Action) -> bool:
+    """May any element be picked as well? Then it only matters that there is one."""
+    roots = [action.guard, *(c.among for c in action.choices if c is not choice)]
+    for effect in action.effects:
+        roots += [effect.value, *effect.indices]
+    return not any(part == choice.param for root in roots for part in walk(root))
 
 
 def _expressions(system: TransitionSystem, props: Iterable[Property]) -> Iterable[Expr]:

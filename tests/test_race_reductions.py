@@ -1,0 +1,202 @@
+"""Where a search is spared, nothing is missed: races, the control CPU's place, loops.
+
+Random programs with plain variables, ordered choices and loops are answered as a user
+would have them answered, and searched whole, every statement a step, with the control
+CPU at every place.
+"""
+
+import random
+
+import pytest
+
+from cpuhp.api import DEFAULT_TABLE
+from cpuhp.diagnostics import Source
+from cpuhp.engines.checking import Checker, Settings, only_plain
+from cpuhp.engines.explicit import Limits, check
+from cpuhp.engines.explicit.races import RaceFinder
+from cpuhp.engines.explicit.symmetry import (
+    is_symmetric,
+    orders_aps_only,
+    unordered,
+)
+from cpuhp.kernel.tables.order import shipped_order
+from cpuhp.language.library import Library
+from cpuhp.language.parser import parse
+from cpuhp.language.program import link
+from cpuhp.model.system import Expectation
+from cpuhp.model.verdict import Verdict
+
+LIMITS = Limits(max_states=4_000, seconds=20)
+FEW = 4  # programs of each kind that the quick tests look at
+FOUND = (Verdict.VIOLATED, Verdict.WITNESSED)
+CPUS = 3
+
+
+def seeds(first, count):
+    """Numbers of random programs; all but a few are for the slow tests."""
+    later = [pytest.param(first + n, marks=pytest.mark.slow) for n in range(FEW, count)]
+    return [*range(first, first + FEW), *later]
+
+
+DECLARATIONS = """
+scenario random_races;
+shared bool flag;
+shared int 0..2 level;
+shared cpu? owner = boot;
+percpu bool ready;
+percpu int 0..2 load;
+shared atomic bool go;
+shared cpumask marked = cpus;
+mutex m;
+"""
+
+
+class Writer:
+    """Random statements of a process; `who` is its CPU, or the control CPU."""
+
+    def __init__(self, seed, who):
+        self.random, self.who, self.names = random.Random(seed), who, 0
+
+    def pick(self, *items):
+        return self.random.choice(items)
+
+    def condition(self):
+        return self.pick(
+            "go", "!flag", "level > 0", "owner == boot", f"ready[{self.who}]",
+            f"load[{self.who}] < 2", f"{self.who} in marked", "weight(marked) < 2",
+            "exists(c in aps : ready[c])", f"owner == {self.who}",
+        )  # fmt: skip
+
+    def simple(self):
+        return self.pick(
+            "go = true;", "flag = !flag;", "level = 2;", f"owner = {self.who};",
+            "level = 1;", f"ready[{self.who}] = go;", f"load[{self.who}] = 2;",
+            f"ready[{self.who}] = flag;", f"cpumask_clear_cpu({self.who}, marked);",
+            "owner = first(c in marked : !ready[c]);",
+            "owner = last(c in aps : c in marked);",
+            f"owner = cpumask_any_but(marked, {self.who});",
+            f"atomic {{ wait (go); flag = {self.pick('true', 'false')}; }}",
+        )  # fmt: skip
+
+    def local(self):
+        self.names += 1
+        return f"local{self.names}"
+
+    def statement(self, depth):
+        if depth == 0:
+            return self.simple()
+        inner, name = self.block(depth - 1), self.local()
+        return self.pick(
+            f"if ({self.condition()}) {{ {inner} }}",
+            f"mutex_lock(m); {inner} mutex_unlock(m);",
+            f"bool {name} = {self.condition()}; if ({name}) {{ {inner} }}",
+            f"int 0..2 {name} = 0; while ({name} < 2) {{ {inner} {name}++; }}",
+            f"while ({self.condition()}) {{ {inner} }}",
+            f"for (c in {self.pick('aps', 'marked')}) {{ {inner} }}"
+            if self.who == "boot"
+            else self.simple(),
+            self.simple(),
+        )
+
+    def block(self, depth):
+        return " ".join(self.statement(depth) for _ in range(self.random.randint(1, 2)))
+
+
+def program(seed):
+    control, leaf = Writer(seed, "boot"), Writer(seed + 500, "cpu")
+    text = (
+        DECLARATIONS
+        + f"process control {{ {control.block(2)} {control.block(1)} }}\n"
+        + f"process leaf(cpu) on aps {{ {leaf.block(1)} {leaf.block(2)} }}\n"
+        + "process bystander(cpu) on aps { bool seen = go; }\n"
+        + "check no_race { race_free; }\n"
+        + "check ends { terminates; }\n"
+        + f"check never_so {{ never {control.condition()} && {leaf_claim(leaf)}; }}\n"
+        + "check goes_on { deadlock_free; }\n"
+        + f"check at_last {{ finally {control.condition()}; }}\n"
+    )
+    unit = parse(Source(f"seed {seed}", text))
+    library = Library({}, {}).with_units([unit])
+    return Checker(link(unit, library, shipped_order(DEFAULT_TABLE), {}))
+
+
+def leaf_claim(leaf):
+    return f"exists(cpu in aps : {leaf.condition()})"
+
+
+def truths(checker, name, names=None):
+    """The verdicts of the whole program, for each place of the control CPU."""
+    whole, told = checker.entire(name, 0)
+    if names is not None:
+        whole = only_plain(whole, *names)
+    return [
+        check(whole, told, CPUS, boot, LIMITS, symmetry=False).verdict
+        for boot in range(CPUS)
+    ]
+
+
+def text_of(checker):
+    return checker.program.scenario.span.source.text
+
+
+@pytest.mark.parametrize("seed", seeds(0, 30))
+def test_the_answer_is_that_of_the_whole_program_wherever_the_control_cpu_is(seed):
+    checker = program(seed)
+    settings = Settings(cpus=CPUS, timeout=30, max_states=LIMITS.max_states)
+    for name, number, prop in checker.claims():
+        whole = truths(checker, name)
+        if Verdict.UNKNOWN in whole:
+            continue
+        answer = checker.answer(name, number, settings).result.verdict
+        wanted = Verdict.VIOLATED if set(FOUND) & set(whole) else Verdict.PROVED
+        assert answer in (wanted, Verdict.UNKNOWN), (name, text_of(checker))
+        if prop.expectation is Expectation.RACE_FREE:
+            assert answer is wanted, (whole, text_of(checker))
+
+
+@pytest.mark.parametrize("seed", seeds(40, 30))
+def test_each_variable_has_the_races_that_the_whole_program_has(seed):
+    checker = program(seed)
+    names = checker.plain_variables()
+    groups = checker.race_groups("no_race", 0)
+    assert sorted(name for group in groups for name in group) == sorted(names)
+    for group in [*groups, *(frozenset({name}) for name in names)]:
+        whole = truths(checker, "no_race", group)
+        if Verdict.UNKNOWN in whole:
+            continue
+        sliced = checker.race_slice("no_race", 0, *group)
+        for boot, truth in enumerate(whole):
+            found = check(sliced.system, sliced.prop, CPUS, boot, LIMITS).verdict
+            if truth is Verdict.VIOLATED:  # the slice may do more, never less
+                assert found is Verdict.VIOLATED, (group, boot, text_of(checker))
+
+
+@pytest.mark.parametrize("seed", seeds(80, 40))
+def test_what_is_said_of_the_order_of_cpus_is_so(seed):
+    checker = program(seed)
+    for name, number, _ in checker.claims():
+        sliced = checker.slice(name, number)
+        found = [
+            check(sliced.system, sliced.prop, CPUS, boot, LIMITS)
+            for boot in range(CPUS)
+        ]
+        verdicts = {result.verdict for result in found}
+        if Verdict.UNKNOWN in verdicts:
+            continue
+        if orders_aps_only(sliced.system, [sliced.prop]):
+            assert len(verdicts) == 1, (name, text_of(checker))
+            assert len({result.stats["states"] for result in found}) == 1
+        any_order = unordered(sliced.system)
+        if is_symmetric(any_order, [sliced.prop]):
+            looser = check(any_order, sliced.prop, CPUS, 0, LIMITS).verdict
+            if looser is Verdict.PROVED:
+                assert verdicts == {Verdict.PROVED}, (name, text_of(checker))
+
+
+def test_the_quick_look_for_races_overlooks_none(monkeypatch):
+    for seed in range(120, 124):
+        checker = program(seed)
+        quick = truths(checker, "no_race")
+        with monkeypatch.context() as patched:
+            patched.setattr(RaceFinder, "_may_race", lambda *_: True)
+            assert truths(checker, "no_race") == quick, text_of(checker)
