@@ -26,7 +26,7 @@ from cpuhp.model.verdict import Result, Trace, Verdict
 
 if TYPE_CHECKING:
     from cpuhp.engines.parametric import Proof
-    from cpuhp.engines.parametric.views import Views
+    from cpuhp.engines.parametric.sampling import Samples
 
 Progress = Callable[[str], None]
 FEW = (2, 3)  # numbers of CPUs that are always searched first
@@ -102,7 +102,7 @@ class Checker:
     ) -> Thinned:
         """The parts of the program that matter to the claim."""
         prop = self._props[check_name][number]
-        return thinned(self.start(accessed), prop, number)
+        return thinned(self.start(accessed), (prop, number))
 
     def slice(
         self, check_name: str, number: int, only: frozenset[str] | None = None
@@ -433,7 +433,7 @@ class _Run:
             thin = self.checker.thinned(self.check_name, self.number)
             until = time.monotonic() + 0.8 * max(0.1, self._left())
             for narrow in Refinement(thin, until).slices():
-                samples = narrow.samples.views
+                samples = narrow.samples
                 proof = self._prove(narrow.system, narrow.prop, narrow.seconds, samples)
                 if proof.result.verdict is Verdict.PROVED:
                     sliced = Sliced(
@@ -459,7 +459,7 @@ class _Run:
         system: TransitionSystem,
         prop: Property,
         seconds: float | None = None,
-        samples: Views | None = None,
+        samples: Samples | None = None,
     ) -> Proof:
         from cpuhp.engines.parametric import prove
 

@@ -77,7 +77,7 @@ class Refinement:
         system, prop = self.thin.system(only)
         if self._violation(system, prop) is not None:
             return None
-        samples = Samples(system, prop)
+        samples = Samples(system, (prop,))
         if next(samples.collect(*_FEW_SAMPLES, until), None) is not None:
             return None
         return Narrow(only, system, prop, samples, until - time.monotonic())
@@ -95,12 +95,11 @@ class Refinement:
                     continue
             if minimise and len(system.actions) > _SMALL:
                 return None
-            samples = Samples(system, prop)
+            samples = Samples(system, (prop,))
             if trace is None:
-                found = samples.collect(states, walks, until)
-                trace = next(found, None)
-                if trace is not None:
-                    trace = shortened(without_order(system), prop, trace)
+                seen = next(samples.collect(states, walks, until), None)
+                if seen is not None:
+                    trace = shortened(without_order(system), prop, seen.trace)
             if trace is None:
                 seconds = until - time.monotonic()
                 return Narrow(self.only, system, prop, samples, seconds)

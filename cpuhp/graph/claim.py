@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from cpuhp.graph.constants import Constants, constants, folded
 from cpuhp.graph.slicing import Slice, narrowed, project, relevant
-from cpuhp.language.build import build
+from cpuhp.language.build import build_together
 from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.model.sorts import IndexSort
 from cpuhp.model.system import Expectation, Property, TransitionSystem
@@ -37,10 +37,10 @@ def fold(whole: Lowered, accessed: frozenset[str] = frozenset()) -> Folded:
 
 @dataclass(frozen=True)
 class Thinned:
-    """The parts of a program that matter to a claim, folded, not yet projected."""
+    """The parts of a program that matter to claims, folded, not yet projected."""
 
     lowered: Lowered
-    prop: Property
+    props: tuple[Property, ...]
     kept: Slice
     accessed: frozenset[str] = frozenset()
 
@@ -58,12 +58,20 @@ class Thinned:
     def system(
         self, only: frozenset[str] | None = None, *, reduced: bool = True
     ) -> tuple[TransitionSystem, Property]:
-        """The system over the variables that matter, or over `only` some of them."""
-        system, told = build(
-            self.projected(only), self.prop, reduced=reduced, accessed=self.accessed
+        """The system over the variables that matter, or over `only` some of them.
+
+        The claim beside it is the first one.
+        """
+        system, told = self.together(only, reduced=reduced)
+        return system, told[0]
+
+    def together(
+        self, only: frozenset[str] | None = None, *, reduced: bool = True
+    ) -> tuple[TransitionSystem, tuple[Property, ...]]:
+        """The same with all claims, in the terms of the system."""
+        return build_together(
+            self.projected(only), self.props, reduced=reduced, accessed=self.accessed
         )
-        assert told is not None
-        return system, told
 
     def projected(self, only: frozenset[str] | None = None) -> Lowered:
         """The control flow over these variables.
@@ -73,9 +81,9 @@ class Thinned:
         """
         kept = self.kept
         if only is not None:
-            if self.prop.expectation is not Expectation.ALWAYS:
+            if any(p.expectation is not Expectation.ALWAYS for p in self.props):
                 raise ValueError("who can do more may block less")
-            kept = narrowed(self.lowered, self.prop, kept, only)
+            kept = narrowed(self.lowered, self.props, kept, only)
         return project(self.lowered, kept)
 
 
@@ -102,11 +110,14 @@ def race_groups(
     return [frozenset(members) for _, members in groups]
 
 
-def thinned(start: Folded, prop: Property, number: int) -> Thinned:
-    """What matters to `prop`, claim `number` of its check."""
+def thinned(start: Folded, *chosen: tuple[Property, int]) -> Thinned:
+    """What matters to claims, each with its number in its check."""
     program, accessed = start.whole.program, start.accessed
-    kept = relevant(start.thinner, (prop,), accessed)
+    kept = relevant(start.thinner, (prop for prop, _ in chosen), accessed)
     lowered = folded(lower(program, kept.parts), start.known, accessed)
-    again = claims(lowered, program.checks[prop.check], number)[0]
-    kept = replace(relevant(lowered, (again,), accessed), parts=kept.parts)
-    return Thinned(lowered, again, kept, accessed)
+    props = tuple(
+        claims(lowered, program.checks[prop.check], number)[0]
+        for prop, number in chosen
+    )
+    kept = replace(relevant(lowered, props, accessed), parts=kept.parts)
+    return Thinned(lowered, props, kept, accessed)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from cpuhp.language.build import observed_by
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
 from cpuhp.model.expr import TRUE, Apply, Const, Expr, Op, and_, reads, walk
@@ -61,8 +62,7 @@ def relevant(
     }
     variables: set[str] = set()
     parts: set[str] = set()
-    for prop in props:
-        variables |= reads(prop.formula) | reads(prop.goal)
+    variables |= observed_by(props)
     locks -= variables  # a lock that a claim looks at is a variable like any other
     parts |= {name.removeprefix("at.") for name in variables if name.startswith("at.")}
     parts |= _observed_parts(lowered, props)
@@ -104,14 +104,14 @@ def relevant(
 
 
 def narrowed(
-    lowered: Lowered, prop: Property, kept: Slice, only: frozenset[str]
+    lowered: Lowered, props: tuple[Property, ...], kept: Slice, only: frozenset[str]
 ) -> Slice:
     """Of what is kept, the variables in `only` and what their values are made of.
 
     A proof on it stands; a violation of it need not be one of the program.
     """
     edges = [edge for process in lowered.processes for edge in process.flow.edges]
-    variables = set(reads(prop.formula) | reads(prop.goal) | only)
+    variables = set(observed_by(props) | only)
     _close_over_values(edges, _assumed(lowered), variables)
     return Slice(frozenset(variables), kept.parts)
 

@@ -89,15 +89,27 @@ def build(
     touches what others touch, too, is never joined with the steps before it. Those on
     variables in `accessed` alone may be looked for in a system with fewer points.
     """
-    observed: frozenset[str] = frozenset()
-    if prop is not None:
-        observed = reads(prop.formula) | reads(prop.goal)
-    reachability = prop is not None and (
+    props = () if prop is None else (prop,)
+    system, told = build_together(lowered, props, reduced=reduced, accessed=accessed)
+    return system, next(iter(told), None)
+
+
+def build_together(
+    lowered: Lowered,
+    props: tuple[Property, ...],
+    *,
+    reduced: bool = True,
+    accessed: frozenset[str] = frozenset(),
+) -> tuple[TransitionSystem, tuple[Property, ...]]:
+    """One transition system for several claims, and the claims in its terms."""
+    observed = observed_by(props)
+    reachability = bool(props) and all(
         prop.expectation in REACHABILITY
         or (prop.expectation is Expectation.RACE_FREE and bool(accessed))
+        for prop in props
     )
-    if reduced and reachability and prop is not None:
-        lowered = without_bystanders(lowered, prop, accessed)
+    if reduced and reachability:
+        lowered = without_bystanders(lowered, observed, accessed)
     private = private_variables(lowered)
     if reduced:
         located = _unrolled(lowered, private, observed)
@@ -105,14 +117,16 @@ def build(
         located = [_as_it_is(process) for process in lowered.processes]
     by_name = {item.name: item for item in located}
     located = [replace(i, edges=[_moved(e, by_name) for e in i.edges]) for i in located]
-    if prop is not None:
-        prop = replace(
+    told = tuple(
+        replace(
             prop,
             formula=_relocated(prop.formula, by_name),
             goal=_relocated(prop.goal, by_name),
         )
+        for prop in props
+    )
     if reduced:
-        points, entered = observed_points(prop), entered_points(prop)
+        points, entered = observed_points(told), entered_points(told)
         written = _written(located)
         compared = _compared_points(located, points) if reachability else {}
         loops: Points = {}
@@ -128,7 +142,12 @@ def build(
         ]
         if reachability:
             located = [_quotient(item, compared) for item in located]
-    return _system(lowered, located, observed), prop
+    return _system(lowered, located, observed), told
+
+
+def observed_by(props: tuple[Property, ...]) -> frozenset[str]:
+    """The variables that the claims read."""
+    return frozenset[str]().union(*(reads(p.formula) | reads(p.goal) for p in props))
 
 
 def _as_it_is(process: LoweredProcess) -> _Located:

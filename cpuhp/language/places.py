@@ -7,6 +7,8 @@ looks for may be over then (`at(p, end)` under an odd number of negations).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cpuhp.model.expr import Apply, Const, Expr, Op, Quantified, Quantifier, Read, walk
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Expectation, Property
@@ -22,30 +24,31 @@ def collect_points(root: Expr, points: Points) -> None:
                 points.setdefault(part.sort.name, set()).add(part.value)
 
 
-def observed_points(prop: Property | None) -> Points:
-    """The program points that a property compares with."""
+def observed_points(props: Iterable[Property]) -> Points:
+    """The program points that claims compare with."""
     points: Points = {}
-    for root in (prop.formula, prop.goal) if prop else ():
-        collect_points(root, points)
+    for prop in props:
+        collect_points(prop.formula, points)
+        collect_points(prop.goal, points)
     return points
 
 
-def entered_points(prop: Property | None) -> Points:
+def entered_points(props: Iterable[Property]) -> Points:
     """Those that a process may not enter unnoticed.
 
     Of the others it does no harm to say that they are entered a step too early: a state
-    that the claim looks for stays one.
+    that a claim looks for stays one.
     """
     points: Points = {}
-    match prop.expectation if prop else None:
-        case Expectation.ALWAYS | Expectation.FINALLY:
-            assert prop is not None
-            _leaving(prop.formula, False, points)
-        case Expectation.SOMETIMES:
-            assert prop is not None
-            _leaving(prop.formula, True, points)
-        case _:
-            return observed_points(prop)
+    for prop in props:
+        match prop.expectation:
+            case Expectation.ALWAYS | Expectation.FINALLY:
+                _leaving(prop.formula, False, points)
+            case Expectation.SOMETIMES:
+                _leaving(prop.formula, True, points)
+            case _:
+                collect_points(prop.formula, points)
+                collect_points(prop.goal, points)
     return points
 
 

@@ -15,17 +15,19 @@ from dataclasses import replace
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge
 from cpuhp.model.expr import TRUE, reads
-from cpuhp.model.system import Property
 
 
 def without_bystanders(
-    lowered: Lowered, prop: Property, accessed: frozenset[str] = frozenset()
+    lowered: Lowered,
+    observed: frozenset[str],
+    accessed: frozenset[str] = frozenset(),
 ) -> Lowered:
     """The program without processes that nothing which matters ever looks at.
 
-    Whoever accesses a variable in `accessed` matters (for data races).
+    What matters first are the variables `observed` by the claims, and whoever accesses
+    a variable in `accessed` (for data races).
     """
-    needed = set(reads(prop.formula) | reads(prop.goal))
+    needed = set(observed)
     for node in lowered.program.assumptions:
         needed |= reads(lowered.terms.boolean(node.condition, {}))
     kept: dict[str, LoweredProcess] = {}

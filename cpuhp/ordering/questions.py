@@ -139,7 +139,7 @@ def statements(checker: Checker, question: Question) -> frozenset[tuple[str, int
     """
     prop = _claim(checker, question)
     start = checker.start(frozenset({question.variable} if question.variable else ()))
-    left = thinned(start, prop, question.number).projected()
+    left = thinned(start, (prop, question.number)).projected()
     return frozenset(
         (edge.note.span.source.name, edge.note.span.start, edge.note.span.end)
         for process in left.processes

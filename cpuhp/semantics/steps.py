@@ -24,7 +24,7 @@ def initial_states(
     A variable without an initial value takes every value of its sort; a location
     without one starts where its process does. `given` fixes the value of cells.
     """
-    free = [n for n, (variable, _) in enumerate(machine.cells) if _is_free(variable)]
+    free = [n for n, (variable, _) in enumerate(machine.cells) if is_free(variable)]
     yield from _fill(machine, _Partial(machine), tuple(free), given or {})
 
 
@@ -34,7 +34,7 @@ def is_initial(machine: Machine, state: State) -> bool:
         return False
     for variable in machine.system.variables:
         found = _cells(machine, variable, state)
-        if _is_free(variable):
+        if is_free(variable):
             if any(value not in machine.values(variable.sort) for value in found):
                 return False
         elif found != _initial_cells(machine, variable, state):
@@ -153,7 +153,8 @@ def _assigned(
             yield cell, clamp(evaluate(machine, effect.value, state, local), sort)
 
 
-def _is_free(variable: Variable) -> bool:
+def is_free(variable: Variable) -> bool:
+    """Does the variable start with any value that the assumptions admit?"""
     return variable.initial is None and variable.role is not Role.LOCATION
 
 
@@ -204,7 +205,7 @@ def _complete(machine: Machine, state: _Partial) -> Iterator[State]:
     """Compute the cells that have an initial value, and test the assumptions."""
     given = list(state.cells)
     for variable in machine.system.variables:
-        if not _is_free(variable):
+        if not is_free(variable):
             start = machine.offsets[variable.name]
             values = _initial_cells(machine, variable, state)
             state.cells[start : start + len(values)] = values

@@ -39,7 +39,7 @@ from hypothesis import strategies as st
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.explicit.search import Limits, check
 from cpuhp.engines.parametric import cases, collect_samples, prove
-from cpuhp.engines.parametric import proof as proof_room
+from cpuhp.engines.parametric import learner
 from cpuhp.model.sorts import CPU, CPU_OR_NONE
 from cpuhp.model.system import Choice, Order, Runs
 from cpuhp.model.verdict import Verdict
@@ -177,7 +177,7 @@ def proved_without_samples(system, prop):
     blind = collect_samples(system, max_states=0, aps=(1,), walks=0)
     until = time.monotonic() + 10
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proof_room, "_SURPRISES", float("inf"))  # never any more samples
+        patch.setattr(learner, "_SURPRISES", float("inf"))  # never any more samples
         proof = prove(system, prop, samples=blind, deadline=until)
     return proof.result.verdict is Verdict.PROVED
 
@@ -209,7 +209,7 @@ def test_tests_notice_a_dropped_process(monkeypatch):
             if process(case.action.process).runs is Runs.ONCE
         ]
 
-    for name in ("proof", "verify"):
+    for name in ("learner", "verify"):
         room = import_module(f"cpuhp.engines.parametric.{name}")
         monkeypatch.setattr(room, "cases", fewer)
     assert not everything_sound()
@@ -231,7 +231,7 @@ def test_tests_notice_a_forgotten_cpu(monkeypatch):
     def actors_only(clause, used):
         return [pair for pair in all_pairs(clause, used) if max(pair) <= used]
 
-    for name in ("proof", "verify"):
+    for name in ("learner", "verify"):
         room = import_module(f"cpuhp.engines.parametric.{name}")
         monkeypatch.setattr(room, "pairs", actors_only)
     assert not everything_sound()

@@ -121,7 +121,7 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     only = None if certificate.only is None else frozenset(certificate.only)
     if only is not None and prop.expectation is not Expectation.ALWAYS:
         raise Rejected("only a claim with 'always' or 'never' may leave variables out")
-    system, prop = thinned(fold(whole), prop, certificate.number).system(only)
+    system, prop = thinned(fold(whole), (prop, certificate.number)).system(only)
     if model_digest(system, prop) != certificate.model:
         raise Rejected(
             f"it is about another model: {_difference(certificate, program)}"

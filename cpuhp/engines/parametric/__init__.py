@@ -1,8 +1,8 @@
 """Proofs that hold for every number of CPUs."""
 
-from cpuhp.engines.parametric.proof import Proof, prove
+from cpuhp.engines.parametric.proof import Proof, prove, prove_together
 from cpuhp.engines.parametric.sampling import collect_samples
 from cpuhp.engines.parametric.text import clause_text
 from cpuhp.engines.parametric.verify import verify
 
-__all__ = ["Proof", "clause_text", "collect_samples", "prove", "verify"]
+__all__ = ["Proof", "clause_text", "collect_samples", "prove", "prove_together", "verify"]

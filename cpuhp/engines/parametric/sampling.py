@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import islice
 from operator import itemgetter
 from random import Random
 
@@ -26,18 +28,21 @@ from cpuhp.model.expr import (
     Expr,
     Op,
     Quantified,
+    and_,
     apply,
     not_,
     quantified,
+    reads,
 )
 from cpuhp.model.invariant import FAR, NEAR, Value
 from cpuhp.model.system import Action, Order, Property, TransitionSystem
 from cpuhp.model.verdict import State, Step, Trace
-from cpuhp.semantics import Machine
+from cpuhp.semantics import Machine, holds, initial_states, is_free
 
 _APS = (0, 1, 2, 3)
 _WALKS = 100
 _WALK_STEPS = 500
+_STARTS = 200  # initial states to begin with, of each machine
 
 
 def collect_samples(
@@ -47,7 +52,7 @@ def collect_samples(
     seconds: float = 60.0,
     aps: tuple[int, ...] = _APS,
     walks: int = _WALKS,
-) -> Views:
+) -> Samples:
     """The views of up to `max_states` states of each small machine.
 
     Where there are more states, those of so many random walks are added.
@@ -57,15 +62,23 @@ def collect_samples(
     samples = Samples(system)
     for _ in samples.collect(max_states, walks, time.monotonic() + seconds, aps):
         pass
-    return samples.views
+    return samples
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A way to a state that violates a property."""
+
+    prop: Property
+    trace: Trace
 
 
 class Samples:
     """The samples of one system. Whoever collects them may look out for violations."""
 
-    def __init__(self, system: TransitionSystem, prop: Property | None = None):
+    def __init__(self, system: TransitionSystem, props: tuple[Property, ...] = ()):
         self.system = without_order(system)
-        self.prop = prop
+        self.watched = list(props)  # those that no state violated yet
         self.symmetric = is_symmetric(system)
         self.views = Views(system)
         self.together = Together(self.views)
@@ -76,30 +89,28 @@ class Samples:
         walks: int,
         until: float,
         aps: tuple[int, ...] = _APS,
-    ) -> Iterator[Trace]:
-        """Look beyond so many states of each machine; yields violations of `prop`."""
+    ) -> Iterator[Seen]:
+        """Look beyond so many states of each machine; yields violations.
+
+        Each property is violated once at most.
+        """
         for count in aps:
             reached = _Reached(self, count + 1)
-            trace = reached.search(max_states, until)
-            if trace is None and not reached.complete:
-                trace = reached.wander(walks, until)
-            if trace is not None:
-                yield trace
+            yield from reached.search(max_states, until)
+            if not reached.complete:
+                yield from reached.wander(walks, until)
         self.views.settle()
 
+    def walk(self, walks: int, until: float) -> None:
+        """Add the views of so many random walks of machines of a size that suits them."""
+        for reached in self._wide:
+            for _ in reached.wander(walks, until):
+                pass
+        self.views.settle()
 
-class MoreSamples:
-    """More and more random walks of machines of a size that walks suit."""
-
-    def __init__(self, system: TransitionSystem, views: Views, together: Together):
-        samples = Samples(system)
-        samples.views, samples.together = views, together
-        self.reached = [_Reached(samples, count + 1) for count in _APS[-2:]]
-
-    def collect(self, walks: int, until: float) -> None:
-        """Add the views of so many walks of each machine."""
-        for reached in self.reached:
-            reached.wander(walks, until)
+    @cached_property
+    def _wide(self) -> list[_Reached]:
+        return [_Reached(self, count + 1) for count in _APS[-2:]]
 
 
 class _Reached:
@@ -113,17 +124,29 @@ class _Reached:
         self.random = Random(0)
         self.walked: set[Key] = set()
         self.complete = False
-        self.bad: Predicate | None = None
-        if samples.prop is not None:
-            self.bad = self.compiled.predicate(not_(samples.prop.formula))
+        self._tied = frozenset[str]().union(*map(reads, samples.system.assumptions))
+        self.watched = samples.watched
+        self._watch()
 
-    def search(self, limit: int, until: float) -> Trace | None:
-        """Look beyond `limit` states, at what is new first, or until a violation.
+    def _watch(self) -> None:
+        claimed = and_(*(prop.formula for prop in self.watched))
+        self.bad: Predicate = self.compiled.predicate(not_(claimed))
+
+    def _violated(self, state: State, path: Callable[[], list[Key]]) -> Iterator[Seen]:
+        """The properties that the state violates; they are watched no longer."""
+        for prop in list(self.watched):
+            if not holds(self.machine, prop.formula, state):
+                self.watched.remove(prop)
+                yield Seen(prop, self._trace(path()))
+        self._watch()
+
+    def search(self, limit: int, until: float) -> Iterator[Seen]:
+        """Look beyond `limit` states, at what is new first.
 
         A state is new if it has two values that no state before had together: most
         clauses are about two values.
         """
-        first = self.space.initial()[: max(1, limit)]
+        first = self._starts()
         came: dict[Key, Key | None] = dict.fromkeys(first)
         for key in first:
             self.projector.add(self.space.state(key))
@@ -132,26 +155,25 @@ class _Reached:
         for _ in range(limit):
             if not later and not sooner:
                 self.complete = True
-                return None
+                return
             if time.monotonic() > until:
-                return None
+                return
             key = sooner.pop() if sooner else later.popleft()
             for after in self.space.successors(key):
                 if after not in came:
                     came[after] = key
                     state = self.space.state(after)
-                    if self.bad is not None and self.bad(state):
-                        return self._trace(_way(came, after))
+                    if self.bad(state):
+                        yield from self._violated(state, partial(_way, came, after))
                     new = self.projector.add(state)
                     (sooner if new else later).append(after)
-        return None
 
-    def wander(self, walks: int, until: float) -> Trace | None:
-        """Random runs to their end, or to a violation.
+    def wander(self, walks: int, until: float) -> Iterator[Seen]:
+        """Random runs to their end.
 
         The search above never sees the later phases of a large machine.
         """
-        starts = self.space.initial()
+        starts = self._starts()
         for _ in range(walks):
             path = [self.random.choice(starts)]
             for _ in range(_WALK_STEPS):
@@ -160,13 +182,30 @@ class _Reached:
                     self.walked.add(key)
                     state = self.space.state(key)
                     self.projector.add(state)
-                    if self.bad is not None and self.bad(state):
-                        return self._trace(path)
+                    if self.bad(state):
+                        yield from self._violated(state, path.copy)
                 following = self.space.successors(key)
                 if not following or time.monotonic() > until:
                     break
                 path.append(self.random.choice(following))
-        return None
+
+    def _starts(self) -> list[Key]:
+        """The initial states, or some of them at random if there are many."""
+        machine = self.machine
+        states = list(islice(initial_states(machine), _STARTS + 1))
+        if len(states) > _STARTS:
+            states = [s for _ in range(_STARTS) for s in self._random_start()]
+        return list(dict.fromkeys(self.space.key(state) for state in states))
+
+    def _random_start(self) -> list[State]:
+        machine, tied = self.machine, self._tied
+        given = {
+            cell: self.random.choice(machine.values(variable.sort))
+            for cell, (variable, _) in enumerate(machine.cells)
+            if is_free(variable) and variable.name not in tied
+        }
+        some = list(islice(initial_states(machine, given), _STARTS))
+        return [self.random.choice(some)] if some else []
 
     def _trace(self, path: list[Key]) -> Trace:
         """The way along these keys, as steps of one machine."""
@@ -293,8 +332,8 @@ def _drop_order(expr: Expr, positive: bool) -> Expr:
 
 
 __all__ = [
-    "MoreSamples",
     "Samples",
+    "Seen",
     "View",
     "collect_samples",
     "nearness",

@@ -22,6 +22,7 @@ from cpuhp.engines.parametric.cases import (
     reserve,
     violation,
 )
+from cpuhp.engines.parametric.reading import Seated
 from cpuhp.engines.parametric.views import View, Views, pairs_of
 from cpuhp.model.invariant import Clause, Invariant
 from cpuhp.model.system import Property, TransitionSystem
@@ -32,18 +33,19 @@ class Undecided(Exception):
 
 
 class Verifier:
-    """Checks invariants of one property; every query goes to a solver of its own."""
+    """Checks invariants of properties; every query goes to a solver of its own."""
 
     def __init__(
         self,
         system: TransitionSystem,
-        prop: Property,
+        props: tuple[Property, ...],
         encoder: Encoder | None = None,
         deadline: float | None = None,
     ):
-        self.system, self.prop, self.deadline = system, prop, deadline
+        self.system, self.props, self.deadline = system, props, deadline
         if encoder is None:
-            encoder = Encoder(system, pool_size(system, prop) + 1, closed=False)
+            seats = max(pool_size(system, prop) for prop in props) + 1
+            encoder = Encoder(system, seats, closed=False)
         self.encoder = encoder
 
     def failures(self, invariant: Invariant) -> list[str]:
@@ -64,7 +66,11 @@ class Verifier:
             for name, bits in steps.items():
                 if not self._refuted(known, disj(bits)):
                     found.append(f"{name} breaks the invariant")
-        bad = [b.formula(encoder) for b in bad_states(encoder, self.prop)]
+        bad = [
+            one.formula(encoder)
+            for prop in self.props
+            for one in bad_states(encoder, prop)
+        ]
         if not self._refuted(known, disj(bad)):
             found.append("the invariant does not exclude all bad states")
         return found
@@ -97,9 +103,7 @@ class Verifier:
         model = self._model(goal)
         if model is None:
             return None
-        from cpuhp.engines.parametric.proof import _State
-
-        return _State(encoder, model).views(Views(self.system))
+        return Seated(encoder, model).views(Views(self.system))
 
     def _refuted(self, known: Bit, goal: Bit) -> bool:
         return goal is False or self._model(conj((known, goal))) is None
@@ -129,7 +133,7 @@ def _model_of(solver: z3.Solver, answer: z3.CheckSatResult) -> z3.ModelRef | Non
 
 def verify(system: TransitionSystem, prop: Property, invariant: Invariant) -> list[str]:
     """The conditions under which the invariant fails; none if it proves `prop`."""
-    return Verifier(system, prop).failures(invariant)
+    return Verifier(system, (prop,)).failures(invariant)
 
 
 __all__ = ["Undecided", "Verifier", "pairs_of", "verify"]

@@ -87,12 +87,6 @@ class Views:
             self.layout = components(self.system)
             self.bits = [{} for _ in self.layout]
 
-    def copy(self) -> Views:
-        """The same samples, to be added to apart from these."""
-        self.settle()
-        bits = [dict(column) for column in self.bits]
-        return Views(self.system, self.layout, dict(self.known), bits)
-
     def add(self, view: View) -> bool:
         """Add a sample. Is it a new one?"""
         if view in self.known:
