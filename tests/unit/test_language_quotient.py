@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpuhp.api import Settings, load
+from cpuhp.engines.explicit import check
 from cpuhp.language.flow import Edge
 from cpuhp.language.quotient import merged_loops, quotient
 from cpuhp.model.expr import TRUE, Param
 from cpuhp.model.sorts import CPU, RangeSort
 from cpuhp.model.system import Choice
+from cpuhp.model.verdict import Verdict
 
 X, Y, HIT = shared("x"), shared("y", RangeSort(0, 2)), percpu("hit")
 PICKED = Param("picked", CPU)
@@ -246,3 +248,20 @@ def test_verdicts_stay(about, tmp_path):
     loaded, two = load(str(path)), Settings(cpus=2)
     found = [loaded.answer(*claim[:2], two).verdict for claim in loaded.claims("t")]
     assert found == expected.split()
+
+
+def test_a_process_may_stay_in_a_loop_that_is_left_under_a_condition(tmp_path):
+    """Of `idle` nothing is known, so the loop may be gone round without `mine`."""
+    path = tmp_path / "spec.hp"
+    path.write_text("""scenario spec;
+        shared bool a; shared bool go; shared bool idle; shared int 0..3 mine;
+        process q { go = true; idle = !idle; }
+        process p {
+            if (go) { mine = 1; }
+            a = true;
+            for (;;) { idle = false; atomic { if (!idle) { wait (mine == 1); break; } } }
+        }
+        check t { never a && !go; }""")
+    sliced = load(str(path)).checker.slice("t", 0, frozenset({"mine"}))
+    assert "idle" not in {variable.name for variable in sliced.system.variables}
+    assert check(sliced.system, sliced.prop, 2).verdict is Verdict.VIOLATED
