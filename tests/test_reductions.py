@@ -16,13 +16,14 @@ from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.lifting import lift
 from cpuhp.kernel.tables.order import shipped_order
+from cpuhp.language import build
 from cpuhp.language.library import Library
 from cpuhp.language.parser import parse
 from cpuhp.language.program import link
 from cpuhp.model.system import Expectation
 from cpuhp.model.verdict import Verdict
 
-LIMITS = Limits(max_states=30_000, seconds=20)
+LIMITS = Limits(max_states=10_000, seconds=20)
 SEEDS = range(60)
 
 DECLARATIONS = """
@@ -33,6 +34,7 @@ shared atomic phase at_phase;
 shared atomic cpu? owner = boot;
 shared cpumask marked;
 shared int 0..2 level;
+shared int 0..2 mine;
 percpu bool left;
 percpu completion done;
 mutex m;
@@ -50,6 +52,18 @@ class Writer:
 
     def pick(self, *items):
         return self.random.choice(items)
+
+    def claim(self):
+        """A condition that may also look at where a process is."""
+        if self.random.random() < 0.6:
+            return self.condition()
+        place = self.pick("end", "here")
+        where = self.pick(
+            f"at(control, {place})",
+            f"exists(c in aps : at(leaf[c], {place}))",
+            f"all(c in aps : at(leaf[c], {place}))",
+        )
+        return f"{self.pick('', '!')}{where}"
 
     def cpu(self):
         return self.pick(self.own or "boot", "boot", "owner")
@@ -112,19 +126,40 @@ class Writer:
         return " ".join(self.statement(depth) for _ in range(count))
 
 
-def program(seed):
+def third(seed):
+    """Somebody besides: of each kind that there is."""
+    other = Writer(seed + 3_000, "cpu" if seed % 6 == 2 else None)
+    body = other.block(1)
+    return (
+        f"environment other {{ {body} {other.block(0)} }}",
+        f"service other {{ for (;;) {{ wait ({other.condition()}); {body} }} }}",
+        f"interrupt other(cpu) when (marked[cpu]) {{ {body} }}",
+        f"process other {{ for (;;) {{ either {{ wait (mine == 1); {body} }} or {{ }} "
+        f"if (go) mine++; }} }}",
+        f"process other {{ while ({other.condition()}) {{ {body} }} }}",
+        "",
+    )[seed % 6]
+
+
+def program(seed, more=0):
+    """A random program with five claims, and `more` that look at little."""
     control, leaf = Writer(seed, None), Writer(seed + 1_000, "cpu")
     claims = Writer(seed + 2_000, None)
+    first, second = (
+        f"{w.block(2)} here: {w.block(0)} {w.block(2)}" for w in (control, leaf)
+    )
     text = (
         DECLARATIONS
-        + f"process control {{ {control.block(2)} {control.block(2)} }}\n"
-        + f"process leaf(cpu) on aps {{ {leaf.block(2)} {leaf.block(2)} }}\n"
-        + f"check one {{ never {claims.condition()} && {claims.condition()}; }}\n"
-        + f"check two {{ sometimes {claims.condition()} && {claims.condition()}; }}\n"
+        + f"process control {{ {first} }}\nprocess leaf(cpu) on aps {{ {second} }}\n"
+        + f"{third(seed)}\n"
+        + f"check one {{ never {claims.claim()} && {claims.claim()}; }}\n"
+        + f"check two {{ sometimes {claims.claim()} && {claims.claim()}; }}\n"
         + "check three { deadlock_free; }\n"
         + f"check four {{ finally {claims.condition()}; }}\n"
         + "check five { race_free; }\n"
     )
+    for number in range(more):
+        text += f"check more{number} {{ never {claims.claim()}; }}\n"
     unit = parse(Source(f"seed {seed}", text))
     library = Library({}, {}).with_units([unit])
     return link(unit, library, shipped_order(DEFAULT_TABLE), {})
@@ -171,6 +206,31 @@ def some_variables(checker, name, number, seed):
     names, pick = sorted(thin.kept.variables), random.Random(seed)
     chances = [frozenset(n for n in names if pick.random() < 0.5) for _ in range(2)]
     return [frozenset(), thin.data(), *chances]
+
+
+@pytest.mark.parametrize("seed", range(36))
+def test_fewer_program_points_change_no_verdict(seed, monkeypatch):
+    linked = program(seed, more=4)
+    names = ["one", "two", *(f"more{n}" for n in range(4))]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            build, "merged_loops", lambda edges, entry, _: (edges, entry, set())
+        )
+        patch.setattr(build, "quotient", lambda edges, entry, _: (edges, entry))
+        patch.setattr(build, "without_bystanders", lambda lowered, _: lowered)
+        before = Checker(linked)
+        plain = {name: before.slice(name, 0) for name in names}
+    after = Checker(linked)
+    for name, whole in plain.items():
+        fewer = after.slice(name, 0)
+        assert len(fewer.system.actions) <= len(whole.system.actions)
+        for cpus, boot in ((2, 0), (3, 1)):
+            found = verdict(fewer.system, fewer.prop, cpus, boot).verdict
+            truth = verdict(whole.system, whole.prop, cpus, boot).verdict
+            assert found is truth or Verdict.UNKNOWN in (found, truth), (
+                f"seed {seed}, {name} at {cpus} CPUs: {found} but {truth}\n"
+                f"{linked.scenario.span.source.text}"
+            )
 
 
 @pytest.mark.parametrize("seed", range(20))
