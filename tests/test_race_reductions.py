@@ -200,3 +200,33 @@ def test_the_quick_look_for_races_overlooks_none(monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(RaceFinder, "_may_race", lambda *_: True)
             assert truths(checker, "no_race") == quick, text_of(checker)
+
+
+MARKS = """
+scenario marks;
+shared atomic bool marked;
+shared bool plain;
+shared int 0..3 counted;
+shared int 0..3 added;
+process reader { wait (%(seen)s); }
+process writer { %(done)s }
+check no_race { race_free; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("seen", "done", "races"),
+    [
+        ("plain", "plain = true;", True),
+        ("marked", "marked = true;", False),
+        ("counted == 1", "atomic_inc(counted);", False),
+        ("added == 1", "added++;", True),
+        ("added == 1", "atomic { added = 1; marked = true; }", True),
+    ],
+)
+def test_marked_accesses_do_not_race(seen, done, races):
+    unit = parse(Source("marks", MARKS % {"seen": seen, "done": done}))
+    library = Library({}, {}).with_units([unit])
+    checker = Checker(link(unit, library, shipped_order(DEFAULT_TABLE), {}))
+    found = checker.answer("no_race", 0, Settings(cpus=2)).result.verdict
+    assert found is (Verdict.VIOLATED if races else Verdict.PROVED)

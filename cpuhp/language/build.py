@@ -360,6 +360,8 @@ def _system(
         for name, declared in lowered.program.variables.items()
         if name in used
     ]
+    atomics = frozenset[str]().union(*(p.atomics for p in lowered.processes))
+    variables = [replace(v, plain=v.plain and v.name not in atomics) for v in variables]
     for item in located:
         variables += [v for v in item.locals if v.name in used]
         variables.append(_location(item))

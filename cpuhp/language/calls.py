@@ -9,7 +9,7 @@ from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of
 from cpuhp.language.idioms import meant
-from cpuhp.language.primitives import PRIMITIVES, VALUE_PRIMITIVES, Step
+from cpuhp.language.primitives import ATOMIC, PRIMITIVES, VALUE_PRIMITIVES, Step
 from cpuhp.language.reader_locks import READER_PRIMITIVES, Caller
 from cpuhp.language.terms import PICKS, Mask, wrong_arity
 from cpuhp.model.expr import (
@@ -71,6 +71,7 @@ def call(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: int
         _inline(work, call, into, entry, leave, node, context)
     elif name in PRIMITIVES:
         step = PRIMITIVES[name](work.terms, work.self_cpu, call, context.scope)
+        _note_atomic(work, name, step)
         _primitive(work, step, None, entry, leave, node, context)
     elif name in READER_PRIMITIVES:
         caller = Caller(work.process, work.actor, work.self_cpu)
@@ -78,6 +79,7 @@ def call(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: int
         _primitive(work, step, None, entry, leave, node, context)
     elif name in VALUE_PRIMITIVES:
         step = VALUE_PRIMITIVES[name](work.terms, work.self_cpu, call, context.scope)
+        _note_atomic(work, name, step)
         _primitive(work, step, into, entry, leave, node, context)
     else:
         known = [*work.terms.program.functions, *PRIMITIVES, *VALUE_PRIMITIVES]
@@ -88,6 +90,12 @@ def call(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: int
             call.span,
             help=meant(name, known),
         )
+
+
+def _note_atomic(work: Lowering, name: str, step: Step) -> None:
+    """What an atomic operation is done to is an atomic_t, wherever it is accessed."""
+    if name in ATOMIC:
+        work.atomics |= {effect.variable for effect in step.effects}
 
 
 def _primitive(work: Lowering, step: Step, into: Read | None, entry: int, leave: int,

@@ -59,6 +59,7 @@ class LoweredProcess:
     assertions: frozenset[int]
     invoked: frozenset[str]
     sort: EnumSort  # of the location variable
+    atomics: frozenset[str] = frozenset()  # operands of atomic operations
 
     @property
     def name(self) -> str:
@@ -165,6 +166,7 @@ def _lower_process(
         frozenset(work.assertions),
         frozenset(work.invoked),
         EnumSort(location_variable(node.name), _unique(work.flow.names)),
+        frozenset(work.atomics),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from cpuhp.diagnostics import suggestion
 
 _ORDERED = "memory is sequentially consistent here: leave it out"
-_PLAIN = "read or assign the variable; each simple statement is one atomic step"
+_MARKED = "declare the variable `atomic`, as `shared atomic bool x;`, and read or assign it"
 _WAITED = "wait for what is waited for: `wait (E);`"
 _RWSEM = "declare `rwsem cpu_hotplug_lock;` and take "
 _LOOP = (
@@ -20,11 +20,12 @@ _LOOP = (
 
 WORDS = {
     "NULL": "a pointer without a target is `none`; its type is `cpu?`",
-    "READ_ONCE": _PLAIN,
-    "WRITE_ONCE": _PLAIN,
-    "atomic_read": _PLAIN,
-    "atomic_set": _PLAIN,
-    "atomic_t": "`int 0..3 x`, with atomic_inc(x), atomic_dec(x), atomic_dec_and_test(x)",
+    "READ_ONCE": _MARKED,
+    "WRITE_ONCE": _MARKED,
+    "atomic_read": _MARKED,
+    "atomic_set": _MARKED,
+    "atomic_t": "`atomic int 0..3 x`, with atomic_inc(x), atomic_dec(x), "
+    "atomic_dec_and_test(x)",
     "cpu": "`cpu` is the parameter of a callback or per-CPU process; in a function write "
     "a parameter `cpu c`, or `this_cpu`",
     "cpu_relax": _WAITED,

@@ -47,6 +47,7 @@ class Lowering:
     locals: dict[str, Variable] = field(default_factory=dict)
     assertions: set[int] = field(default_factory=set)
     invoked: set[str] = field(default_factory=set)
+    atomics: set[str] = field(default_factory=set)  # operands of atomic operations
 
     # -- helpers ---------------------------------------------------------------
 

@@ -233,6 +233,7 @@ PRIMITIVES: dict[str, Primitive] = {
     "BUG_ON": _assert(negated=True),
     "WARN_ON": _assert(negated=True),
 }
+ATOMIC = frozenset({"atomic_inc", "atomic_dec", "atomic_dec_and_test"})
 for _kind in ("mutex", "spin", "raw_spin"):
     PRIMITIVES[f"{_kind}_lock"] = _acquire(masks=False)
     PRIMITIVES[f"{_kind}_unlock"] = _release(unmasks=False)
