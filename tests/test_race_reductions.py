@@ -208,7 +208,7 @@ shared atomic bool marked;
 shared bool plain;
 shared int 0..3 counted;
 shared int 0..3 added;
-process reader { wait (%(seen)s); }
+process reader { bool seen = %(seen)s; }
 process writer { %(done)s }
 check no_race { race_free; }
 """
