@@ -1,4 +1,4 @@
-"""`cpuhp export`: a claim at a fixed number of CPUs, for another checker."""
+"""`cpuhp export`: a claim for another checker, at one number of CPUs or for all."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ if TYPE_CHECKING:
 
     from cpuhp.api import Scenario
     from cpuhp.diagnostics import InputError
-    from cpuhp.model.system import Property
+    from cpuhp.model.invariant import Invariant
+    from cpuhp.model.system import Property, TransitionSystem
 
 GROUP = "export"
 
 
 @click.command(
     "export",
-    short_help="Write a claim for SPIN, Rumur or SMT; a run for Perfetto.",
+    short_help="Write a claim for SPIN, Cubicle, ...; a run for Perfetto.",
     epilog="Exit status: 0 the file was written, 2 the input is not usable.",
 )
-@click.argument("subject", metavar="SCENARIO|FILE.hp|RESULT.json|TRACE")
+@click.argument("subject", metavar="SCENARIO|FILE.hp|CERT.json|RESULT.json|TRACE")
 @click.option(
     "--to",
     required=True,
     metavar="FORM",
-    help="promela (SPIN), murphi (Rumur) or smt2, a claim; perfetto, a run.",
+    help="promela (SPIN), murphi (Rumur) or smt2, a claim with so many CPUs; cubicle or "
+    "mypyvy, with any number; perfetto, a run.",
 )
 @click.option("--check", metavar="NAME", help="The check; needed if there are several.")
 @click.option(
@@ -42,7 +44,7 @@ GROUP = "export"
     "--cpus",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="Number of CPUs, the control CPU among them; needed for a model.",
+    help="Number of CPUs, the control CPU among them; for promela, murphi and smt2.",
 )
 @click.option(
     "--boot",
@@ -60,6 +62,13 @@ GROUP = "export"
     help="Steps, for smt2; default 20.",
 )
 @click.option(
+    "--timeout",
+    default=60.0,
+    type=click.FloatRange(0.1),
+    metavar="SECONDS",
+    help="Limit for finding the proof that cubicle and mypyvy are given; default 60.",
+)
+@click.option(
     "-o", "--output", metavar="FILE", help="Write here; default standard output."
 )
 def command(
@@ -72,12 +81,14 @@ def command(
     order: str | None,
     options: dict[str, str],
     depth: int | None,
+    timeout: float,
     output: str | None,
 ) -> None:
-    """Write one claim at a fixed number of CPUs as a model of another checker.
+    """Write one claim as a model of another checker.
 
     What is written is the slice that decides the claim, with the same meaning: the
-    other checker's answer must be ours.
+    other checker's answer must be ours. Models for every number of CPUs get the clauses
+    of our proof, which is that of a certificate CERT.json or is searched for.
 
     To perfetto: the interleaving in a RESULT.json of `cpuhp check --format json`, or a
     recorded TRACE, as a trace file for ui.perfetto.dev and chrome://tracing.
@@ -85,15 +96,64 @@ def command(
     if to == "perfetto":
         _write(_perfetto(subject, check, number or 0, order), output)
         return
+    from cpuhp.api import load
+    from cpuhp.report.export import covers_every_count, export, export_unbounded
+
+    if covers_every_count(to):
+        if cpus is not None or boot or depth is not None:
+            raise click.UsageError(
+                f"--to {to} is for every number of CPUs: no --cpus, --boot and --depth"
+            )
+        if subject.endswith(".hpcert.json"):
+            proof = _certified(subject)
+        else:
+            loaded = load(subject, order=order, options=options)
+            name, which, _ = _claim(loaded, check, number)
+            proof = _proved(loaded, name, which, timeout)
+        _write([export_unbounded(proof[0], proof[1], to, proof[2])], output)
+        return
     if cpus is None:
         raise click.UsageError(f"--to {to} takes --cpus, the number of CPUs")
-    from cpuhp.api import load
-    from cpuhp.report.export import export
-
     loaded = load(subject, order=order, options=options)
     name, which, _ = _claim(loaded, check, number)
     sliced = loaded.checker.slice(name, which)
     _write([export(sliced.system, sliced.prop, to, cpus, boot, depth)], output)
+
+
+def _certified(file: str) -> tuple[TransitionSystem, Property, Invariant]:
+    """What a certificate is about. Raises InputError HP837 if it is not accepted."""
+    from cpuhp.diagnostics import fail
+    from cpuhp.engines.certificate import (
+        Rejected,
+        obligation_of,
+        program_of,
+        read_certificate,
+    )
+
+    certificate = read_certificate(file)
+    try:
+        made = obligation_of(certificate, program_of(certificate))
+    except Rejected as error:
+        raise fail(
+            "HP837", f"{file}: {error}", help="write it anew: check --out"
+        ) from None
+    return made.system, made.prop, made.invariant
+
+
+def _proved(
+    loaded: Scenario, check: str, number: int, timeout: float
+) -> tuple[TransitionSystem, Property, Invariant | None]:
+    """The slice of the claim, and the clauses that prove it if some are found."""
+    from cpuhp.api import Settings
+
+    answer = loaded.checker.answer(check, number, Settings(timeout=timeout))
+    if answer.invariant is None:
+        click.echo(
+            f"without invariants: {check} is {answer.result.verdict.value}, and no proof "
+            "for every number of CPUs is known",
+            err=True,
+        )
+    return answer.sliced.system, answer.sliced.prop, answer.invariant
 
 
 def _write(text: Iterable[str], output: str | None) -> None:
