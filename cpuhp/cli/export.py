@@ -120,7 +120,7 @@ def command(
     _write([export(sliced.system, sliced.prop, to, cpus, boot, depth)], output)
 
 
-def _certified(file: str) -> tuple[TransitionSystem, Property, Invariant]:
+def _certified(file: str) -> tuple[TransitionSystem, Property, Invariant | None]:
     """What a certificate is about. Raises InputError HP837 if it is not accepted."""
     from cpuhp.diagnostics import fail
     from cpuhp.engines.certificate import (
