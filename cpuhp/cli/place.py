@@ -41,6 +41,12 @@ GROUP = "design"
     metavar="NAME",
     help="Only this scenario; repeatable; default all of the table's architecture.",
 )
+@click.option(
+    "--all",
+    "thorough",
+    is_flag=True,
+    help="Every check that fails in a slot, not only the first that is found.",
+)
 @click.option("--comment", is_flag=True, help="Only a comment block for the header.")
 @click.option(
     "--traces", is_flag=True, help="Print the interleaving for each forbidden range."
@@ -53,15 +59,17 @@ def command(
     state: str | None,
     section: str | None,
     scenarios: tuple[str, ...],
+    thorough: bool,
     comment: bool,
     traces: bool,
     advice: Advice,
 ) -> None:
     """Where may a step stand in the hotplug table?
 
-    STEP.hp is a component with the startup and teardown of the step. The step is tried in every slot of the table, with all checks of all scenarios that
-    run callbacks. A model in the file stands in for the shipped one of its state. A
-    hotplug state moves the model that is shipped for it.
+    STEP.hp is a component with the startup and teardown of the step. The step is tried
+    in every slot of the table, with all checks of all scenarios that run callbacks. A
+    model in the file stands in for the shipped one of its state. A hotplug state moves
+    the model that is shipped for it.
     """
     from cpuhp.model.table import Section
     from cpuhp.ordering.place import place
@@ -70,9 +78,8 @@ def command(
     bases = _bases(scenarios, advice)
     wanted = _step(step, state, bases[0].table)
     with advice.judges() as judges:
-        found = place(
-            wanted, bases, judges, Section(section.upper()) if section else None
-        )
+        where = Section(section.upper()) if section else None
+        found = place(wanted, bases, judges, where, thorough)
     if comment and advice.style == "text":
         for line in page.comment(found):
             click.echo(line)
@@ -80,7 +87,7 @@ def command(
         advice.print(page.as_json(found), page.text(found))
     if traces and advice.style == "text":
         _traces(found, advice)
-    ctx.exit(0 if found.allowed else 1)
+    ctx.exit(0 if found.allowed and not found.everywhere else 1)
 
 
 def _step(name: str, state: str | None, table: Table) -> Step:

@@ -6,7 +6,7 @@ with none of them in between lead to the same system, and one search answers for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -91,21 +91,44 @@ class Placement:
     questions: int  # all of them
     systems: int  # that were searched
     naive: int  # searches if each slot were checked on its own
+    ruled: Mapping[Section, list[str]]  # sections that a rule of the kernel forbids
+    everywhere: tuple[Reason, ...] = ()  # checks that fail wherever the step stands
 
     @property
     def allowed(self) -> list[Range]:
+        """The slots that keep all checks but those that fail `everywhere`."""
         return [r for r in self.ranges if not r.reasons]
 
 
 @dataclass(frozen=True)
-class _Case:
-    """A question of a scenario, and in which slots it fails."""
+class _Setup:
+    """A scenario with the step. `listed`: questions that the step can matter to, each
+    with the number of variables that it looks at; `probes` ask who runs the step.
+    """
 
     scenario: str
     base: Variant
+    variant: Variant
+    there: Mapping[int, Variant]
+    listed: Mapping[Question, int]
+    probes: tuple[Question, ...]
+    everything: int
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A question of a scenario: the slots for which it was asked, and where it fails."""
+
+    scenario: str
     question: Question
+    asked: frozenset[int]
     failing: Mapping[int, tuple[Finding, Variant]]
-    unknown: bool
+    unknown: bool = False
+
+    @property
+    def everywhere(self) -> bool:
+        """It fails in all slots: that is no matter of where the step stands."""
+        return len(self.asked) > 1 and self.asked == self.failing.keys()
 
 
 def place(
@@ -113,57 +136,133 @@ def place(
     bases: Sequence[Variant],
     judges: Judges,
     section: Section | None = None,
+    thorough: bool = False,
 ) -> Placement:
     """Try the step in every slot (of one section, if given) of the scenarios' table.
 
-    Raises InputError if the step does not compile in any scenario.
+    A slot that a check forbids is not tried again with other checks; with `thorough` it
+    is, so that all reasons are told. Raises InputError if the step does not compile in
+    any scenario.
     """
     table = _shared_table(bases)
     gaps = [s for s in slots(table, step.state) if section in (None, s.section)]
-    cases: list[_Case] = []
-    excluded: list[tuple[str, str]] = []
-    used: list[str] = []
-    everything = 0
+    before = judges.runs
+    setups, ruled = _setups(step, bases, gaps, judges)
+    left = [s for s in gaps if thorough or not ruled.get(s.section)]
+    idle = _idle(setups, step, left, judges)
+    if not thorough:
+        left = [s for s in left if s.number not in idle.failing]
+    cases, excluded = _tried(setups, step, left, judges, thorough)
+    always = [case for case in cases if case.everywhere]
+    cases = [case for case in cases if not case.everywhere]
+    reasons = _reasons([idle, *cases], gaps, ruled)
+    ranges = _explained(_ranges(gaps, reasons), step, judges, setups)
+    everything = sum(setup.everything for setup in setups)
+    return Placement(
+        step,
+        table,
+        str(judges.bound),
+        tuple(setup.scenario for setup in setups),
+        tuple(ranges),
+        tuple(_constraints(cases, gaps)),
+        own_slot(table, step.state, gaps),
+        tuple(excluded),
+        tuple((c.scenario, c.question.check) for c in cases if c.unknown),
+        sum(len(setup.listed) + len(setup.probes) for setup in setups),
+        everything,
+        judges.runs - before,
+        everything * len(gaps),
+        ruled,
+        tuple(_everywhere(always, step, judges)),
+    )
+
+
+def _setups(
+    step: Step, bases: Sequence[Variant], gaps: Sequence[Slot], judges: Judges
+) -> tuple[list[_Setup], dict[Section, list[str]]]:
+    """The scenarios that walk the table, and the sections that the kernel's rules forbid."""
+    found: list[_Setup] = []
     ruled: dict[Section, list[str]] = {}
     last_error: InputError | None = None
-    before = judges.runs
     for base in bases:
         try:
+            if not _is_run(base.program().units):
+                continue  # a step may bring the walk with it, but nobody who begins it
             variant = _with_probe(with_step(base, step), step)
             program = variant.program()
         except InputError as error:
             last_error = error
             continue
-        if not _is_run(program.units):
-            continue
-        name = variant.scenario.name.replace("_", "-")
-        used.append(name)
         for where, why in rules(step, dict(program.functions)):
             if why not in ruled.setdefault(where, []):
                 ruled[where].append(why)
-        listed, out, count = _questions(base, variant, step, gaps, judges)
-        excluded += [(name, check) for check in out]
-        everything += count
-        cases += _cases(name, variant, step, gaps, listed, judges)
-    if not used and last_error is not None:
+        found.append(_setup(base, variant, step, gaps, judges))
+    if not found and last_error is not None:
         raise last_error
-    reasons = _reasons(cases, gaps, ruled)
-    ranges = _explained(_ranges(gaps, reasons), step, judges)
-    return Placement(
-        step,
-        table,
-        str(judges.bound),
-        tuple(used),
-        tuple(ranges),
-        tuple(_constraints(cases, gaps)),
-        own_slot(table, step.state, gaps),
-        tuple(dict.fromkeys(excluded)),
-        tuple((c.scenario, c.question.check) for c in cases if c.unknown),
-        len(cases),
-        everything,
-        judges.runs - before,
-        everything * len(gaps),
-    )
+    return found, ruled
+
+
+def _idle(
+    setups: Sequence[_Setup], step: Step, left: Sequence[Slot], judges: Judges
+) -> _Case:
+    """The slots in which no scenario runs all of the step's callbacks."""
+    idle: dict[int, tuple[Finding, Variant]] = {}
+    question: Question | None = None
+    asked = frozenset(s.number for s in left)
+    for setup in setups:
+        idle, open_slots = {}, left
+        for question in setup.probes:
+            case = _case(setup, question, step, open_slots, judges)
+            idle |= case.failing
+        left = [s for s in left if s.number in idle]
+    assert question is not None or not setups
+    nobody = Question(RUNS, 0, Expectation.SOMETIMES, "")
+    return _Case("every scenario", question or nobody, asked, idle)
+
+
+def _tried(
+    setups: Sequence[_Setup],
+    step: Step,
+    left: Sequence[Slot],
+    judges: Judges,
+    thorough: bool,
+) -> tuple[list[_Case], list[tuple[str, str]]]:
+    """Check by check, those first that look at few variables.
+
+    Also the checks of scenarios that fail without the step as well.
+    """
+    weights: dict[str, int] = {}
+    for setup in setups:
+        for question, weight in setup.listed.items():
+            weights[question.check] = max(weight, weights.get(question.check, 0))
+    order = sorted(
+        ((weights[q.check], q.check, weight, at, number, setup, q)
+         for at, setup in enumerate(setups)
+         for number, (q, weight) in enumerate(setup.listed.items())),
+        key=lambda one: one[:5],
+    )  # fmt: skip
+    cases: list[_Case] = []
+    excluded: dict[tuple[str, str], None] = {}
+    for *_, setup, question in order:
+        if not left:
+            break
+        case = _case(setup, question, step, left, judges)
+        if case.failing and _fails_without(setup, question, judges):
+            excluded[setup.scenario, question.check] = None
+            continue
+        cases.append(case)
+        if not thorough and not case.everywhere:
+            left = [s for s in left if s.number not in case.failing]
+    return cases, list(excluded)
+
+
+def _fails_without(setup: _Setup, question: Question, judges: Judges) -> bool:
+    mine = (question.check, question.number, question.variable)
+    shipped = {(q.check, q.number, q.variable) for q in questions(setup.base.checker())}
+    if mine not in shipped:
+        return False
+    (found,) = judges.findings([(setup.base, question)])
+    return found.outcome is Outcome.FAILS
 
 
 def _shared_table(bases: Sequence[Variant]) -> Table:
@@ -223,55 +322,52 @@ def _at_slot(variant: Variant, step: Step, slot: Slot, table: Table) -> Variant:
     return replace(variant, table=moved(table, step.state, slot))
 
 
-def _questions(
+def _setup(
     base: Variant,
     variant: Variant,
     step: Step,
     gaps: Sequence[Slot],
     judges: Judges,
-) -> tuple[list[Question], list[str], int]:
-    """Those that the step can matter to; checks that fail without it; how many there are.
+) -> _Setup:
+    """The questions that the step can matter to.
 
     A step that is no part of the slice of a claim writes nothing that the claim can
     see, in whatever section it stands.
     """
     names = {c.name for c in step.callbacks}
-    table = _shared_table([base])
-    sights: dict[Question, bool] = {}
+    table = variant.program().table
+    there = {s.number: _at_slot(variant, step, s, table) for s in gaps}
+    sights: dict[Question, int] = {}
+    count = 0
     for section in (Section.ONLINE, Section.STARTING, Section.PREPARE):
-        slot = next((s for s in gaps if s.section is section), None)
-        if slot is None:
+        members = [s for s in gaps if s.section is section]
+        if not members:
             continue
-        middle = [s for s in gaps if s.section is section]
-        slot = middle[len(middle) // 2]
-        there = _at_slot(variant, step, slot, table)
-        asked = [q for q in questions(there.checker()) if q.check != RUNS]
+        middle = there[members[len(members) // 2].number]
+        asked = [q for q in questions(middle.checker()) if q.check != RUNS]
         asked = [q for q in asked if q.kind is not Expectation.SOMETIMES]
-        run = _is_lowered(there, names)
-        if not run:
+        if not _is_lowered(middle, names):
             continue
-        found = judges.sights(there, asked, whole=False)
-        for question, sight in zip(asked, found):
-            sights[question] = bool(names & set(sight.callbacks))
+        count = len(asked)
+        for question, sight in zip(asked, judges.sights(middle, asked, whole=False)):
+            if names & set(sight.callbacks):
+                sights[question] = len(sight.variables)
         break
     shipped_ones = {(q.check, q.number, q.variable) for q in questions(base.checker())}
     mine = _declared_in(step)
-    listed = [
-        q
-        for q, seen in sights.items()
+    listed = {
+        q: weight
+        for q, weight in sights.items()
         # A model of one step may be loose about its own memory: its races are no news.
         # Runs without end take long: only those that the step's own file speaks of.
         if q.variable not in mine
-        and seen
         and (q.kind not in ENDLESS or (q.check, q.number, None) not in shipped_ones)
-    ]
-    known = [q for q in listed if (q.check, q.number, q.variable) in shipped_ones]
-    outcomes = judges.findings([(base, q) for q in known])
-    out = {q for q, f in zip(known, outcomes) if f.outcome is Outcome.FAILS}
-    anywhere = _at_slot(variant, step, gaps[0], table)
-    probes = [q for q in questions(anywhere.checker()) if q.check == RUNS]
-    left = [q for q in listed if q not in out] + probes
-    return left, sorted({q.check for q in out}), len(sights) + len(probes)
+    }
+    anywhere = there[gaps[0].number]
+    probes = tuple(q for q in questions(anywhere.checker()) if q.check == RUNS)
+    name = variant.scenario.name.replace("_", "-")
+    everything = count + len(probes)
+    return _Setup(name, base, variant, there, listed, probes, everything)
 
 
 def _declared_in(step: Step) -> set[str]:
@@ -288,73 +384,61 @@ def _is_lowered(variant: Variant, names: set[str]) -> bool:
     )
 
 
-def _cases(
-    name: str,
-    variant: Variant,
+def _case(
+    setup: _Setup,
+    question: Question,
     step: Step,
-    gaps: Sequence[Slot],
-    listed: Sequence[Question],
+    left: Sequence[Slot],
     judges: Judges,
-) -> list[_Case]:
-    table = variant_table(variant)
-    there = {s.number: _at_slot(variant, step, s, table) for s in gaps}
-    classes = _classes(variant, step, gaps, there, listed, judges)
-    wanted = [(there[group[0]], question) for question, group in classes]
-    found = judges.findings(wanted)
-    cases = []
-    for question in listed:
-        failing: dict[int, tuple[Finding, Variant]] = {}
-        unknown = False
-        for (of, group), (at, _), finding in zip(classes, wanted, found):
-            if of is not question:
-                continue
-            bad = {Outcome.FAILS, Outcome.UNKNOWN}
-            if question.check == RUNS:
-                bad = {Outcome.UNREACHED}
-            unknown = unknown or finding.outcome is Outcome.UNKNOWN in bad
-            if finding.outcome in bad:
-                failing |= {number: (finding, at) for number in group}
-        cases.append(_Case(name, variant, question, failing, unknown))
-    return cases
-
-
-def variant_table(variant: Variant) -> Table:
-    return variant.program().table
+) -> _Case:
+    """The question in these slots; one search for all that lead to the same system."""
+    classes = _classes(setup, question, step, left, judges)
+    wanted = [(setup.there[group[0]], question) for group in classes]
+    failing: dict[int, tuple[Finding, Variant]] = {}
+    unknown = False
+    bad = {Outcome.FAILS, Outcome.UNKNOWN}
+    if question.check == RUNS:
+        bad = {Outcome.UNREACHED}
+    for group, (at, _), finding in zip(classes, wanted, judges.findings(wanted)):
+        if finding.outcome in bad:
+            unknown = unknown or finding.outcome is Outcome.UNKNOWN
+            failing |= {number: (finding, at) for number in group}
+    asked = frozenset(s.number for s in left)
+    return _Case(setup.scenario, question, asked, failing, unknown)
 
 
 def _classes(
-    variant: Variant,
+    setup: _Setup,
+    question: Question,
     step: Step,
-    gaps: Sequence[Slot],
-    there: Mapping[int, Variant],
-    listed: Sequence[Question],
+    left: Sequence[Slot],
     judges: Judges,
-) -> list[tuple[Question, list[int]]]:
-    """For each question the slots in groups that lead to the same sliced system."""
+) -> list[list[int]]:
+    """The slots in groups that lead to the same sliced system.
+
+    Such a group has none of the rows that the question looks at between its slots; it
+    may have slots in between that are not asked for.
+    """
     names = {c.name for c in step.callbacks}
-    rows: dict[Question, dict[Section, frozenset[int] | None]] = {q: {} for q in listed}
-    for section, part in groupby(gaps, key=lambda s: s.section):
+    classes: list[list[int]] = []
+    for _, part in groupby(left, key=lambda s: s.section):
         members = list(part)
-        middle = there[members[len(members) // 2].number]
+        inside = [s for s in setup.there if s in {m.number for m in members}]
+        middle = setup.there[inside[len(inside) // 2]]
         program = middle.program()
-        fixed = {row.number for row in program.landmarks}
         numbers = {c.callback.name: c.state.number for c in program.callbacks}
-        for question, sight in zip(listed, judges.sights(middle, listed, whole=False)):
+        (sight,) = judges.sights(middle, [question], whole=False)
+        seen: frozenset[int] = frozenset()
+        if names & set(sight.callbacks) or question.check == RUNS:
+            fixed = {row.number for row in program.landmarks}
             others = {numbers[n] for n in sight.callbacks if n not in names}
-            if names & set(sight.callbacks) or question.check == RUNS:
-                rows[question][section] = frozenset(n // 2 for n in fixed | others)
-            else:
-                rows[question][section] = None
-    classes = []
-    for question in listed:
+            seen = frozenset(n // 2 for n in fixed | others)
 
-        def group(slot: Slot, question: Question = question) -> tuple[Section, int]:
-            seen = rows[question][slot.section]
-            below = sum(n <= slot.lower.number for n in seen) if seen is not None else 0
-            return slot.section, below
+        def below(slot: Slot, seen: frozenset[int] = seen) -> int:
+            return sum(n <= slot.lower.number for n in seen)
 
-        for _, part in groupby(gaps, key=group):
-            classes.append((question, [slot.number for slot in part]))
+        for _, group in groupby(members, key=below):
+            classes.append([slot.number for slot in group])
     return classes
 
 
@@ -374,19 +458,22 @@ def _reasons(
             elif finding.outcome is Outcome.UNKNOWN:
                 text = f"{text}: not known ({finding.reason})"
             reasons.append(Reason(text, case.scenario, case.question, finding, variant))
-        found[slot.number] = tuple(_merged(reasons, cases))
+        found[slot.number] = tuple(reasons)
     return found
 
 
-def _merged(reasons: Sequence[Reason], cases: Sequence[_Case]) -> list[Reason]:
-    """What is not run in one scenario only is no reason: the quick path leaves out much."""
-    total = len({c.scenario for c in cases if c.question.check == RUNS})
-    idle = [r for r in reasons if r.question and r.question.check == RUNS]
-    scenarios = {r.scenario for r in idle}
-    kept = [r for r in reasons if r not in idle]
-    if idle and len(scenarios) == total:
-        kept.append(replace(idle[0], scenario="every scenario"))
-    return kept
+def _everywhere(
+    always: Sequence[_Case], step: Step, judges: Judges
+) -> Iterator[Reason]:
+    """One reason a check, with the steps that are responsible."""
+    for case in always:
+        finding, variant = next(iter(case.failing.values()))
+        check = case.question.check
+        reason = Reason(check, case.scenario, case.question, finding, variant)
+        if finding.outcome is Outcome.FAILS:
+            told = _responsible(reason, step, judges)
+            reason = replace(reason, responsible=told)
+        yield reason
 
 
 def _ranges(
@@ -402,34 +489,48 @@ def _ranges(
     return found
 
 
-def _explained(ranges: Sequence[Range], step: Step, judges: Judges) -> list[Range]:
+def _explained(
+    ranges: Sequence[Range], step: Step, judges: Judges, setups: Sequence[_Setup]
+) -> list[Range]:
     """The first reason of each range with the steps that are responsible for it."""
+    good = next((r.slots[0].number for r in ranges if not r.reasons), None)
+    beside = {s.scenario: s.there[good] for s in setups} if good is not None else {}
     found = []
     for one in ranges:
         reasons = list(one.reasons)
         for at, reason in enumerate(reasons):
             fails = reason.finding and reason.finding.outcome is Outcome.FAILS
             if fails:
-                reasons[at] = replace(
-                    reason, responsible=_responsible(reason, step, judges)
-                )
+                told = _responsible(reason, step, judges, beside.get(reason.scenario))
+                reasons[at] = replace(reason, responsible=told)
                 break
         found.append(replace(one, reasons=tuple(reasons)))
     return found
 
 
-def _responsible(reason: Reason, step: Step, judges: Judges) -> tuple[str, ...]:
-    """A minimal set of other callbacks with which the claim still fails."""
+def _responsible(
+    reason: Reason, step: Step, judges: Judges, beside: Variant | None = None
+) -> tuple[str, ...]:
+    """A minimal set of other callbacks with which the claim still fails.
+
+    With only these the step would do no harm in a slot that is allowed (`beside`): what
+    fails there as well, fails because too much was taken away.
+    """
     variant, question = reason.variant, reason.question
     assert variant is not None and question is not None
     names = {c.name for c in step.callbacks}
     (sight,) = judges.sights(variant, [question], whole=False)
     others = [name for name in sight.callbacks if name not in names]
 
+    def outcome(where: Variant, left: frozenset[str]) -> Outcome:
+        reduced = without_callbacks(where, set(others) - left)
+        (finding,) = judges.findings([(reduced, question)])
+        return finding.outcome
+
     def still_fails(left: frozenset[str]) -> bool:
-        gone = set(others) - left
-        (finding,) = judges.findings([(without_callbacks(variant, gone), question)])
-        return finding.outcome is Outcome.FAILS
+        if outcome(variant, left) is not Outcome.FAILS:
+            return False
+        return beside is None or outcome(beside, left) is not Outcome.FAILS
 
     if still_fails(frozenset()):
         return ()
@@ -440,9 +541,9 @@ def _constraints(cases: Sequence[_Case], gaps: Sequence[Slot]) -> list[Constrain
     """The borders between slots where a check holds and where it fails."""
     found: dict[tuple[bool, int, str], Constraint] = {}
     for case in cases:
-        if case.question.check == RUNS:
-            continue
         for one, two in zip(gaps, gaps[1:]):
+            if not {one.number, two.number} <= case.asked:
+                continue
             bad, good = one.number in case.failing, two.number in case.failing
             if bad == good:
                 continue

@@ -173,6 +173,7 @@ class Judges:
         self._executor = executor
         self._tell = tell
         self._keys: dict[Asked, str] = {}
+        self._searched: set[str] = set()
 
     def findings(self, asked: Sequence[Asked], broken: bool = False) -> list[Finding]:
         """The findings, in the order of the questions.
@@ -185,10 +186,11 @@ class Judges:
         by_question: dict[Question, list[Asked]] = {}
         for one in wanted:  # equal systems come to one worker, which searches one
             by_question.setdefault(one[1], []).append(one)
+        size = max(1, min(PART, len(wanted) // 8))  # few questions are spread, too
         parts = [
-            listed[at : at + PART]
+            listed[at : at + size]
             for listed in by_question.values()
-            for at in range(0, len(listed), PART)
+            for at in range(0, len(listed), size)
         ]
         done = 0
         for part, found in self._judged(parts):
@@ -216,7 +218,9 @@ class Judges:
                 if not broken:
                     one[0].checker()  # raises the error that it has
                 continue
-            self.runs += ran
+            if ran and key not in self._searched:
+                self._searched.add(key)
+                self.runs += 1
             self.cache.put(key, told)
 
     def _judged(self, parts: list[list[Asked]]) -> Iterator[tuple[list[Asked], Judged]]:

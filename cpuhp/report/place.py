@@ -20,7 +20,12 @@ def text(found: Placement) -> Iterator[str]:
     yield from wrapped(bound, "  ", "    ")
     yield from wrapped(f"scenarios: {', '.join(found.scenarios)}", "  ", "    ")
     yield ""
-    yield "May stand"
+    if found.everywhere:
+        yield "Fails wherever it stands; all else is told as if these checks were not"
+        for reason in found.everywhere:
+            yield from _reason(reason.text, [reason])
+        yield ""
+    yield "May stand" + (", but for these checks" if found.everywhere else "")
     for one in found.allowed:
         yield from wrapped(_between(one), "  ", "    ")
         here = " (where it is now)" if found.own in one.slots else ""
@@ -34,10 +39,9 @@ def text(found: Placement) -> Iterator[str]:
             yield from _forbidden(one, found)
     yield ""
     yield "Constraints"
-    for constraint in found.constraints:
-        yield from wrapped(_constraint(constraint), "  ", "    ")
-    if not found.constraints:
-        yield "  none"
+    told = [*map(_constraint, found.constraints), *_rules(found)]
+    for line in told or ["none"]:
+        yield from wrapped(line, "  ", "    ")
     for scenario, check in found.excluded:
         yield from wrapped(
             f"left out: {check} fails in {scenario} as it is", "  ", "    "
@@ -96,14 +100,23 @@ def _constraint(constraint: Constraint) -> str:
     return f"{side} {shown(constraint.row)}: else {constraint.check} fails"
 
 
+def _rules(found: Placement) -> Iterator[str]:
+    for section, reasons in found.ruled.items():
+        for why in reasons:
+            yield f"not in the {section.value} section: {why}"
+
+
 def comment(found: Placement) -> Iterator[str]:
     """The constraints as a comment block for the header that numbers the states."""
     yield "/*"
     yield f" * {found.step.state}: {found.step.name}"
     for one in found.allowed:
         yield from wrapped(_between(one), " *   may stand ", " *     ")
-    for constraint in found.constraints:
-        yield from wrapped(_constraint(constraint), " *   ", " *     ")
+    for line in (*map(_constraint, found.constraints), *_rules(found)):
+        yield from wrapped(line, " *   ", " *     ")
+    for reason in found.everywhere:
+        line = f"wherever it stands {reason.text} fails ({reason.scenario})"
+        yield from wrapped(line, " *   ", " *     ")
     if not found.allowed:
         yield " *   no slot keeps all checks"
     bound = f"cpuhp place, {found.bound}, {', '.join(found.scenarios)}"
@@ -131,6 +144,8 @@ def as_json(found: Placement) -> dict[str, Any]:
             }
             for c in found.constraints
         ],
+        "rules": {section.value: list(why) for section, why in found.ruled.items()},
+        "everywhere": [_told(reason) for reason in found.everywhere],
         "excluded": [list(pair) for pair in found.excluded],
         "unknown": [list(pair) for pair in found.unknown],
         "claims": {"all": found.questions, "relevant": found.relevant},
