@@ -227,15 +227,79 @@ SPECS = {
         """,
         "PROVED WITNESSED PROVED",
     ),
+    "places in a loop that does nothing are told apart": (
+        """
+        shared bool x; shared bool y;
+        process p { x = true; for (;;) { one: y = true; two: y = false; } }
+        check t {
+            never at(p, one); never at(p, two);
+            sometimes x && !at(p, one); sometimes x && !at(p, two);
+        }
+        """,
+        "VIOLATED VIOLATED WITNESSED WITNESSED",
+    ),
+    "who begins in a loop comes back": (
+        """
+        shared bool y; shared int 0..3 n;
+        process p { for (;;) { lab: y = true; n++; } }
+        check t { never n == 2; sometimes at(p, lab); sometimes n == 1 && at(p, lab); }
+        """,
+        "VIOLATED WITNESSED WITNESSED",
+    ),
+    "who begins at a place is there": (
+        """
+        shared bool y; shared bool x;
+        process p { lab: y = true; x = true; }
+        check t { sometimes at(p, lab); never at(p, lab) && x; }
+        """,
+        "WITNESSED PROVED",
+    ),
+    "what others may change is read in a step of its own": (
+        """
+        shared bool x; shared bool y; shared bool z;
+        process p { x = true; bool saw = y; if (saw) z = true; }
+        process q { wait (x); y = true; }
+        check t { never z; }
+        """,
+        "VIOLATED",
+    ),
+    "a variable of another CPU is not one's own": (
+        """
+        percpu bool taken; percpu bool inside;
+        process p(cpu) on cpus {
+            if (!taken[boot]) { taken[boot] = true; inside[cpu] = true; }
+        }
+        check t { never all(c in cpus : inside[c]); }
+        """,
+        "VIOLATED",
+    ),
     "the place that a claim names is none of those that are alike": (
         """
-        shared bool a; shared bool b;
-        process p {
-            if (a) { one: b = true; } else { two: b = true; }
+        shared bool a = any; shared bool b;
+        process p { if (a) { one: b = true; } else { two: b = true; } }
+        check t {
+            never at(p, one); never at(p, one) && !a; sometimes at(p, two);
+            never at(p, end);
         }
-        check t { never at(p, one); sometimes at(p, two); never at(p, end); }
         """,
-        "PROVED WITNESSED VIOLATED",
+        "VIOLATED PROVED WITNESSED VIOLATED",
+    ),
+    "a place is one, whatever a local variable holds there": (
+        """
+        shared bool a = any; shared bool x;
+        process p { bool held = a; lab: if (held) x = true; }
+        check t { never at(p, lab) && a; never at(p, lab) && !a; }
+        """,
+        "VIOLATED VIOLATED",
+    ),
+    "who goes round for ever is never at rest": (
+        """
+        shared bool x; shared int 0..3 n;
+        process p { x = true; }
+        process busy { for (;;) { n++; n = 0; } }
+        check t { finally !x; never x; }
+        """,
+        "PROVED VIOLATED",
     ),
 }
 
