@@ -27,7 +27,8 @@ from builders import (
     sometimes,
 )
 
-from cpuhp.engines import bounded
+from cpuhp.api import Settings, load
+from cpuhp.engines import bounded, checking, refinement
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.explicit import check, compile, multiset, search, space
 from cpuhp.model.expr import TRUE, Op
@@ -284,3 +285,90 @@ BOUNDED_FAULTS = {
 def test_a_fault_in_bounded_search_is_noticed(fault, monkeypatch):
     monkeypatch.setattr(*BOUNDED_FAULTS[fault])
     assert not right(bounded_is_right, [(2, 0)])
+
+
+# --- the ladder: what is shown was replayed, what is proved was proved
+
+# `late` needs five CPUs: no search looks at so many. The other claim needs `asked`.
+FIVE = """
+scenario five;
+percpu bool up; shared bool late; shared bool asked; mutex m;
+process ap(cpu) on aps { wait (asked); mutex_lock(m); up[cpu] = true; mutex_unlock(m); }
+process control { first: asked = true; if (count(c in cpus : up[c]) >= 5) late = true; }
+check never_late { never late; }
+check asked_first { never exists(c in cpus : up[c]) && !asked; }
+check begun { never exists(c in cpus : up[c]) && at(control, first); }
+check all_up { never all(c in aps : up[c]); }
+"""
+
+
+@pytest.fixture
+def five(tmp_path):
+    path = tmp_path / "five.hp"
+    path.write_text(FIVE)
+
+    def verdict(name, **more):
+        return load(str(path)).answer(name, 0, Settings(timeout=4, **more)).verdict
+
+    return verdict
+
+
+def no_run(*_, **__):
+    return None
+
+
+def half_a_run(single, prop, joined, trace, *rest, **more):
+    found = true_unfold(single, prop, joined, trace, *rest, **more)
+    return found and replace(found, steps=found.steps[: len(found.steps) // 2])
+
+
+true_unfold, Refinement = refinement.unfold, refinement.Refinement
+REFINEMENT_FAULTS = {
+    "no run is unfolded": (refinement, "unfold", no_run),
+    "half a run is unfolded": (refinement, "unfold", half_a_run),
+    "nothing is to blame": (Refinement, "_blamed", lambda *_: frozenset()),
+    "the wrong variable is to blame":
+        (Refinement, "_blamed", lambda *_: frozenset({"m"})),
+    "no violation is seen": (Refinement, "_violation", no_run),
+    "a variable counts as idle": (Refinement, "_drop_idle", lambda self:
+        bool(self.only) and not setattr(self, "only", frozenset())),
+}  # fmt: skip
+
+
+def test_what_needs_five_cpus_is_not_proved(five):
+    assert five("never_late") == "UNKNOWN"
+    assert five("asked_first") == "PROVED"
+
+
+@pytest.mark.parametrize("fault", REFINEMENT_FAULTS)
+def test_a_fault_in_refinement_costs_a_proof_at_most(fault, five, monkeypatch):
+    monkeypatch.setattr(*REFINEMENT_FAULTS[fault])
+    assert five("never_late") == "UNKNOWN"
+    assert five("asked_first") in ("PROVED", "UNKNOWN")
+
+
+def test_a_run_that_the_program_has_not_is_not_shown(five, monkeypatch):
+    whole = checking.Checker.slice
+
+    def too_little(self, name, number, only=None):
+        return whole(self, name, number, frozenset())
+
+    assert five("begun", cpus=2) == "PROVED"
+    monkeypatch.setattr(checking.Checker, "slice", too_little)
+    assert five("begun", cpus=2) == "UNKNOWN"
+
+
+def test_a_run_that_z3_does_not_confirm_is_not_shown(five, monkeypatch):
+    def too_short(*args, **more):
+        found = check(*args, **more)
+        trace = found.trace and replace(found.trace, steps=found.trace.steps[:-1])
+        return replace(found, trace=trace)
+
+    monkeypatch.setattr(checking, "check", too_short)
+    assert five("all_up", cpus=2) == "UNKNOWN"
+
+
+def test_a_run_that_cannot_be_taken_again_is_not_shown(five, monkeypatch):
+    monkeypatch.setattr(compile, "_emit_guard", first_conjunct_only)
+    with pytest.raises(ReplayError):
+        five("asked_first", cpus=2)

@@ -292,6 +292,20 @@ SPECS = {
         """,
         "VIOLATED VIOLATED",
     ),
+    "a step is taken at once only if all that may be taken there can be": (
+        """
+        shared bool go = any; shared int 0..3 mine;
+        shared bool x; shared bool y; shared bool z;
+        process q { wait (x); y = true; }
+        process p {
+            if (go) { mine = 1; }
+            x = true;
+            atomic { if (mine == 1) { z = y; } }
+        }
+        check t { never z; never y && at(p, end) && mine == 1 && !z; }
+        """,
+        "VIOLATED VIOLATED",
+    ),
     "who goes round for ever is never at rest": (
         """
         shared bool x; shared int 0..3 n;
