@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cpuhp.kernel.hazards.checks import findings
 from cpuhp.kernel.hazards.masks import picks
-from cpuhp.kernel.hazards.rules import Finding, Subject, findings
+from cpuhp.kernel.hazards.rules import Finding, Subject
 from cpuhp.kernel.hazards.walk import DEPTH, Reached, Sources, walk
 from cpuhp.kernel.registrations.extract import extract
 from cpuhp.kernel.registrations.model import NO, Callback, Definition, Extraction, Row
@@ -100,6 +101,7 @@ class Looked:
             if overlay.get(file, ...) != self.overlay.get(file, ...)
         }
         folders = {posixpath.dirname(file) for file in changed}
+        folders |= {posixpath.dirname(folder) for folder in folders}  # members_about()
         headers = {file for file in changed if file.endswith(".h")}
         for key, walked in list(self.walks.items()):
             near = {posixpath.dirname(where.file) for where in walked}

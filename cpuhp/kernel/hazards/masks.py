@@ -84,6 +84,7 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
     """All choices of a CPU in the functions that a callback reaches."""
     cleared = cleared_masks(reached)
     found: list[Pick] = []
+    looks = _LOOKS | {w.function.name for w in reached if _CHOOSER.search(w.body)}
     for where in reached:
         body = where.body
         for match in islice(_PICK.finditer(body), MAX_PLACES):
@@ -93,14 +94,14 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
             given = _arguments(where, match.end() - 1)[start : start + count]
             if not given:
                 continue
-            found.append(_pick(where, match, given, cleared, False))
+            found.append(_pick(where, match, given, cleared, looks))
         for match in islice(_LOOP.finditer(body), MAX_PLACES):
             if not _leaves_early(body, match.end() - 1):
                 continue
             given = _arguments(where, match.end() - 1)
             masks = given[1:] if "online" not in match[1] else ["cpu_online_mask"]
             if masks and given:
-                found.append(_pick(where, match, masks, cleared, True, given[0]))
+                found.append(_pick(where, match, masks, cleared, looks, given[0]))
     return _configured(found)
 
 
@@ -124,10 +125,10 @@ def _pick(
     match: re.Match[str],
     masks: list[str],
     cleared: frozenset[str],
-    is_loop: bool,
+    looks: frozenset[str],
     variable: str | None = None,
 ) -> Pick:
-    body, start = where.body, match.start()
+    body, start, is_loop = where.body, match.start(), variable is not None
     kinds = [classify(where, mask, start, cleared, 0) for mask in masks]
     left = _LEFT.search(body, max(0, start - 160), start)
     result = variable or (left[1] if left else None)
@@ -141,8 +142,9 @@ def _pick(
     # The first CPU of a group is its name; a successor would not be the CPU itself.
     names_group = match[1] == "cpumask_first" and mask is Mask.TOPOLOGY
     decides = is_loop and _ANSWER.search(body[start : start + _block(body[start:])])
-    handed = returned or _passed(body, start)
-    handed = handed or (result is not None and _handed(where, result, start, is_loop))
+    handed = returned or _passed(body, start, looks)
+    if result is not None and not handed and not HINT.search(result):
+        handed = _handed(where, result, start, is_loop, looks)
     return Pick(
         where,
         start,
@@ -177,14 +179,16 @@ _TESTS_DYING = re.compile(
 )
 
 
-def _passed(body: str, start: int) -> bool:
+def _passed(body: str, start: int, looks: frozenset[str]) -> bool:
     """True if a choice is itself an argument of a call that acts."""
     lead = body[max(body.rfind(";", 0, start) + 1, start - 300) : start]
     call = re.search(r"\b(\w+)\s*\((?:[^()]|\([^()]*\))*$", lead)
-    return bool(call and call[1] not in _LOOKS)
+    return bool(call and call[1] not in looks)
 
 
-def _handed(where: Reached, result: str, offset: int, is_loop: bool) -> bool:
+def _handed(
+    where: Reached, result: str, offset: int, is_loop: bool, looks: frozenset[str]
+) -> bool:
     """True if a chosen CPU is stored, returned or passed to something that acts."""
     body = where.body
     local = re.search(rf"\b(?:int|long|unsigned|u32|u16)\s[^;(]*\b{result}\b", body)
@@ -198,6 +202,12 @@ def _handed(where: Reached, result: str, offset: int, is_loop: bool) -> bool:
         return True
     if re.search(rf"\breturn\s+{name}\s*;", rest):
         return True
+    # What is that CPU's is found by its number, and written to.
+    for kept in re.finditer(
+        rf"\b(\w+)\s*=\s*[&*]?\s*{_PER_CPU}[^;]*{name}[^;]*;", rest
+    ):
+        if re.search(rf"\b{kept[1]}->[\w.>-]+\s*=(?!=)", rest[kept.end() :]):
+            return True
     for call in re.finditer(rf"\b(\w+)\s*\((?=[^;{{}}]{{0,400}}?{name})", rest):
         at = call.end() - 1
         depth = 0
@@ -206,7 +216,7 @@ def _handed(where: Reached, result: str, offset: int, is_loop: bool) -> bool:
             if depth == 0:
                 break
         inside = rest[at:end]
-        if call[1] not in _LOOKS and re.search(name, inside):
+        if call[1] not in looks and re.search(name, inside):
             return True
     return False
 
@@ -282,6 +292,13 @@ _LOOKS = frozenset(
         "idle_cpu",
     ]
 )
+HINT = re.compile(r"\bwake_cpu$")  # where to wake up; the scheduler decides
+_PER_CPU = r"(?:cpu_rq|per_cpu\w*|cpu_data)\s*\("
+# A function that returns the CPU that it chooses: what it is given is where to begin.
+_CHOOSER = re.compile(
+    r"\bfor_each_(?:online_)?cpu\w*\s*\(\s*(\w+)\b[^}]*\}?[^}]*?\breturn\s+\1\s*;"
+    r"|\breturn\s+cpumask_(?:any|first|last|next)\w*\s*\("
+)
 _ANSWER = re.compile(r"\breturn\s+(?:true|false|[01])\s*;")
 _TESTS_ONLINE = re.compile(r"\bcpu_online\s*\(")
 
@@ -316,6 +333,12 @@ def classify(
         passed, caller = where.arguments[text]
         return classify(caller, passed, len(caller.body), cleared, depth + 1)
     return Mask.PRIVATE if last_name(text) in cleared else Mask.TOPOLOGY
+
+
+def shown_masks(pick: Pick) -> str:
+    """The masks that a CPU is chosen from, and by what."""
+    masks = " and ".join(mask.lstrip("&") for mask in pick.masks)
+    return f"{masks}, by {pick.call}()"
 
 
 def holds_cpus(where: Reached, expression: str, cleared: frozenset[str]) -> bool:

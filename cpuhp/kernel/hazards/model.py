@@ -47,6 +47,23 @@ check {name}_somebody_is_last {{
     finally count(found_last) == 1;
 }}
 """
+_COUNT = """\
+/// {function}(): the number must be that of the CPUs that are left in the end.
+scenario {name} source "{file}";
+
+/// Left by a CPU in its very last steps, after all teardowns of the batch.
+shared cpumask online = cpus;
+shared int 0..7 counted;
+
+process teardown_cpu(cpu) on aps {{
+    counted = count(c in online : c != cpu);
+}}
+
+check {name}_number_is_right {{
+    finally counted == 1;
+    sometimes counted == 1;
+}}
+"""
 _RMW = """\
 /// {function}(): every CPU's change of the variable must count.
 scenario {name} source "{file}";
@@ -168,6 +185,7 @@ check {name}_is_left {{
 """
 _TEXTS = {
     "last": _LAST,
+    "count": _COUNT,
     "rmw": _RMW,
     "irq": _IRQ,
     "kept": _KEPT,
@@ -178,6 +196,7 @@ _TEXTS = {
 }
 _SHAPES = {
     "last-one-out": "last",
+    "online-count": "count",
     "plain-rmw": "rmw",
     "lock-irq-unsafe": "irq",
     "lock-not-released": "kept",

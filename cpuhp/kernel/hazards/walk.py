@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from cpuhp.kernel.hazards.members import Members, members_about
 from cpuhp.kernel.registrations.find import HEADS
 from cpuhp.kernel.registrations.model import Definition
 from cpuhp.kernel.source.syntax import Function, text_functions
@@ -37,6 +38,16 @@ _CORE = (
     "lib/cpumask.c",
 )
 _SELF = frozenset({"if", "for", "while", "switch", "return", "sizeof", "do"})
+# What runs a function that it is given, before it returns.
+_RUNS = re.compile(
+    r"(?:smp_call_(?:function\w*|on_cpu)|on_each_cpu\w*|work_on_cpu\w*|stop_machine\w*"
+    r"|stop_(?:one|two)_cpus?\w*|\w+_for_each_\w+)\Z"
+)
+_ATOMIC = re.compile(r"(?:smp_call_function|on_each_cpu|stop_machine)")
+# A function that does nothing: what a header has for a kernel without the feature.
+_STUB = re.compile(
+    r"(?:\{\s*(?:return\b[^;(]*;)?\s*\}|do\s*\{\s*\}\s*while\s*\(\s*0\s*\))\s*\Z"
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,7 @@ class Sources:
     _folders: dict[str, dict[str, str]] = field(default_factory=dict)
     _included: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _fields: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    _members: dict[str, Members] = field(default_factory=dict)
 
     def text(self, file: str) -> CText | None:
         if file not in self._texts:
@@ -127,15 +139,60 @@ class Sources:
         for place in (file, *near):
             found = self.functions(place).get(name) or self._macro(place, name)
             if found is not None:
-                return place, found
+                real = None
+                if place != file and self._is_stub(place, found):
+                    real = self._beside(name, file)
+                return real or (place, found)
+        return self._beside(name, file)
+
+    def _is_stub(self, file: str, function: Function) -> bool:
+        source = self.text(file)
+        body = source.bare[function.start : function.end] if source else ""
+        return bool(_STUB.search(body.rstrip()))
+
+    def _beside(self, name: str, file: str) -> tuple[str, Function] | None:
+        """A function of another C file of the directory."""
         other = self._folder(posixpath.dirname(file)).get(name)
         if other is None or other == file:
             return None
         function = self.functions(other).get(name)
         return None if function is None or function.static else (other, function)
 
-    def of_field(self, field: str, file: str) -> list[tuple[str, Function]]:
-        """Functions of a file that its initialisers put into a member of a struct."""
+    def of_field(
+        self, field: str, file: str, owner: str = ""
+    ) -> list[tuple[str, Function]]:
+        """Functions that initialisers put into a member of a struct.
+
+        Those of the file itself; if it has none, those of the files about it, if the
+        type of `owner`, whose member it is, leaves no doubt.
+        """
+        found = self._in_file(field, file)
+        if found or not owner:
+            return found
+        folder = posixpath.dirname(file)
+        if folder not in self._members:
+            self._members[folder] = members_about(self.tree, folder)
+        types = self._types(owner, file)
+        values = [v for v in self._members[folder].get(field, ()) if v[0] in types]
+        if not values or len({v[0] for v in values}) > 1 or len(values) > MAX_FIELD:
+            return []
+        named = [(place, self.functions(place).get(name)) for _, name, place in values]
+        return [(place, function) for place, function in named if function is not None]
+
+    def _types(self, owner: str, file: str) -> set[str]:
+        """Structs that a variable or member of this name is of, seen from a file."""
+        declared = re.compile(
+            rf"\bstruct\s+(\w+)\s*\**\s*(?:const\s+)?\**{owner}\b(?!\s*\()"
+        )
+        found: set[str] = set()
+        source = self.text(file)
+        near = [f"include/{name}" for _, name in source.includes] if source else []
+        for place in (file, *self._headers(file), *near):
+            text = self.text(place) if place == file or self.tree.has(place) else None
+            found |= set(declared.findall(text.bare)) if text else set()
+        return found
+
+    def _in_file(self, field: str, file: str) -> list[tuple[str, Function]]:
         if file not in self._fields:
             source = self.text(file)
             functions = self.functions(file)
@@ -223,18 +280,77 @@ def _called(
     name = call[1]
     if name in _SELF or name == step.function.name:
         return []
-    if re.search(r"(?:->|\.)\s*$", step.body[max(0, call.start() - 8) : call.start()]):
-        return sources.of_field(name, step.file)
+    owner = member_of(step.body, call.start())
+    if owner is not None:
+        return sources.of_field(name, step.file, owner)
     found = sources.find(name, step.file)
-    return [] if found is None else [found]
+    called = [] if found is None else [found]
+    return [*called, *_given(sources, step, call, found)]
+
+
+def member_of(body: str, offset: int) -> str | None:
+    """The name before the `->` or `.` in front of an offset; None if there is none."""
+    before = body[max(0, offset - 120) : offset]
+    found = re.search(r"(\w+)(?:\s*\[[^\]]*\])*\)*\s*(?:->|\.)\s*$", before)
+    if found:
+        return found[1]
+    return "" if re.search(r"(?:->|\.)\s*$", before) else None
+
+
+def runs_atomic(where: Reached) -> bool:
+    """True if a function runs on another CPU, or in stop_machine: it cannot sleep."""
+    step = where
+    while step.caller is not None:
+        caller, offset = step.caller
+        name = re.compile(r"\w+").match(caller.body, offset)
+        if name and _ATOMIC.match(name[0]):
+            return True
+        step = caller
+    return False
+
+
+def _given(
+    sources: Sources,
+    step: Reached,
+    call: re.Match[str],
+    callee: tuple[str, Function] | None,
+) -> list[tuple[str, Function]]:
+    """Functions that a call is given and runs before it returns."""
+    if callee is None and not _RUNS.match(call[1]):
+        return []
+    own = sources.functions(step.file)
+    runs = []
+    for at, expression in enumerate(_passed(step, call)):
+        function = own.get(expression.lstrip("& "))
+        if function is None or function.name == step.function.name:
+            continue
+        if callee is None or _calls_parameter(sources, callee, at):
+            runs.append((step.file, function))
+    return runs
+
+
+def _calls_parameter(sources: Sources, callee: tuple[str, Function], at: int) -> bool:
+    file, function = callee
+    source = sources.text(file)
+    if source is None or at >= len(function.parameters) or not function.parameters[at]:
+        return False
+    name = re.escape(function.parameters[at])
+    body = source.bare[function.start : function.end]
+    start = max(0, body.find("{"))
+    called = re.compile(rf"(?<![\w.>])(?:\(\s*\*\s*)?{name}\s*\)?\s*\(")
+    return bool(called.search(body, start))
+
+
+def _passed(step: Reached, call: re.Match[str]) -> list[str]:
+    split = step.source.arguments(step.function.start + call.end() - 1)
+    return [step.source.piece(span) for span in split[0]] if split else []
 
 
 def _stepped(
     step: Reached, call: re.Match[str], found: tuple[str, Function], source: CText
 ) -> Reached:
     file, function = found
-    split = step.source.arguments(step.function.start + call.end() - 1)
-    given = [step.source.piece(span) for span in split[0]] if split else []
+    given = _passed(step, call) if call[1] == function.name else []
     passed = {
         name: (expression, step)
         for name, expression in zip(function.parameters, given, strict=False)

@@ -133,6 +133,19 @@ class Tree:
                 found = found - {name} if data is None else found | {name}
         return sorted(found)
 
+    def folders(self, folder: str) -> list[str]:
+        """The directories right below one, sorted, links left aside."""
+        try:
+            with os.scandir(os.path.join(self.root, folder)) as entries:
+                found = {e.name for e in entries if e.is_dir(follow_symlinks=False)}
+        except OSError:
+            found = set()
+        above = {posixpath.dirname(file) for file in self.overlay}
+        found |= {
+            posixpath.basename(a) for a in above if posixpath.dirname(a) == folder
+        }
+        return [f"{folder}/{name}" for name in sorted(found)]
+
     def _through_link(self, path: str) -> bool:
         full = os.fspath(self.root)
         for part in path.split("/"):
