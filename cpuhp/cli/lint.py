@@ -11,7 +11,7 @@ from cpuhp.kernel.source.tree import shown as printed
 from cpuhp.report.hazards import ascii_only, at, finding_json, model_json, told_models
 
 if TYPE_CHECKING:
-    from cpuhp.kernel.hazards.lint import Lint
+    from cpuhp.kernel.hazards.lint import Explanation, Lint
     from cpuhp.kernel.hazards.rules import Finding
     from cpuhp.report.answers import ShownAnswer
 
@@ -86,7 +86,7 @@ def command(
             raise fail("HP630", f"there is no rule '{rule}'", help=hint)
     found = _linted(tree, arch, config, depth, cache)
     if explain is not None:
-        _explain(found, explain)
+        _explain(found, explain, form)
         return
     shown = [
         f
@@ -245,7 +245,10 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
     }
 
 
-def _explain(found: Lint, file: str) -> None:
+def _explain(found: Lint, file: str, form: str) -> None:
+    import json
+    from dataclasses import asdict
+
     from cpuhp.diagnostics import fail, suggestion
     from cpuhp.kernel.hazards.lint import explain
 
@@ -257,15 +260,33 @@ def _explain(found: Lint, file: str) -> None:
             f"'{printed(file)}' registers and defines no hotplug callback",
             help=suggestion(file, known),
         )
+    if form == "json":
+        click.echo(json.dumps([asdict(part) for part in answer], indent=1))
+        return
     for part in answer:
-        click.echo(f"{part.role} {part.callback} of {part.state} {part.name!r}")
-        click.echo("  followed:")
-        for line in part.reached:
-            click.echo(f"    {line}")
-        click.echo("  choices of a CPU:" if part.choices else "  chooses no CPU")
-        for line in part.choices:
-            click.echo(f"    {line}")
-        for finding in part.findings:
-            click.echo(f"  {finding.level}: {finding.message} [{finding.rule}]")
-        if not part.findings:
-            click.echo("  nothing to report")
+        click.echo("".join(f"{printed(line)}\n" for line in _explained(part)), nl=False)
+
+
+def _explained(part: Explanation) -> list[str]:
+    """The lines for one callback: what was followed, what it does, what was found."""
+    told = part.summary
+    lists = {
+        "followed": part.reached,
+        "choices of a CPU": part.choices,
+        "writes": (", ".join(told.writes),) if told.writes else (),
+        "reads": (", ".join(told.reads),) if told.reads else (),
+        "takes locks": told.locks,
+        "waits": told.waits,
+        "asks who is left": told.asks,
+        "claims": told.claims,
+        "calls through pointers, not followed": told.unfollowed,
+    }
+    lines = [f"{part.role} {part.callback} of {part.state} {part.name!r}"]
+    lines.append(f"  {told.returns}")
+    for title, entries in lists.items():
+        if entries:
+            lines += [f"  {title}:", *(f"    {entry}" for entry in entries)]
+    if not part.choices:
+        lines.append("  chooses no CPU")
+    lines += [f"  {f.level}: {f.message} [{f.rule}]" for f in part.findings]
+    return lines if part.findings else [*lines, "  nothing to report"]

@@ -79,7 +79,8 @@ def pick(expression, lead=""):
     ],
 )  # fmt: skip
 def test_target_by_the_class_of_its_mask(tmp_path, expression, lead, rule):
-    assert [f.rule for f in found(tmp_path, pick(expression, lead))] == [rule]
+    findings = found(tmp_path, pick(expression, lead))
+    assert [f.rule for f in findings if f.rule != "one-sided"] == [rule]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from cpuhp.kernel.hazards.claims import file_claim, serial_claim
 from cpuhp.kernel.hazards.held import kept_at_return
 from cpuhp.kernel.hazards.lastone import last_one, online_count
 from cpuhp.kernel.hazards.locks import unsafe_locks
-from cpuhp.kernel.hazards.masks import Mask, last_name, picks, shown_masks
+from cpuhp.kernel.hazards.masks import Mask, picks, shown_masks
 from cpuhp.kernel.hazards.rules import Finding, Subject, report
 from cpuhp.kernel.hazards.shared import plain_rmw
+from cpuhp.kernel.hazards.sides import one_sided
 from cpuhp.kernel.hazards.waits import wait_under_lock
-from cpuhp.kernel.hazards.walk import MAX_PLACES, Reached
+from cpuhp.kernel.hazards.walk import MAX_PLACES
 from cpuhp.model.table import Section
 
 _CLASSES = {
@@ -105,41 +106,6 @@ def _not_released(subject: Subject) -> Iterator[Finding]:
             yield report(subject, "lock-not-released", "error", message, where, offset)
 
 
-_SET = re.compile(r"\bcpumask_(?:test_and_)?set_cpu\s*\(")
-
-
-def _one_sided(subject: Subject) -> Iterator[Finding]:
-    if subject.teardown or not subject.other:
-        return
-    left = {
-        name
-        for where in subject.other
-        for name in re.findall(r"\w+", " ".join(_cleared_masks(where)))
-    }
-    for where in subject.reached:
-        if len(where.chain) > 2:
-            break
-        for match in islice(_SET.finditer(where.body), MAX_PLACES):
-            opening = where.function.start + match.end() - 1
-            split = where.source.arguments(opening)
-            given = [where.source.piece(s) for s in split[0]] if split else []
-            own = where.function.parameters[:1]
-            if len(given) != 2 or (given[0],) != own or last_name(given[1]) in left:
-                continue
-            message = (
-                f"{where.function.name}() enters its CPU in {given[1].lstrip('&')}, "
-                "which the teardown does not leave"
-            )
-            yield report(
-                subject, "one-sided-mask", "note", message, where, match.start()
-            )
-
-
-def _cleared_masks(where: Reached) -> Iterator[str]:
-    for match in re.finditer(r"\bcpumask_\w*clear\w*\s*\(([^;]*)\)", where.body):
-        yield match[1]
-
-
 _CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
     _targets,
     last_one,
@@ -151,5 +117,5 @@ _CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
     wait_under_lock,
     _irq_unsafe,
     _not_released,
-    _one_sided,
+    one_sided,
 )

@@ -102,7 +102,9 @@ def comments(where: Reached) -> Iterator[tuple[int, str]]:
     """The comment above a function and those in it, with their offsets."""
     text, start = where.source.text, where.function.start
     above = text[max(0, start - 1500) : start].rstrip()
-    if above.endswith("*/"):
-        yield 0, above[above.rfind("/*") :]
+    begin = above.rfind("/*")
+    line = above[above.rfind("\n", 0, max(begin, 0)) + 1 : max(begin, 0)]
+    if above.endswith("*/") and not line.strip():
+        yield 0, above[begin:]
     for match in _COMMENT.finditer(where.text):
         yield match.start(), match[0]

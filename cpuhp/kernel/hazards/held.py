@@ -14,7 +14,7 @@ _CALL = re.compile(
     r"|\b(?P<scoped>scoped_)?guard\s*\(\s*(?P<kind>\w+)\s*\)\s*\("
 )
 _TAKES = re.compile(
-    r"(?:^|_)(?:lock|down_read|down_write)(?:_irq|_irqsave|_bh|_nested|_killable"
+    r"(?:^|_)(?:(?:re)?lock|down_read|down_write)(?:_irq|_irqsave|_bh|_nested|_killable"
     r"|_interruptible|_sparse|_nest_lock|_irqsave_nested|_hotplug)?$"
     r"|^(?:pause_and_lock|cpus_read_lock)$"
 )

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
+from cpuhp.kernel.hazards.held import held_at
 from cpuhp.kernel.hazards.masks import (
     HINT,
     Mask,
     Pick,
     classify,
     cleared_masks,
+    clearings,
     holds_cpus,
     picks,
     shown_masks,
@@ -43,15 +45,17 @@ def last_one(subject: Subject) -> Iterator[Finding]:
         return
     near = [where for where in subject.reached if len(where.chain) <= 4]
     cleared = cleared_masks(near)
+    locks = _clearing_locks(near)
     for where in near:
         for start, said in _asked_outright(where, cleared):
             message = f"{where.function.name}() depends on {said}"
-            yield report(subject, "last-one-out", "warning", message, where, start)
+            level = _level(where, start, said, locks)
+            yield report(subject, "last-one-out", level, message, where, start)
     for pick in picks(near):
         name = pick.where.function.name
         if pick.is_target and _left_behind(subject, pick):
             message = f"{name}() acts on there being none left in {shown_masks(pick)}"
-            yield _of_pick(subject, message, pick)
+            yield _of_pick(subject, message, pick, locks)
         if pick.is_target or pick.mask in (Mask.SAFE, Mask.ACTIVE):
             continue
         if not (_answers(pick) if pick.is_loop else _asked(pick)):
@@ -61,12 +65,42 @@ def last_one(subject: Subject) -> Iterator[Finding]:
         if HINT.search(pick.result or ""):
             continue
         message = f"{name}() asks whether any of {shown_masks(pick)}"
-        yield _of_pick(subject, message, pick)
+        yield _of_pick(subject, message, pick, locks)
 
 
-def _of_pick(subject: Subject, message: str, pick: Pick) -> Finding:
+Locks = dict[str, set[tuple[str, str]]]
+
+
+def _of_pick(subject: Subject, message: str, pick: Pick, locks: Locks) -> Finding:
     where, offset = pick.where, pick.offset
-    return report(subject, "last-one-out", "warning", message, where, offset)
+    said = " ".join(pick.masks) if pick.mask is Mask.PRIVATE else ""
+    level = _level(where, offset, said, locks)
+    return report(subject, "last-one-out", level, message, where, offset)
+
+
+def _clearing_locks(near: list[Reached]) -> Locks:
+    """Of each mask that CPUs leave, the locks that are held wherever they do."""
+    found: Locks = {}
+    for where in near:
+        for offset, mask in clearings(where):
+            name = mask.lstrip("&")
+            if re.search(rf"\bcpumask_(?:var_)?t\s+{re.escape(name)}\b", where.body):
+                continue  # its own copy
+            held = {(h.call, h.lock) for h in held_at(where, offset)}
+            found[name] = found[name] & held if name in found else held
+    return found
+
+
+def _level(where: Reached, offset: int, said: str, locks: Locks) -> str:
+    """`note` if the CPU leaves the mask and asks about it under one lock.
+
+    Then exactly one CPU of a batch finds itself last, whatever their order.
+    """
+    policy = re.search(r"policy_is_inactive\s*\(\s*(\w+)", said)
+    asked_of = f"{policy[1]}->cpus" if policy else said
+    asked = {(h.call, h.lock) for h in held_at(where, offset)}
+    own = [locks[mask] for mask in sorted(locks) if mask in asked_of]
+    return "note" if own and all(asked & held for held in own) else "warning"
 
 
 def _asked_outright(
@@ -144,16 +178,16 @@ def _acts(statement: str, chosen: str) -> bool:
     text = " ".join(statement.split())
     if not text or _TALK.match(text) or re.match(r"return\b|goto\b|else\b", text):
         return False
-    return not re.match(rf"{chosen}\s*=(?!=)", text)
+    return not re.match(rf"{chosen}\s*=(?!=)\s*[a-z]", text)  # another choice
 
 
 def _asked(pick: Pick) -> bool:
     """True if a condition depends on whether there is such a CPU."""
     body = pick.where.body
-    if re.search(
-        r"\b(?:if|while)\s*\([^;{]*$", body[max(0, pick.offset - 400) : pick.offset]
-    ):
-        return True
+    before = body[max(0, pick.offset - 400) : pick.offset]
+    if re.search(r"\b(?:if|while)\s*\([^;{]*$", before):
+        inner = re.search(r"\b(\w+)\s*\(\s*&?\s*$", before)
+        return inner is None or inner[1] in ("if", "while", "likely", "unlikely")
     name = re.escape(pick.result or "")
     condition = (
         rf"\b(?:if|while)\s*\([^;{{]{{0,400}}{name}\b"

@@ -10,6 +10,7 @@ from pathlib import Path
 from cpuhp.kernel.hazards.checks import findings
 from cpuhp.kernel.hazards.masks import picks
 from cpuhp.kernel.hazards.rules import Finding, Subject
+from cpuhp.kernel.hazards.summary import Summary, summary
 from cpuhp.kernel.hazards.walk import DEPTH, Reached, Sources, walk
 from cpuhp.kernel.registrations.extract import extract
 from cpuhp.kernel.registrations.model import NO, Callback, Definition, Extraction, Row
@@ -32,7 +33,7 @@ class Lint:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What was looked at for one file: callback, functions reached, choices of CPUs."""
+    """What was looked at for one file: callback, functions reached, what they do."""
 
     state: str
     name: str
@@ -40,6 +41,7 @@ class Explanation:
     callback: str
     reached: tuple[str, ...]
     choices: tuple[str, ...]
+    summary: Summary
     findings: tuple[Finding, ...]
 
 
@@ -123,7 +125,11 @@ class Looked:
 
 
 def _same(one: Subject, other: Subject) -> bool:
-    pairs = [(one.reached, other.reached), (one.other, other.other)]
+    pairs = [
+        (one.reached, other.reached),
+        (one.other, other.other),
+        (one.opposite, other.opposite),
+    ]
     return all(
         len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
         for a, b in pairs
@@ -166,6 +172,7 @@ def explain(found: Lint, file: str) -> list[Explanation]:
                     + ("" if p.is_target else ", nothing is handed over")
                     for p in picks(subject.reached)
                 ),
+                summary(subject, own),
                 own,
             )
         )
@@ -188,6 +195,7 @@ def _subjects(
             looked.walks[key] = tuple(walk(sources, definition, depth))
         return looked.walks[key]
 
+    beside = _by_file(extraction)
     for at, row in enumerate(extraction.rows):
         progress("following callbacks", at + 1, len(extraction.rows))
         if row.present == NO:
@@ -202,7 +210,20 @@ def _subjects(
                 for definition in _functions(callback):
                     own = reached(definition)
                     if own:
-                        yield Subject(row, role, own, tuple(other))
+                        opposite = "teardown" if role == "startup" else "startup"
+                        others = beside.get((row.file, opposite), [])
+                        more = [r for d in others for r in reached(d)] if other else []
+                        yield Subject(row, role, own, tuple(other), tuple(more))
+
+
+def _by_file(extraction: Extraction) -> dict[tuple[str, str], list[Definition]]:
+    """The callbacks that each file registers, by role."""
+    found: dict[tuple[str, str], list[Definition]] = {}
+    for row in extraction.rows:
+        for startup, teardown in _pairs(row):
+            found.setdefault((row.file, "startup"), []).extend(_functions(startup))
+            found.setdefault((row.file, "teardown"), []).extend(_functions(teardown))
+    return found
 
 
 def _pairs(row: Row) -> list[tuple[Callback, Callback]]:

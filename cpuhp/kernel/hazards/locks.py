@@ -68,6 +68,11 @@ def _irqs_off(before: str) -> bool:
     return bool(off) and (not on or off[-1] > on[-1])
 
 
+def irqs_off_at(where: Reached, offset: int) -> bool:
+    """True if the function, or a caller on the way, has interrupts off at an offset."""
+    return _irqs_off(where.body[:offset]) or _entered_with_irqs_off(where)
+
+
 def _entered_with_irqs_off(where: Reached) -> bool:
     """True if a caller on the way here has switched interrupts off."""
     step = where

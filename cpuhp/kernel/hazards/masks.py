@@ -84,7 +84,7 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
     """All choices of a CPU in the functions that a callback reaches."""
     cleared = cleared_masks(reached)
     found: list[Pick] = []
-    looks = _LOOKS | {w.function.name for w in reached if _CHOOSER.search(w.body)}
+    looks = _LOOKS | {w.function.name for w in reached if _chooses(w.body)}
     for where in reached:
         body = where.body
         for match in islice(_PICK.finditer(body), MAX_PLACES):
@@ -103,6 +103,14 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
             if masks and given:
                 found.append(_pick(where, match, masks, cleared, looks, given[0]))
     return _configured(found)
+
+
+def _chooses(body: str) -> bool:
+    """True for a function that returns a CPU: what it is given is where to begin."""
+    for loop in islice(_VISITS.finditer(body), MAX_PLACES):
+        if re.search(rf"\breturn\s+{loop[1]}\s*;", body[loop.end() : loop.end() + 600]):
+            return True
+    return bool(_GIVES.search(body))
 
 
 def _configured(found: list[Pick]) -> list[Pick]:
@@ -204,7 +212,7 @@ def _handed(
         return True
     # What is that CPU's is found by its number, and written to.
     for kept in re.finditer(
-        rf"\b(\w+)\s*=\s*[&*]?\s*{_PER_CPU}[^;]*{name}[^;]*;", rest
+        rf"\b(\w+)\s*=\s*[&*]?\s*{_PER_CPU}[^;]{{0,99}}{name}[^;]{{0,99}};", rest
     ):
         if re.search(rf"\b{kept[1]}->[\w.>-]+\s*=(?!=)", rest[kept.end() :]):
             return True
@@ -294,11 +302,8 @@ _LOOKS = frozenset(
 )
 HINT = re.compile(r"\bwake_cpu$")  # where to wake up; the scheduler decides
 _PER_CPU = r"(?:cpu_rq|per_cpu\w*|cpu_data)\s*\("
-# A function that returns the CPU that it chooses: what it is given is where to begin.
-_CHOOSER = re.compile(
-    r"\bfor_each_(?:online_)?cpu\w*\s*\(\s*(\w+)\b[^}]*\}?[^}]*?\breturn\s+\1\s*;"
-    r"|\breturn\s+cpumask_(?:any|first|last|next)\w*\s*\("
-)
+_VISITS = re.compile(r"\bfor_each_(?:online_)?cpu\w*\s*\(\s*(\w+)")
+_GIVES = re.compile(r"\breturn\s+cpumask_(?:any|first|last|next)\w*\s*\(")
 _ANSWER = re.compile(r"\breturn\s+(?:true|false|[01])\s*;")
 _TESTS_ONLINE = re.compile(r"\bcpu_online\s*\(")
 
@@ -375,14 +380,22 @@ def _written(
 
 def cleared_masks(reached: Sequence[Reached]) -> frozenset[str]:
     """Masks from which a callback takes its own CPU, by their last name."""
-    pattern = re.compile(r"\bcpumask_(?:test_and_)?clear_cpu\s*\(")
-    names = set()
-    for where in reached:
-        for match in pattern.finditer(where.body):
-            given = _arguments(where, match.end() - 1)
-            if len(given) == 2:
-                names.add(last_name(given[1]))
-    return frozenset(names)
+    return frozenset(
+        last_name(mask) for where in reached for _, mask in clearings(where)
+    )
+
+
+def clearings(where: Reached) -> list[tuple[int, str]]:
+    """Where a function takes a CPU out of a mask, and which."""
+    found = []
+    for match in islice(_CLEARS.finditer(where.body), MAX_PLACES):
+        given = _arguments(where, match.end() - 1)
+        if len(given) == 2:
+            found.append((match.start(), given[1]))
+    return found
+
+
+_CLEARS = re.compile(r"\bcpumask_(?:test_and_)?clear_cpu\s*\(")
 
 
 def last_name(expression: str) -> str:

@@ -47,6 +47,26 @@ check {name}_somebody_is_last {{
     finally count(found_last) == 1;
 }}
 """
+_LOCKED = """\
+/// {function}(): each CPU leaves the mask and asks about it under one lock.
+scenario {name} source "{file}";
+
+shared cpumask members = aps;
+shared cpumask found_last;
+raw_spinlock lock;
+
+process teardown_cpu(cpu) on aps {{
+    raw_spin_lock(lock);
+    members[cpu] = false;
+    found_last[cpu] = !exists(c in members : c != cpu);
+    raw_spin_unlock(lock);
+}}
+
+check {name}_last_is_last {{
+    never exists(a in found_last : exists(m in members : a != m));
+    sometimes exists(a in found_last : true);
+}}
+"""
 _COUNT = """\
 /// {function}(): the number must be that of the CPUs that are left in the end.
 scenario {name} source "{file}";
@@ -185,6 +205,7 @@ check {name}_is_left {{
 """
 _TEXTS = {
     "last": _LAST,
+    "last-locked": _LOCKED,
     "count": _COUNT,
     "rmw": _RMW,
     "irq": _IRQ,
@@ -203,7 +224,7 @@ _SHAPES = {
     "wait-under-lock": "wait",
     "serial-claim": "claim",
     "teardown-can-fail": "fail",
-    "one-sided-mask": "sided",
+    "one-sided": "sided",
 }
 _MASKS = {
     "A": ("cpu_online_mask: a CPU of the batch is in it all the while.", "cpus"),
@@ -218,6 +239,8 @@ def shape(finding: Finding) -> str:
     """What the model of a finding depends on."""
     if finding.mask is not None:
         return f"hand-off-{finding.mask}"
+    if finding.rule == "last-one-out" and finding.level == "note":
+        return "last-locked"
     return _SHAPES[finding.rule]
 
 

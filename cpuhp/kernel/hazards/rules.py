@@ -44,6 +44,7 @@ class Subject:
     role: str  # startup or teardown
     reached: tuple[Reached, ...]
     other: tuple[Reached, ...]  # what the opposite callback reaches
+    opposite: tuple[Reached, ...] = ()  # what others of that sort in the file reach
 
     @property
     def teardown(self) -> bool:
@@ -131,9 +132,11 @@ RULES = (
         "unnoticed until the next hotplug operation; in a batch it stops the others.",
     ),
     Rule(
-        "one-sided-mask",
-        "A startup enters its CPU in a mask that the teardown never leaves",
-        "The mask keeps CPUs that are gone, so who chooses from it may choose one.",
+        "one-sided",
+        "A callback does what its opposite does not undo",
+        "A CPU that was down once is not as it was before: what is left behind, or "
+        "taken away for good, is found by who comes next. One by one that may go "
+        "unnoticed; a batch leaves it behind on every CPU.",
     ),
 )
 BY_ID = {rule.id: rule for rule in RULES}

@@ -32,7 +32,7 @@ _FOUND = re.compile(r"^\*|^[\w.>\[\]-]+(?:->|\[)[\w.\]-]+$|hlist_entry|container
 def plain_rmw(subject: Subject) -> Iterator[Finding]:
     """Changes in place of a file's variable, of what CPUs share, of a register."""
     for where in subject.reached:
-        if len(where.chain) > 3:
+        if len(where.chain) > 4:
             break
         for offset, name in _changes(where):
             if held_at(where, offset):
@@ -52,7 +52,8 @@ def _changes(where: Reached) -> Iterator[tuple[int, str]]:
             yield match.start(1), " ".join(match[1].split())
     for match in list(_MEMBER.finditer(body))[:MAX_PLACES]:
         base, member = match[1] or match[3], match[2] or match[4]
-        if _is_shared(where, base, 0):
+        deeper = member.count("->") > 1 and _is_own(where, base)
+        if deeper or _is_shared(where, base, 0):
             yield match.start(), base + member
 
 
