@@ -62,6 +62,7 @@ from cpuhp.model.expr import (
     Quantifier,
     Read,
     children,
+    walk,
 )
 from cpuhp.model.invariant import Literal, Symbol
 from cpuhp.model.sorts import BoolSort, CounterSort, IndexSort, Sort
@@ -319,7 +320,11 @@ class Pool(Translator):
         self, there: str, body: Expr, env: Env, want: bool, spare: int
     ) -> tuple[str, int]:
         text, price = self.may(body, env, want, spare)
-        return conj((there, text)), price
+        if _is_choice(body) or not _has_pointer(body):
+            return conj((there, text)), price
+        # What this CPU points to is seated with it.
+        grant, more = self.granted((body,), env, spare - price)
+        return conj((there, text, grant)), price + more
 
     def _may_all(
         self, parts: Iterable[tuple[Expr, bool]], env: Env, spare: int
@@ -331,18 +336,25 @@ class Pool(Translator):
             total += price
         return conj(texts), total
 
-    def granted(self, exprs: Iterable[Expr], env: Env, spare: int) -> Grant:
+    def granted(
+        self, exprs: Iterable[Expr], env: Env, spare: int, had: set[str] | None = None
+    ) -> Grant:
         """What holds as the CPUs that are looked at through pointers, and those that
-        decide quantifiers whose value is used, are seated while seats last."""
-        found: dict[str, int] = {}
-        for expr in exprs:
-            for text, price in self._wishes(expr, env):
-                found.setdefault(text, price)
+        decide quantifiers whose value is used, are seated while seats last.
+
+        What is in `had` has been paid for, as the same CPU was seated for it before;
+        what is granted now is added.
+        """
+        paid = set() if had is None else had
         texts, total = [], 0
-        for text, price in found.items():
-            if total + price <= spare and text != TRUE:
+        for expr in exprs:
+            for text, full in self._wishes(expr, env):
+                price = 0 if text in paid else full
+                if text == TRUE or text in texts or total + price > spare:
+                    continue
                 texts.append(text)
                 total += price
+                paid.add(text)
         return conj(texts), total
 
     def _wishes(self, expr: Expr, env: Env, value: bool = False) -> Iterator[Grant]:
@@ -423,3 +435,16 @@ class Pool(Translator):
                 yield conj((neg(equal(text, self.none)), neg(disj(named))))
             elif value in cpus:
                 yield equal(text, cpus[value])
+
+
+def _has_pointer(expr: Expr) -> bool:
+    """Is something read through a pointer that is a cell itself?"""
+    return any(
+        isinstance(part, Read) and any(isinstance(i, Read) for i in part.indices)
+        for part in walk(expr)
+    )
+
+
+def _is_choice(expr: Expr) -> bool:
+    """Does it bind CPUs of its own? They are seated where they are picked."""
+    return any(isinstance(part, Quantified) for part in walk(expr))

@@ -40,7 +40,8 @@ from cpuhp.engines.certificate.terms import (
 )
 from cpuhp.engines.certificate.translate import Env, is_cpu, mask_of
 from cpuhp.model.expr import FALSE as NEVER
-from cpuhp.model.expr import Apply, Expr, Op, Param, Read
+from cpuhp.model.expr import TRUE as ALWAYS
+from cpuhp.model.expr import Apply, Expr, Op, Param, Read, or_, reads
 from cpuhp.model.invariant import Clause, Invariant, Literal, Symbol
 from cpuhp.model.sorts import BoolSort
 from cpuhp.model.system import (
@@ -49,6 +50,7 @@ from cpuhp.model.system import (
     Property,
     Runs,
     TransitionSystem,
+    Variable,
     counts_its_mask_at_first,
 )
 
@@ -231,23 +233,22 @@ class PoolConditions:
             base.add(Condition("safety", label, premise, (part,)))
 
     def _bad(self, pool: Pool, expr: Expr, env: Place, spare: int) -> tuple[str, int]:
+        had: set[str] = set()
         text, total = pool.may(expr, env, False, spare)
-        grant, price = pool.granted((expr,), env, spare - total)
+        grant, price = pool.granted((expr,), env, spare - total, had)
         found, total = [text, grant], total + price
         if is_about_quiescence(self.prop):
-            quiet, price = self._quiet(pool, env, spare - total)
+            quiet, price = self._quiet(pool, env, spare - total, had)
             found.append(quiet)
             total += price
         return conj(found), total
 
-    def _quiet(self, pool: Pool, env: Env, spare: int) -> tuple[str, int]:
-        """Nobody who owes progress can move."""
-        found, total = [], 0
-        for variable in self.system.variables:
-            if is_cpu(variable.sort) and not variable.indices and total < spare:
-                pointer = pool.cell(variable.name, ())
-                found.append(neg(equal(pointer, pool.other)))
-                total += 1
+    def _quiet(
+        self, pool: Pool, env: Env, spare: int, had: set[str]
+    ) -> tuple[str, int]:
+        """Nobody who owes progress can move; `had` is what has been granted already."""
+        found: list[str] = []
+        total = 0
         # A process is at one point only, so that the CPUs which keep it from moving
         # are seated for those of its actions that leave that point.
         places: dict[tuple[str, str, str], list[tuple[Action, Place]]] = {}
@@ -259,22 +260,49 @@ class PoolConditions:
                 places.setdefault(key, []).append((action, actor))
         prices: dict[tuple[str, str], int] = {}
         named = {"", pool.boot, *env.values()}
+        pointers = [v for v in self.system.variables if is_shared_pointer(v)]
         for (process, who, place), actions in sorted(
             places.items(), key=lambda item: (item[0][1] not in named, item[0][1] != "")
         ):
+            if who:  # who runs once, and what it waits for, comes before all pointers
+                text, more = self._pointed(pool, pointers, spare - total, had)
+                found.append(text)
+                total += more
+                pointers = []
             left = spare - total + prices.get((process, who), 0)
             seats = left if place and who in named else 0
             texts, price = [], 0
+            paid = set(had)  # the process is at one point: others pay for themselves
             for action, actor in actions:
-                text, more = self._disabled(pool, action, actor, seats - price)
+                text, more = self._disabled(pool, action, actor, seats - price, paid)
                 texts.append(text)
+                price += more
+            if not who and place:
+                read = reads(or_(*(a.guard for a, _ in actions)))
+                waits = [v for v in pointers if v.name in read]
+                text, more = self._pointed(pool, waits, seats - price, paid)
+                at = start_of(self.system, actions[0][0])[0] or ALWAYS
+                texts.append(implies(pool.truth(at, {}), text))
                 price += more
             found.append(conj(texts))
             known = prices.get((process, who), 0)
             if price > known:
                 total += price - known
                 prices[process, who] = price
-        return conj(found), total
+        text, more = self._pointed(pool, pointers, spare - total, had)
+        return conj((*found, text)), total + more
+
+    def _pointed(
+        self, pool: Pool, pointers: list[Variable], spare: int, had: set[str]
+    ) -> tuple[str, int]:
+        """The CPUs that these point to are seated, while seats last."""
+        found: list[str] = []
+        for variable in pointers:
+            text = neg(equal(pool.cell(variable.name, ()), pool.other))
+            if text not in had and len(found) < spare:
+                found.append(text)
+                had.add(text)
+        return conj(found), len(found)
 
     def _seated(self, pool: Pool, action: Action) -> list[Place]:
         if action.actor is None:
@@ -284,7 +312,7 @@ class PoolConditions:
         return [{action.actor: seat} for seat in seats]
 
     def _disabled(
-        self, pool: Pool, action: Action, actor: Place, spare: int
+        self, pool: Pool, action: Action, actor: Place, spare: int, had: set[str]
     ) -> tuple[str, int]:
         """No choice enables the action for this actor."""
         there = [pool.is_there[seat] for seat in actor.values()]
@@ -301,7 +329,7 @@ class PoolConditions:
             if here is not None:
                 parts.append(pool.truth(here, env))
             text, price = pool.may(rest, env, False, spare - total)
-            grant, more = pool.granted((rest,), env, spare - total - price)
+            grant, more = pool.granted((rest,), env, spare - total - price, had)
             total += price + more
             found.append(implies(conj(parts), conj((text, grant))))
         return conj(found), total
@@ -451,6 +479,11 @@ class _Step:
         pool.axiom(f"(<= 0 {rest})")
         pool.axiom(disj((pool.outside, equal(rest, "0"))))
         return rest
+
+
+def is_shared_pointer(variable: Variable) -> bool:
+    """Does it point to a CPU, and is there one of it?"""
+    return is_cpu(variable.sort) and not variable.indices
 
 
 def _logic(pool: Pool) -> str:
