@@ -173,6 +173,26 @@ def test_dynamic_slot_kept_in_a_variable(tmp_path):
     assert row.removals == ("drivers/foo.c:19",)
 
 
+@pytest.mark.parametrize(
+    "lines, slot, removals",
+    [
+        ("if (ret > 0)\n\tcpuhp_remove_state_nocalls(ret);", "ret", 1),
+        ("int kept = ret;\nret = other();\ncpuhp_remove_state(kept);", "kept", 1),
+        ("if (!ret)\n\tret = -EINVAL;\nfoo->state = ret;", "foo->state", 0),
+        ("ret = other();\ncpuhp_remove_state(ret);", None, 0),
+        ("return ret;", None, 0),
+    ],
+)
+def test_dynamic_slot_in_a_local_variable(tmp_path, lines, slot, removals):
+    row = only(
+        tmp_path,
+        "int ret;\n"
+        'ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "foo:online", up, down);\n'
+        + lines,
+    )
+    assert (row.slot, len(row.removals)) == (slot, removals)
+
+
 def test_instance_of_a_fixed_state_in_another_file(tmp_path):
     row = only(
         tmp_path,

@@ -173,19 +173,30 @@ def _with_instances(
     return [
         replace(
             row,
-            instances=tuple(_places(row, instances)),
-            removals=tuple(_places(row, removals)),
+            instances=tuple(_places(row, instances, rows)),
+            removals=tuple(_places(row, removals, rows)),
         )
         for row in rows
     ]
 
 
-def _places(row: Row, uses: Sequence[Instance]) -> Iterable[str]:
+def _places(row: Row, uses: Sequence[Instance], rows: Sequence[Row]) -> Iterable[str]:
+    again = [  # the same variable takes the result of the next call
+        other.line
+        for other in rows
+        if (other.file, other.function) == (row.file, row.function)
+        and other.result == row.result
+        and other.line > row.line
+    ]
+    end = min(again, default=1 << 30)
     for use in uses:
         state = use.state.lstrip("&*")
         fixed = row.dynamic is None and state == row.state
         kept = row.slot is not None and _last(state) == _last(row.slot)
-        if fixed or (kept and use.file == row.file):
+        here = (use.file, use.function) == (row.file, row.function)
+        known = row.slot is not None and row.line < use.line < end
+        kept = kept and use.file == row.file and (here or not use.local)
+        if fixed or kept or (here and known and state == row.result):
             yield f"{shown(use.file)}:{use.line}"
 
 

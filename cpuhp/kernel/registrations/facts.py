@@ -203,10 +203,13 @@ def _runtime_guards(parsed: Parsed, offset: int) -> tuple[str, ...]:
     return tuple(reversed(found))
 
 
+_USED = re.compile(r"\bcpuhp_(?:state_add|state_remove|remove)\w*\s*\(\s*(\w+)\s*[,)]")
+
+
 def _slot(
     parsed: Parsed, where: Function | Macro | None, result: str | None, after: int
 ) -> str | None:
-    """The variable outside the function that keeps a returned slot number."""
+    """The variable that keeps a returned slot number: outside the function, if any."""
     if result is None or not isinstance(where, Function):
         return None
     bare = parsed.source.bare
@@ -214,15 +217,19 @@ def _slot(
         return result
     name = re.escape(result)
     use = re.compile(
-        rf"\b{name}\s*=(?!=)|"
+        rf"\b{name}\s*=(?!=|\s*-E[A-Z]+\b)|"
         rf"([A-Za-z_*][\w.\[\]]*(?:->[\w.\[\]]+)*)\s*=\s*{name}\s*;"
     )
+    local = [result]
     for match in use.finditer(bare, after, where.end):
         if match[1] is None:
-            return None  # given another value before it was kept
+            local.remove(result)  # given another value before it was kept
+            break
         if not _is_local(bare, where, match[1].lstrip("*")) or "->" in match[1]:
             return match[1]
-    return None
+        local.append(match[1])
+    used = _USED.findall(bare, after, where.end)
+    return next((name for name in local if name in used), None)
 
 
 def _is_local(bare: str, where: Function, name: str) -> bool:
@@ -250,5 +257,6 @@ def _uses(parsed: Parsed, path: str, pattern: re.Pattern[str]) -> list[Instance]
             continue
         state = source.piece(split[0][0])
         line = source.line(match.start())
-        found.append(Instance(path, line, match[0], state, where.name))
+        local = isinstance(where, Function) and _is_local(source.bare, where, state)
+        found.append(Instance(path, line, match[0], state, where.name, None, local))
     return found

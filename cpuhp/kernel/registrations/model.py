@@ -82,7 +82,8 @@ class Row:
     is the first slot of that range, and `dynamic` names the range. `function`
     encloses the call; `guards` are the `#if` conditions around it, `kbuild` the
     condition under which the file is built. `result` is the variable that receives
-    the return value, `slot` the one that keeps the dynamic slot for later use.
+    the return value, `slot` the one that keeps the dynamic slot for later use,
+    outside of the function if there is one.
     `unresolved` holds a sentence for every column that could not be read.
     """
 
@@ -140,6 +141,7 @@ class Instance:
     state: str
     function: str | None
     row: int | None = None  # index of the registration in this file, if clear
+    local: bool = False  # the state is a variable of that function
 
 
 @dataclass(frozen=True)
