@@ -181,3 +181,10 @@ def test_same_output_for_any_hash_seed():
     strip = [line for line in one.splitlines() if not line.rstrip().endswith(" s")]
     again = [line for line in two.splitlines() if not line.rstrip().endswith(" s")]
     assert strip == again
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "soon"])
+def test_a_limit_is_a_number_of_seconds(seconds):
+    result = CliRunner().invoke(group, ["check", SPEC, "--timeout", seconds])
+    assert result.exit_code == 2
+    assert "Invalid value for '--timeout'" in result.output

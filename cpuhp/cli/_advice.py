@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cpuhp.cli._options import order_option, settings_option, tree_option
+from cpuhp.cli._options import (
+    jobs_option,
+    order_option,
+    settings_option,
+    timeout_option,
+    tree_option,
+)
 
 if TYPE_CHECKING:
     from cpuhp.api import Scenario
@@ -114,19 +120,8 @@ def advice_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="N",
         help="Search 2 up to N CPUs; default 3.",
     )
-    @click.option(
-        "--jobs",
-        type=click.IntRange(1, 256),
-        metavar="N",
-        help="Processes; default all cores.",
-    )
-    @click.option(
-        "--timeout",
-        type=click.FloatRange(0.1),
-        default=60.0,
-        metavar="SECONDS",
-        help="Limit per search; default 60.",
-    )
+    @jobs_option
+    @timeout_option("per search")
     @click.option(
         "--engine",
         metavar="URL",

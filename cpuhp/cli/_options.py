@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,6 +61,32 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, as_json=short or form == "json", **named)
 
     return wrapped
+
+
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Processes; default all cores.",
+)
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds")
+    return value
+
+
+def timeout_option(of: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """`--timeout SECONDS`: the limit `of` something, 60 seconds if it is not given."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(0.1),
+        default=60.0,
+        callback=_seconds,
+        metavar="SECONDS",
+        help=f"Limit {of}; default 60.",
+    )
 
 
 width = click.option(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cpuhp.cli._options import timeout_option
+
 if TYPE_CHECKING:
     from cpuhp.engines.certificate import Certificate, Obligation, Outcome
     from cpuhp.engines.certificate.claims import Script
@@ -44,13 +46,7 @@ GROUP = "verify"
     metavar="DIR",
     help="Write the conditions as .smt2 files.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1),
-    default=60.0,
-    metavar="SECONDS",
-    help="Limit per condition; default 60.",
-)
+@timeout_option("per condition")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cpuhp.cli._options import order_option, settings_option, tree_option
+from cpuhp.cli._options import (
+    jobs_option,
+    order_option,
+    settings_option,
+    timeout_option,
+    tree_option,
+)
 from cpuhp.cli._options import style as style_of
 from cpuhp.cli._options import width as width_option
 
@@ -48,19 +54,8 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     "--check", "checks", default="*", metavar="GLOB", help="Only these checks."
 )
 @settings_option
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Processes; default all cores.",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1),
-    default=60.0,
-    metavar="SECONDS",
-    help="Limit per claim; default 60.",
-)
+@jobs_option
+@timeout_option("per claim")
 @click.option(
     "--memory",
     type=click.IntRange(64),

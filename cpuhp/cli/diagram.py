@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cpuhp.cli._files import read_json
-from cpuhp.cli._options import order_option, settings_option
+from cpuhp.cli._options import order_option, settings_option, timeout_option
 from cpuhp.files import write_whole
 
 if TYPE_CHECKING:
@@ -54,13 +54,7 @@ KINDS = ("sequence", "dependency", "counterexample", "state-machine", "lockdep")
     "--rvgen", is_flag=True, help="A state machine in the DOT dialect of rvgen (dot2k)."
 )
 @settings_option
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1),
-    default=60.0,
-    metavar="SECONDS",
-    help="Limit per claim, where a check has to run first; default 60.",
-)
+@timeout_option("per claim, where a check has to run first")
 def command(
     subject: str,
     kind: str | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cpuhp.cli._options import order_option
+from cpuhp.cli._options import order_option, timeout_option
 
 GROUP = "verify"
 
@@ -19,13 +19,7 @@ GROUP = "verify"
     "--proof", is_flag=True, help="SCENARIO CHECK: the invariant in sentences."
 )
 @order_option
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1),
-    default=60.0,
-    metavar="SECONDS",
-    help="Limit of the proof; default 60.",
-)
+@timeout_option("of the proof")
 @click.pass_context
 def command(
     ctx: click.Context,
