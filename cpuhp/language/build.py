@@ -14,7 +14,7 @@ from cpuhp.diagnostics import InputError, fail
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.context import default_of
-from cpuhp.language.flow import Edge, fuse, reachable
+from cpuhp.language.flow import Edge, begun, fuse, reachable
 from cpuhp.language.places import (
     Points,
     collect_points,
@@ -26,7 +26,6 @@ from cpuhp.language.quotient import merged_loops, quotient, without_bystanders
 from cpuhp.language.terms import Terms, location_variable
 from cpuhp.language.unroll import Known, Unrolled, is_trackable, unroll
 from cpuhp.model.expr import (
-    TRUE,
     Apply,
     Const,
     Expr,
@@ -299,20 +298,11 @@ def _fused(
 
 def _begun(item: _Located, points: Points, entered: Points) -> _Located:
     """Begin where the process first does anything."""
-    first = [edge for edge in item.edges if edge.source == item.start]
     # Others look at whether an interrupt has come: at whether it rests.
     stay = points.get(item.name, set()) | item.new(item.process.flow.resting)
-    if len(first) != 1 or item.start in stay:
-        return item
-    (edge,) = first
-    nothing = edge.guard == TRUE and not edge.effects and not edge.choices
-    again = any(other.target == item.start for other in item.edges)
-    if not nothing or again or item.old[edge.target] == item.process.end:
-        return item
-    if edge.target in entered.get(item.name, set()):
-        return item
-    edges = [other for other in item.edges if other is not edge]
-    return _begun(replace(item, edges=edges, start=edge.target), points, entered)
+    avoid = entered.get(item.name, set()) | item.new({item.process.end})
+    edges, start = begun(item.edges, item.start, stay, avoid)
+    return replace(item, edges=edges, start=start)
 
 
 def _without_loops(item: _Located, compared: Points, loops: Points) -> _Located:

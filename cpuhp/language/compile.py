@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
 from cpuhp.language.context import Context
-from cpuhp.language.flow import Edge, Flow, Note, reachable
+from cpuhp.language.flow import Edge, Flow, Note, begun, reachable
 from cpuhp.language.lower import Lowering
 from cpuhp.language.primitives import irqs_off
 from cpuhp.language.program import (
@@ -152,9 +152,12 @@ def _lower_process(
         work.flow.resting.add(entry)
         leave = entry
     work.block(node.body, start, leave, replace(context, leave=leave))
-    entry = _first_point(work.flow, entry)
     # What options rule out is not part of the program.
-    work.flow.edges = reachable(work.flow.edges, entry)
+    edges = reachable(work.flow.edges, entry)
+    # Entering its outermost loop is no step of a process.
+    stay = work.flow.waits | work.flow.resting
+    stay |= _named(work.flow, declared, terms.program)
+    work.flow.edges, entry = begun(edges, entry, stay)
     return LoweredProcess(
         declared,
         runs,
@@ -170,18 +173,11 @@ def _lower_process(
     )
 
 
-def _first_point(flow: Flow, entry: int) -> int:
-    """Where a process really starts: entering its outermost loop is no step."""
-    while entry not in flow.waits | flow.resting:
-        leaving = [edge for edge in flow.edges if edge.source == entry]
-        silent = len(leaving) == 1 and leaving[0].guard == TRUE
-        if not silent or leaving[0].effects or leaving[0].choices:
-            break
-        if leaving[0].target == entry:
-            break
-        flow.edges.remove(leaving[0])
-        entry = leaving[0].target
-    return entry
+def _named(flow: Flow, declared: DeclaredProcess, program: Program) -> set[int]:
+    """The points that labels name."""
+    callbacks = {registered.callback.name for registered in program.callbacks}
+    places = {declared.declaration.name, *program.functions, *callbacks}
+    return {p for name, at in flow.labels.items() if name not in places for p in at}
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

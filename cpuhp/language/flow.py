@@ -7,7 +7,7 @@ can tell apart from a pause is joined with the step before it (NOTE(fusing)).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from cpuhp.diagnostics import Span, fail
@@ -118,8 +118,7 @@ def compose(first: Edge, second: Edge) -> Edge | None:
 
 def _joined(first: Edge, second: Edge) -> Note | None:
     # Only the first part of a fused step is visible to others, unless it does nothing.
-    idle = first.guard == TRUE and not first.effects and not first.choices
-    if first.note is None or idle:
+    if first.note is None or is_silent(first):
         return second.note or first.note
     return first.note
 
@@ -250,6 +249,29 @@ def _last_first(points: set[int], leaving: dict[int, list[Edge]]) -> list[int]:
         if len(component) > 1 or graph.has_edge(some, some):
             graph.remove_nodes_from(component)
     return list(reversed(list(nx.topological_sort(graph))))
+
+
+def is_silent(edge: Edge) -> bool:
+    """Is it always enabled, and does it nothing?"""
+    return edge.guard == TRUE and not edge.effects and not edge.choices
+
+
+def begun(
+    edges: list[Edge], entry: int, stay: set[int], avoid: Collection[int] = ()
+) -> tuple[list[Edge], int]:
+    """The edges without silent ones at the beginning, and where that is then.
+
+    Points in `stay` are not left in this way, and those in `avoid` not entered.
+    """
+    while entry not in stay:
+        leaving = [edge for edge in edges if edge.source == entry]
+        if len(leaving) != 1 or not is_silent(leaving[0]):
+            break
+        if leaving[0].target in avoid or any(e.target == entry for e in edges):
+            break
+        edges = [edge for edge in edges if edge is not leaving[0]]
+        entry = leaving[0].target
+    return edges, entry
 
 
 def reachable(edges: list[Edge], entry: int) -> list[Edge]:

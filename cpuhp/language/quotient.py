@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from cpuhp.language.compile import Lowered, LoweredProcess
-from cpuhp.language.flow import Edge
-from cpuhp.model.expr import TRUE, reads
+from cpuhp.language.flow import Edge, is_silent
+from cpuhp.model.expr import reads
 
 
 def without_bystanders(
@@ -73,17 +73,13 @@ def merged_loops(
     inside = {
         names[edge.source]
         for edge in edges
-        if _is_silent(edge) and names[edge.source] == names[edge.target]
+        if is_silent(edge) and names[edge.source] == names[edge.target]
     }
     return _renamed(edges, names), names[entry], inside
 
 
 def _points(edges: list[Edge], entry: int) -> set[int]:
     return {entry} | {p for e in edges for p in (e.source, e.target)}
-
-
-def _is_silent(edge: Edge) -> bool:
-    return edge.guard == TRUE and not edge.effects and not edge.choices
 
 
 def _silent_loops(
@@ -97,7 +93,7 @@ def _silent_loops(
     graph.add_edges_from(
         (edge.source, edge.target)
         for edge in edges
-        if _is_silent(edge) and not {edge.source, edge.target} & apart
+        if is_silent(edge) and not {edge.source, edge.target} & apart
     )
     return {
         point: min(component)
@@ -113,7 +109,7 @@ def _renamed(edges: Iterable[Edge], names: dict[int, int]) -> list[Edge]:
         for edge in edges
     )
     return list(
-        dict.fromkeys(e for e in moved if e.source != e.target or not _is_silent(e))
+        dict.fromkeys(e for e in moved if e.source != e.target or not is_silent(e))
     )
 
 

@@ -25,6 +25,15 @@ SPECS = {
             always at(p, lab) || x;
             sometimes !at(p, lab) && !x;
         }""",
+    "who begins in a loop within a loop comes back to both": """
+        shared int 0..3 n; shared bool a;
+        process p { for (;;) { for (;;) { atomic { wait (!a); n++; a = true; } break; } } }
+        process q { for (;;) { atomic { wait (a); a = false; } } }
+        check t { sometimes n == 1; sometimes n == 2; never n == 2; deadlock_free; }""",
+    "a label on an endless loop names the point before it": """
+        shared bool x;
+        process p { lab: for (;;) { x = true; } }
+        check t { sometimes at(p, lab); sometimes at(p, lab) && x; }""",
     "an interrupt that never returns need not have come": """
         shared bool a; shared bool b = any; shared bool c;
         interrupt handler(cpu) { for (;;) { wait (b); c = true; } }
@@ -43,6 +52,9 @@ EXPECTED = {
     "a step into a place that is looked at is no local step":
         "VIOLATED VIOLATED VIOLATED WITNESSED VIOLATED PROVED",
     "who begins does so at a place of its own": "VIOLATED VIOLATED WITNESSED",
+    "who begins in a loop within a loop comes back to both":
+        "WITNESSED WITNESSED VIOLATED PROVED",
+    "a label on an endless loop names the point before it": "WITNESSED UNREACHABLE",
     "an interrupt that never returns need not have come": "VIOLATED WITNESSED VIOLATED",
     "where an environment stops counts": "VIOLATED",
 }  # fmt: skip
