@@ -456,7 +456,26 @@ def _linked(
     if table is None:
         table = read_order(Path(order)) if order else order_of(unit)
     given = dict(options or {})
-    return Scenario(link(unit, library, table, given), given)
+    program = link(unit, library, table, given)
+    _known_to_some_kernel(program)
+    return Scenario(program, given)
+
+
+def _known_to_some_kernel(program: Program) -> None:
+    """A model may be of a state that this table lacks, but not of one that none has."""
+    from cpuhp.kernel.tables.states_file import shipped_tables
+
+    odd = [c for c in program.unplaced if c.state.startswith("CPUHP_")]
+    tables = [shipped_order(name) for name in shipped_tables()] if odd else []
+    for callback in odd:
+        if not any(table.find(callback.state) for table in tables):
+            known = {name for table in tables for name, _ in table.enumerators}
+            raise fail(
+                "HP206",
+                f"no kernel that is known here has a hotplug state '{callback.state}'",
+                callback.span,
+                help=suggestion(callback.state, sorted(known)),
+            )
 
 
 def loads(

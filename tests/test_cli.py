@@ -129,6 +129,11 @@ def test_an_unknown_hotplug_state_is_refused(tmp_path):
     spec.write_text("scenario x;\nshared hpstate s = CPUHP_AP_ACTIV;\nprocess p { }\n")
     told = broken("check", spec, code="HP206")
     assert "2:20" in told and "CPUHP_AP_ACTIVE" in told
+    spec.write_text(
+        "scenario x;\nteardown t(cpu) for CPUHP_AP_ACTIV { return 0; }\nprocess p { }\n"
+    )
+    told = broken("check", spec, code="HP206")
+    assert "2:1" in told and "CPUHP_AP_ACTIVE" in told
 
 
 STATES = "  0: offline\n 86: cpu:bringup\n145: cpu:teardown\n236: online\n"

@@ -219,6 +219,9 @@ def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> 
             click.echo(f"{scenario.name}: steps of the table without a model:")
             for state in scenario.passed_through:
                 click.echo(f"  {state.number:3} {clean(state.name)}")
+            for callback in scenario.program.unplaced:
+                what = f"{callback.direction} {callback.name} for {callback.state}"
+                click.echo(f"  without a place in the table: {clean(what)}")
     for scenario in todo.scenarios:
         added = [s for s in scenario.program.table.states if s.added]
         for state in added:

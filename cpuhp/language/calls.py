@@ -106,6 +106,8 @@ def _primitive(work: Lowering, step: Step, into: Read | None, entry: int, leave:
         work.assertions.add(failed)
         work.edge(entry, failed, node, context, guard=not_(step.asserts))
         work.edge(entry, leave, node, context, guard=step.asserts)
+        if step.goes_on and not context.atomic:
+            work.edge(failed, leave, node, context)
         return
     if step.first:
         then = work.point(node.span, context)

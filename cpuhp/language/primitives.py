@@ -41,6 +41,7 @@ class Step:
     effects: tuple[Assign, ...] = ()
     value: Expr | None = None
     asserts: Expr | None = None
+    goes_on: bool = False  # also where what it asserts does not hold
 
 
 Primitive = Callable[[Terms, Expr, t.Call, Scope], Step]
@@ -207,10 +208,11 @@ def _atomic_add(op: Op, tested: bool = False) -> Primitive:
     return step
 
 
-def _assert(negated: bool) -> Primitive:
+def _assert(negated: bool, goes_on: bool = False) -> Primitive:
     def step(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
         condition = terms.boolean(_args(call, 1)[0], scope)
-        return Step(asserts=not_(condition) if negated else condition)
+        asserted = not_(condition) if negated else condition
+        return Step(asserts=asserted, goes_on=goes_on)
 
     return step
 
@@ -231,7 +233,7 @@ PRIMITIVES: dict[str, Primitive] = {
     "atomic_dec": _atomic_add(Op.SUB),
     "assert": _assert(negated=False),
     "BUG_ON": _assert(negated=True),
-    "WARN_ON": _assert(negated=True),
+    "WARN_ON": _assert(negated=True, goes_on=True),
 }
 ATOMIC = frozenset({"atomic_inc", "atomic_dec", "atomic_dec_and_test"})
 for _kind in ("mutex", "spin", "raw_spin"):
