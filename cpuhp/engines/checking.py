@@ -278,7 +278,8 @@ class _Run:
             return None
         limits = self._limits()
         limits = replace(limits, seconds=limits.seconds and limits.seconds / 2)
-        result = check(unordered(sliced.system), sliced.prop, cpus, 0, limits)
+        system = unordered(sliced.system)
+        result = check(system, sliced.prop, cpus, 0, limits, traces=False)
         return result if result.verdict in HARMLESS else None
 
     def _boots(self, sliced: Sliced, cpus: int) -> tuple[int, ...]:

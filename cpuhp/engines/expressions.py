@@ -19,6 +19,7 @@ from cpuhp.engines.formulas import (
     conj,
     constant,
     disj,
+    equals,
     negate,
     same,
     select,
@@ -164,7 +165,7 @@ class Expressions:
         vector = z3.BitVec(name, width)
         if len(domain) < 1 << width:
             self._axiom(z3.ULE(vector, len(domain) - 1))
-        return {value: vector == number for number, value in enumerate(domain)}
+        return {value: equals(vector, n) for n, value in enumerate(domain)}
 
     def _axiom(self, bit: Bit) -> None:
         if bit is not True:

@@ -55,6 +55,18 @@ def same(a: Bit, b: Bit) -> Bit:
     return z3.BoolRef(z3.Z3_mk_iff(_ref, a.ast, b.ast), _context)
 
 
+_numerals: dict[tuple[int, int], z3.BitVecNumRef] = {}
+
+
+def equals(vector: z3.BitVecRef, number: int) -> z3.BoolRef:
+    """The bit vector is this number."""
+    key = vector.size(), number
+    if key not in _numerals:
+        _numerals[key] = z3.BitVecVal(number, key[0])
+    made = z3.Z3_mk_eq(_ref, vector.ast, _numerals[key].ast)
+    return z3.BoolRef(made, _context)
+
+
 def choose(condition: Bit, yes: Bit, no: Bit) -> Bit:
     """`yes` where the condition holds, else `no`."""
     if isinstance(condition, bool):

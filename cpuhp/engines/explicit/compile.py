@@ -6,7 +6,7 @@ this file makes up (`s`, `a0`, `q3`). No text of a spec ever enters it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -351,6 +351,29 @@ class Compiled:
                         for take in runner.table[state[cell]]:
                             take(state, who, out)
         return out
+
+    def mover(self, wanted: Sequence[bool]) -> Callable[[State], bool]:
+        """A test of states: is one of these actions (by number) enabled?"""
+        chosen = {t for t, want in zip(self.takers, wanted) if want}
+        tables = [
+            (
+                runner.instances,
+                tuple(tuple(t for t in row if t in chosen) for row in runner.table),
+            )
+            for runner in self.runners
+        ]
+
+        def can_move(state: State) -> bool:
+            out: list[Move] = []
+            for instances, table in tables:
+                for actor, cell in instances:
+                    for take in table[state[cell]]:
+                        take(state, actor, out)
+                        if out:
+                            return True
+            return False
+
+        return can_move
 
     def predicate(self, formula: Expr) -> Predicate:
         """A function of a state that tells whether the formula holds."""

@@ -78,10 +78,21 @@ def check(
     *,
     symmetry: bool = True,
     progress: Progress | None = None,
+    traces: bool = True,
 ) -> Result:
-    """The answer to one property on a machine with exactly `cpus` CPUs."""
+    """The answer to one property on a machine with exactly `cpus` CPUs.
+
+    Without `traces` a violation may be told without the run to it.
+    """
     (result,) = check_many(
-        system, [prop], cpus, boot, limits, symmetry=symmetry, progress=progress
+        system,
+        [prop],
+        cpus,
+        boot,
+        limits,
+        symmetry=symmetry,
+        progress=progress,
+        traces=traces,
     )
     return result
 
@@ -95,6 +106,7 @@ def check_many(
     *,
     symmetry: bool = True,
     progress: Progress | None = None,
+    traces: bool = True,
 ) -> list[Result]:
     """The answers to all properties, from one search where they can share it.
 
@@ -116,7 +128,8 @@ def check_many(
         if group:
             space = make_space(compiled, folded)
             for prop, result in zip(
-                group, search(space, group, budget, progress).results()
+                group,
+                search(space, group, budget, progress, traces=traces).results(),
             ):
                 answers[id(prop)] = result
     lively = [p for p in props if p.expectation in LIVENESS]
@@ -142,6 +155,7 @@ class _Claim:
     prop: Property
     early: Test | None  # true of a key that decides it, before its successors
     goals: list[Key] = field(default_factory=list)
+    decided: bool = False
     trace: Trace | None = None
     reason: str | None = None
     seconds: float = 0.0
@@ -155,6 +169,7 @@ class Search:
     space: Space
     claims: list[_Claim]
     budget: Budget
+    traces: bool = True
     parents: dict[Key, Key | None] = field(default_factory=dict)
     layers: list[list[Key]] = field(default_factory=list)
     transitions: int = 0
@@ -168,7 +183,7 @@ class Search:
         machine = self.space.compiled.machine
         sometimes = claim.prop.expectation is Expectation.SOMETIMES
         reason = claim.reason
-        if claim.trace is not None:
+        if claim.decided:
             verdict = Verdict.WITNESSED if sometimes else Verdict.VIOLATED
         elif self.stopped is not None:
             verdict = Verdict.UNKNOWN
@@ -198,10 +213,12 @@ def search(
     props: Sequence[Property],
     budget: Budget,
     progress: Progress | None = None,
+    *,
+    traces: bool = True,
 ) -> Search:
     """Explore until every property is decided or nothing new turns up."""
     claims = [_Claim(p, _early_test(space, p)) for p in props]
-    found = Search(space, claims, budget)
+    found = Search(space, claims, budget, traces)
     stuck = stuck_test(space)
     races = RaceFinder(space.compiled)
     layer = space.initial()
@@ -209,11 +226,11 @@ def search(
     while layer and found.stopped is None:
         found.layers.append(layer)
         _look_early(found, layer)
-        if props and all(claim.trace for claim in claims):
+        if props and all(claim.decided for claim in claims):
             break
         layer = _expand(found, layer, stuck, races, progress)
         _conclude(found)
-        if props and all(claim.trace for claim in claims):
+        if props and all(claim.decided for claim in claims):
             break
     return found
 
@@ -228,7 +245,7 @@ def _early_test(space: Space, prop: Property) -> Test | None:
 
 def _look_early(found: Search, layer: list[Key]) -> None:
     for claim in found.claims:
-        if claim.early is not None and claim.trace is None:
+        if claim.early is not None and not claim.decided:
             claim.goals = [key for key in layer if claim.early(key)]
             claim.depth = len(found.layers)
     _conclude(found)
@@ -269,7 +286,7 @@ def _late_tests(
 ) -> list[tuple[_Claim, Callable[[Key, bool], bool]]]:
     tests: list[tuple[_Claim, Callable[[Key, bool], bool]]] = []
     for claim in found.claims:
-        if claim.trace is not None:
+        if claim.decided:
             continue
         match claim.prop.expectation:
             case Expectation.DEADLOCK_FREE:
@@ -296,7 +313,10 @@ def _race_test(space: Space, races: RaceFinder) -> Callable[[Key, bool], bool]:
 def _conclude(found: Search) -> None:
     """Turn what the newest layer decided into traces."""
     for claim in found.claims:
-        if claim.trace is None and claim.goals:
+        if claim.decided or not claim.goals:
+            continue
+        claim.decided = True
+        if found.traces:
             claim.trace = shortest_trace(
                 found.space,
                 found.layers,
@@ -305,7 +325,7 @@ def _conclude(found: Search) -> None:
                 lambda: found.budget.exceeded(0) is None,
             )
             claim.reason = _why(found.space, claim)
-            claim.seconds = found.budget.elapsed
+        claim.seconds = found.budget.elapsed
 
 
 def _why(space: Space, claim: _Claim) -> str | None:

@@ -125,13 +125,12 @@ def quiescent_test(space: Space) -> Callable[[Key, bool], bool]:
     system = space.compiled.machine.system
     owing = [system.owes_progress(action) for action in system.actions]
     mixed = not all(owing)
+    can_move = space.compiled.mover(owing) if mixed else space.compiled.moves
 
     def quiescent(key: Key, moves: bool) -> bool:
         if not moves or not mixed:
             return not moves
-        return not any(
-            owing[number] for number, _, _ in space.compiled.moves(space.state(key))
-        )
+        return not can_move(space.state(key))
 
     return quiescent
 
