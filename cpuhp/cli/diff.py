@@ -90,7 +90,40 @@ def _print(found: Difference) -> None:
         click.echo(f"\n{len(found.changed)} registrations changed")
         for change in found.changed:
             click.echo(f"  {_change(change)}")
+    _edges(found)
     _affected(found)
+
+
+def _edges(found: Difference) -> None:
+    """Callbacks that run on the other side of others, and the checks that know them."""
+    turned = [change for change in found.changed if change.crossed]
+    if not turned:
+        return
+    specs = affected_specs(found)
+    click.echo(f"\n{len(turned)} callbacks changed their order")
+    for change in turned:
+        click.echo(f"  {_order(change)}")
+        click.echo(f"    across {_some(change.crossed)}")
+        checks = checks_of(change, specs)
+        click.echo(f"    checks: {', '.join(checks) or 'none has a model of it'}")
+
+
+def _order(change: Changed) -> str:
+    columns = {name: (a, b) for name, a, b in change.columns}
+    before, after = columns["state"]
+    functions = ", ".join(f"{name}()" for name in change.functions)
+    return f"{functions or change.name}: {before} -> {after}"
+
+
+def checks_of(change: Changed, specs: list[tuple[str, list[str]]]) -> list[str]:
+    """Shipped files that name the callbacks or the new state of a registration."""
+    own = {*change.functions, change.state, change.name}
+    return [path for path, words in specs if own & set(words)]
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = len(names) - CROSSED
+    return ", ".join(names[:CROSSED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _states(found: Difference) -> None:
@@ -115,9 +148,7 @@ def _moved(moved: Moved) -> str:
         new = moved.section_after.value if moved.section_after else "?"
         text += f", from {old} to {new}"
     if moved.crossed:
-        names = ", ".join(moved.crossed[:CROSSED])
-        more = len(moved.crossed) - CROSSED
-        text += f", across {names}" + (f" and {more} more" if more > 0 else "")
+        text += f", across {_some(moved.crossed)}"
     return text
 
 
@@ -190,6 +221,7 @@ def affected_specs(found: Difference) -> list[tuple[str, list[str]]]:
 
 
 def _as_json(found: Difference) -> dict[str, object]:
+    specs = affected_specs(found)
     return {
         "format": "cpuhp-table-diff",
         "version": 1,
@@ -212,6 +244,8 @@ def _as_json(found: Difference) -> dict[str, object]:
                     "columns": {
                         name: {"before": a, "after": b} for name, a, b in change.columns
                     },
+                    "crossed": list(change.crossed),
+                    "checks": checks_of(change, specs),
                 }
                 for change in found.changed
             ],

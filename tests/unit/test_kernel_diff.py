@@ -56,6 +56,25 @@ def test_rename_is_seen_by_the_registrant(tmp_path):
     assert not (found.added_states or found.removed_states or found.changed)
 
 
+def test_callback_in_another_state_crosses_those_between(tmp_path):
+    before = {"drivers__foo_c": registering('CPUHP_AP_ONLINE_DYN, "a", up, down')}
+    after = {"drivers__foo_c": registering('CPUHP_TEARDOWN_CPU, "a", up, down')}
+    (change,) = compared(tmp_path, before, after).changed
+    assert change.crossed == ("CPUHP_AP_ONLINE_IDLE", "CPUHP_AP_PERF_ONLINE")
+    told = CliRunner().invoke(command, [str(tmp_path / "a"), str(tmp_path / "b")])
+    assert "up(), down(): CPUHP_AP_ONLINE_DYN -> CPUHP_TEARDOWN_CPU" in told.output
+    assert "across CPUHP_AP_ONLINE_IDLE, CPUHP_AP_PERF_ONLINE\n" in told.output
+
+
+def test_callback_moved_back_crosses_the_same(tmp_path):
+    one = {"drivers__foo_c": registering('CPUHP_A_DEAD, "a", up, down')}
+    other = {"drivers__foo_c": registering('CPUHP_AP_ONLINE_DYN, "a", up, down')}
+    (forth,) = compared(tmp_path / "x", one, other).changed
+    (back,) = compared(tmp_path / "y", other, one).changed
+    assert forth.crossed and forth.crossed == back.crossed
+    assert "CPUHP_TEARDOWN_CPU" in forth.crossed
+
+
 def test_move_names_the_edges_that_turned(tmp_path):
     found = compared(
         tmp_path,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from cpuhp.kernel.hazards.rules import Finding, Subject, report
 from cpuhp.kernel.hazards.walk import Reached
+from cpuhp.kernel.source.text import CText
 
 _ASSERTED = re.compile(r"\bASSERT_EXCLUSIVE_(?:WRITER|ACCESS)\w*\s*\(")
 _CLAIM = re.compile(
@@ -19,6 +21,7 @@ _CLAIM = re.compile(
     r"|(?:can(?:not|'t)|not)\s+race[^.;]{0,40}(?:hotplug|offline|online)",
     re.IGNORECASE,
 )
+_MAY_CLAIM = re.compile(r"hotplug|serial|concurren|race", re.IGNORECASE)
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _DECLARES = re.compile(
     r"(?:static\s+)?(?:struct|int|unsigned|bool|u\d+|LIST_HEAD|cpumask_\w+)\b"
@@ -52,7 +55,8 @@ def file_claim(subject: Subject) -> Iterator[Finding]:
             continue
         done.add(where.file)
         own = " ".join(w.body for w in subject.reached if w.file == where.file)
-        for offset, words, declared in _beside_data(where):
+        for place, words, declared in _beside_data(where.source):
+            offset = place - where.function.start
             names = set(re.findall(r"[A-Za-z_]\w*", declared)) - _COMMON
             if any(re.search(rf"\b{name}\b", own) for name in names):
                 message = f'a comment of {where.file} says "{words[:120]}"'
@@ -65,9 +69,12 @@ _COMMON = frozenset(
 )
 
 
-def _beside_data(where: Reached) -> Iterator[tuple[int, str, str]]:
-    text, start = where.source.text, where.function.start
-    for match in _COMMENT.finditer(text):
+@lru_cache(maxsize=1024)
+def _beside_data(source: CText) -> tuple[tuple[int, str, str], ...]:
+    """Claims beside a file's variables: place, words, and what is declared there."""
+    text = source.text
+    found = []
+    for match in _COMMENT.finditer(text) if _MAY_CLAIM.search(text) else ():
         words = plain(match[0])
         if len(words) > _LONG or claimed(words) is None:
             continue
@@ -75,11 +82,12 @@ def _beside_data(where: Reached) -> Iterator[tuple[int, str, str]]:
         before = _DECLARES.match(line)
         after = _DECLARES.match(text[match.end() : match.end() + 200].lstrip())
         if before and line.rstrip().endswith(";"):
-            yield match.start() - start, words, before[0]
+            found.append((match.start(), words, before[0]))
         elif after and not line.strip():
             if re.match(r"[^;={]*\(", after[0]) and "LIST_HEAD" not in after[0]:
                 continue  # it stands above a function
-            yield match.start() - start, words, after[0]
+            found.append((match.start(), words, after[0]))
+    return tuple(found)
 
 
 def _claimed(subject: Subject, message: str, where: Reached, at: int) -> Finding:

@@ -156,7 +156,7 @@ _TALK = re.compile(r"\b\w*(?:err|warn|info|dbg|notice|printk|WARN\w*)\w*\s*\(")
 
 def _left_behind(subject: Subject, pick: Pick) -> bool:
     """True if the last CPU of a mask does more than to say so and return."""
-    if pick.mask not in (Mask.PRIVATE, Mask.ONLINE, Mask.TOPOLOGY):
+    if pick.mask is Mask.ACTIVE:
         return False
     if subject.row.section is Section.PREPARE and pick.mask is not Mask.PRIVATE:
         return False

@@ -103,24 +103,28 @@ def one_sided(subject: Subject) -> Iterator[Finding]:
 def _missing(
     subject: Subject, own: Iterable[Reached], pair: Pair, other: Sequence[Reached]
 ) -> Iterator[Finding]:
+    done = [(w, *call) for w in own for call in _calls(w, pair.does, pair.named)]
+    if not done:
+        return
     undone = {
         last_name(given)
         for where in other
         for _, given in _calls(where, pair.undoes, pair.named)
     }
-    for where in own:
-        for offset, given in _calls(where, pair.does, pair.named):
-            name = last_name(given)
-            if pair.named is None and len(where.chain) > 2:
-                continue
-            if name in undone or not _about_own(where, pair, offset):
-                continue
-            if _may_be_undone(subject, pair, where, offset, other):
-                continue
-            if pair.named is None and _only_if_missing(where, offset):
-                continue
-            yield _finding(subject, where, offset, pair.words.format(given))
-            break
+    told: set[int] = set()  # one of a sort is enough for a function
+    for where, offset, given in done:
+        if id(where) in told or last_name(given) in undone:
+            continue
+        if pair.named is None and len(where.chain) > 2:
+            continue
+        if not _about_own(where, pair, offset):
+            continue
+        if _may_be_undone(subject, pair, where, offset, other):
+            continue
+        if pair.named is None and _only_if_missing(where, offset):
+            continue
+        told.add(id(where))
+        yield _finding(subject, where, offset, pair.words.format(given))
 
 
 def _may_be_undone(

@@ -110,6 +110,7 @@ class Sources:
     _included: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _fields: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     _members: dict[str, Members] = field(default_factory=dict)
+    _data: dict[str, bytes] = field(default_factory=dict)
 
     def text(self, file: str) -> CText | None:
         if file not in self._texts:
@@ -172,8 +173,9 @@ class Sources:
         folder = posixpath.dirname(file)
         if folder not in self._members:
             self._members[folder] = members_about(self.tree, folder)
-        types = self._types(owner, file)
-        values = [v for v in self._members[folder].get(field, ()) if v[0] in types]
+        known = self._members[folder].get(field, [])
+        types = self._types(owner, file) if known else set()
+        values = [value for value in known if value[0] in types]
         if not values or len({v[0] for v in values}) > 1 or len(values) > MAX_FIELD:
             return []
         named = [(place, self.functions(place).get(name)) for _, name, place in values]
@@ -182,14 +184,17 @@ class Sources:
     def _types(self, owner: str, file: str) -> set[str]:
         """Structs that a variable or member of this name is of, seen from a file."""
         declared = re.compile(
-            rf"\bstruct\s+(\w+)\s*\**\s*(?:const\s+)?\**{owner}\b(?!\s*\()"
+            rf"\bstruct\s+(\w+)\s*\**\s*(?:const\s+)?\**{owner}\b(?!\s*\()".encode()
         )
         found: set[str] = set()
         source = self.text(file)
         near = [f"include/{name}" for _, name in source.includes] if source else []
         for place in (file, *self._headers(file), *near):
-            text = self.text(place) if place == file or self.tree.has(place) else None
-            found |= set(declared.findall(text.bare)) if text else set()
+            if place not in self._data:
+                self._data[place] = self.tree.read(place) or b""
+            data = self._data[place]
+            if owner.encode() in data:
+                found |= {name.decode() for name in declared.findall(data)}
         return found
 
     def _in_file(self, field: str, file: str) -> list[tuple[str, Function]]:

@@ -68,12 +68,17 @@ TOPICS = (
     Topic(
         "last",
         _words(r"\blast (?:\w+ )?cpu\b|num_online_cpus|only (?:online )?cpu"),
-        frozenset({"last-one-out"}),
+        frozenset({"last-one-out", "online-count"}),
     ),
     Topic(
         "failure",
         _words(r"\b(?:fail\w*|errors?|return(?:s|ed)? (?:code|value)|roll\w*back)\b"),
         frozenset({"teardown-can-fail"}),
+    ),
+    Topic(
+        "symmetry",
+        _words(r"a?symmetr\w+|\bundo\w*|counterpart|unbalanced|\bleak\w*"),
+        frozenset({"one-sided"}),
     ),
 )
 _BEARS = _words(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cpuhp.kernel.registrations.model import Callback, Enumerator, Extraction, Row
 from cpuhp.model.table import Section
@@ -38,7 +38,9 @@ class Moved:
 class Changed:
     """A registration that both tables have, and the columns that differ.
 
-    `columns` holds name of the column, value before, value after.
+    `columns` holds name of the column, value before, value after. `crossed` are the
+    states that it was above and is now below, or the reverse, wherever in its range a
+    dynamic one is: the order edges that changed direction.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Changed:
     before: Row
     after: Row
     columns: tuple[tuple[str, str, str], ...]
+    crossed: tuple[str, ...] = ()
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The callbacks after the change."""
+        return tuple(_functions(self.after.startup, self.after.teardown))
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,11 @@ def difference(before: Extraction, after: Extraction) -> Difference:
         tuple(_moved(old, new, names)),
         tuple(added),
         tuple(removed),
-        tuple(c for pair in pairs if (c := _changed(*pair, names)) is not None),
+        tuple(
+            replace(c, crossed=_crossed(c, old, new, names))
+            for pair in pairs
+            if (c := _changed(*pair, names)) is not None
+        ),
     )
 
 
@@ -259,6 +271,44 @@ def _longest_rising(values: Sequence[int]) -> frozenset[int]:
         kept.append(at)
         at = previous[at]
     return frozenset(kept)
+
+
+def _crossed(
+    change: Changed,
+    old: dict[str, Enumerator],
+    new: dict[str, Enumerator],
+    names: dict[str, str],
+) -> tuple[str, ...]:
+    """States on the other side of a registration than before; it may be dynamic."""
+    if change.columns[0][0] != "state":
+        return ()
+    first = _range(change.before, old)
+    then = _range(change.after, new)
+    if first is None or then is None:
+        return ()
+    found = []
+    for name, enumerator in old.items():
+        other = new.get(names.get(name, name))
+        if other is None or name in (change.before.state, change.after.state):
+            continue
+        side = _side(enumerator.value or 0, first)
+        if side * _side(other.value or 0, then) < 0:
+            found.append(other.name)
+    return tuple(found)
+
+
+def _side(value: int, slots: tuple[int, int]) -> int:
+    return (value > slots[1]) - (value < slots[0])
+
+
+def _range(row: Row, states: dict[str, Enumerator]) -> tuple[int, int] | None:
+    """The first and last place that a registration may have."""
+    if row.number is None:
+        return None
+    if row.dynamic is None:
+        return row.number, row.number
+    above = [e.value for e in states.values() if (e.value or 0) > row.number]
+    return row.number, min((v for v in above if v is not None), default=row.number) - 1
 
 
 def _changed(before: Row, after: Row, names: dict[str, str]) -> Changed | None:
