@@ -1,0 +1,141 @@
+"""What a slice leaves out does not matter, or only lets it do more."""
+
+import pytest
+
+from cpuhp.api import Settings, load
+from cpuhp.engines.explicit import check
+
+EXACT = {
+    "values that a value is made of": (
+        """
+        shared bool x; shared bool y;
+        process p { y = true; }
+        process q { x = y; }
+        check t { never x; }
+        """,
+        "VIOLATED",
+    ),
+    "pointers that a write goes through": (
+        """
+        shared cpu? owner = boot; percpu bool left;
+        process p(cpu) on aps { owner = cpu; }
+        process q { left[owner] = true; }
+        check t { never exists(c in aps : left[c]); }
+        """,
+        "VIOLATED",
+    ),
+    "sets that a value is picked from": (
+        """
+        shared cpu? owner; shared cpumask marked; shared bool go;
+        process p { marked[boot] = true; go = true; }
+        process q { wait (go); owner = any(c in marked); }
+        check t { never exists(c in aps : owner == c); sometimes owner == boot; }
+        """,
+        "PROVED WITNESSED",
+    ),
+    "waits of a function that writes nothing": (
+        """
+        shared bool x; shared bool y; shared bool go;
+        void until_then() { wait (go); }
+        process p { until_then(); x = true; }
+        process q { y = true; go = true; }
+        check t { never x && !y; sometimes x; }
+        """,
+        "PROVED WITNESSED",
+    ),
+    "how a process comes to a place": (
+        """
+        shared bool x; shared bool y; shared bool go;
+        process p { wait (go); lab: x = true; }
+        process q { y = true; go = true; }
+        check t { never at(p, lab) && !y; sometimes at(p, lab); }
+        """,
+        "PROVED WITNESSED",
+    ),
+    "how a process comes to a place in a function": (
+        """
+        shared bool x; shared bool y; shared bool go; shared bool z;
+        void inner() { if (go) { lab: x = true; } }
+        process p { inner(); z = true; }
+        process q { y = true; go = true; }
+        check t { never at(p, lab) && !y; sometimes at(p, lab); }
+        """,
+        "PROVED WITNESSED",
+    ),
+    "locks, where somebody may wait for ever": (
+        """
+        mutex a; mutex b;
+        process p { mutex_lock(a); mutex_lock(b); mutex_unlock(b); mutex_unlock(a); }
+        process q { mutex_lock(b); mutex_lock(a); mutex_unlock(a); mutex_unlock(b); }
+        check t { deadlock_free; }
+        """,
+        "VIOLATED",
+    ),
+    "locks, where they keep others out": (
+        """
+        mutex m; shared int 0..2 inside; shared int 0..2 rounds;
+        process p(cpu) on aps {
+            mutex_lock(m); inside++; inside--; mutex_unlock(m); rounds++;
+        }
+        check t { never inside == 2; sometimes inside == 1; }
+        """,
+        "PROVED WITNESSED",
+    ),
+    "what assumptions tie to it": (
+        """
+        const shared bool a = any; const shared bool b = any; assume a => b; assume !b;
+        shared bool x;
+        process p { if (a) x = true; }
+        check t { never x; }
+        """,
+        "PROVED",
+    ),
+}
+
+
+@pytest.mark.parametrize("about", EXACT)
+def test_a_slice_keeps(about, tmp_path):
+    text, expected = EXACT[about]
+    path = tmp_path / "spec.hp"
+    path.write_text(f"scenario spec;\n{text}")
+    loaded, few = load(str(path)), Settings(cpus=3)
+    found = [loaded.answer(*claim[:2], few).verdict for claim in loaded.claims("t")]
+    assert found == expected.split()
+
+
+COARSE = {
+    "of values that are copied": """
+        shared bool x; shared bool y;
+        process p { y = true; }
+        process q { x = y; }
+        check t { never x; }
+        """,
+    "of the order in which CPUs are picked": """
+        shared cpu? lowest; shared cpu? highest; shared cpu? owner; percpu bool busy;
+        process p {
+            lowest = first(c in aps); highest = last(c in aps);
+            busy[lowest] = true;
+            owner = first(c in aps : !busy[c]);
+        }
+        check t { never owner != none && owner == highest && owner != lowest; }
+        """,
+    "of conditions that are joined": """
+        shared bool x; shared bool y; shared bool z;
+        process p { y = true; }
+        process q { z = true; }
+        process r { if (!(y && !z) && (y || z)) x = true; }
+        check t { never x; }
+        """,
+}
+
+
+@pytest.mark.parametrize("about", COARSE)
+def test_a_slice_over_few_variables_does_all_that_the_program_does(about, tmp_path):
+    """What the program violates, each of its slices does, too."""
+    path = tmp_path / "spec.hp"
+    path.write_text(f"scenario spec;\n{COARSE[about]}")
+    checker = load(str(path)).checker
+    names = sorted(checker.thinned("t", 0).kept.variables)
+    for only in ([], *([name] for name in names), names):
+        sliced = checker.slice("t", 0, frozenset(only))
+        assert check(sliced.system, sliced.prop, 3).trace is not None, only
