@@ -193,3 +193,9 @@ def test_a_limit_is_a_number_of_seconds(seconds):
     result = CliRunner().invoke(group, ["check", SPEC, "--timeout", seconds])
     assert result.exit_code == 2
     assert "Invalid value for '--timeout'" in result.output
+
+
+@pytest.mark.parametrize("args", [["scenarios", "x"], ["--order", "x"]])
+def test_a_list_of_all_takes_no_scenario(args):
+    result = CliRunner().invoke(group, ["list", *args])
+    assert result.exit_code == 2 and "takes no scenario" in result.output

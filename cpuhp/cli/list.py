@@ -35,6 +35,8 @@ def command(what: str, scenario: str | None, order: str | None) -> None:
     """
     lines = {"scenarios": _scenarios, "checks": _checks}
     if what in lines and not (what == "checks" and scenario):
+        if scenario or order:
+            raise click.UsageError(f"'cpuhp list {what}' takes no scenario, no --order")
         for line in lines[what]():
             click.echo(line)
         return
