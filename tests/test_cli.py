@@ -167,9 +167,10 @@ def test_a_missing_file_is_one_sentence(tmp_path):
 
 
 def test_a_closed_pipe_is_no_error():
-    command = f"{sys.executable} -m cpuhp list checks | head -1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    assert done.returncode == 0 and "Traceback" not in done.stderr
+    listed = f"{sys.executable} -u -m cpuhp list checks"
+    command = f"{listed} | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 141 and not done.stderr  # as if stopped by SIGPIPE
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
@@ -193,6 +194,12 @@ def test_a_limit_is_a_number_of_seconds(seconds):
     result = CliRunner().invoke(group, ["check", SPEC, "--timeout", seconds])
     assert result.exit_code == 2
     assert "Invalid value for '--timeout'" in result.output
+
+
+@pytest.mark.parametrize("option", ["--out", "--report"])
+def test_a_folder_has_a_name(option):
+    result = CliRunner().invoke(group, ["check", SPEC, option, ""])
+    assert result.exit_code == 2 and "it names no folder" in result.output
 
 
 @pytest.mark.parametrize("args", [["scenarios", "x"], ["--order", "x"]])

@@ -35,6 +35,10 @@ def _verbs() -> list[str]:
     return sorted(m.name for m in iter_modules(__path__) if not m.name.startswith("_"))
 
 
+class ReaderGone(Exception):
+    """Nobody reads what is printed any more."""
+
+
 class Verbs(click.Group):
     """The verbs, found by the names of their files."""
 
@@ -57,6 +61,12 @@ class Verbs(click.Group):
             close = suggestion(args[0], self.list_commands(ctx))
             ctx.fail(f"there is no verb '{args[0]}'" + (f"; {close}" if close else ""))
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would exit with 1, which means VIOLATED here
+            raise ReaderGone from None
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -99,7 +109,7 @@ def main(args: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         status = 130
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         # The reader has seen enough; what Python flushes at exit must go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141

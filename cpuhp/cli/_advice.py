@@ -13,6 +13,7 @@ import click
 
 from cpuhp.cli._options import (
     jobs_option,
+    named,
     order_option,
     settings_option,
     timeout_option,
@@ -130,6 +131,7 @@ def advice_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--cache",
         type=click.Path(file_okay=False),
+        callback=named,
         metavar="DIR",
         help="Keep answers in DIR, and use those that are there.",
     )

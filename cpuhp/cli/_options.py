@@ -71,6 +71,13 @@ jobs_option = click.option(
 )
 
 
+def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A folder's name, which may not be empty."""
+    if value == "":
+        raise click.BadParameter("it names no folder")
+    return value
+
+
 def _seconds(ctx: click.Context, param: click.Parameter, value: float) -> float:
     if not math.isfinite(value):
         raise click.BadParameter(f"{value} is no number of seconds")

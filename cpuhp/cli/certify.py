@@ -160,10 +160,11 @@ def _export(
     from pathlib import Path
 
     from cpuhp.engines.certificate.check import exported
+    from cpuhp.files import write_whole
 
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     stem = f"{certificate.scenario}.{certificate.check}.{certificate.number}"
     for script in made:
         path = root / f"{stem}.{form}.{script.name}.smt2"
-        path.write_text(exported(script), encoding="utf-8")
+        write_whole(path, exported(script))

@@ -8,6 +8,7 @@ import click
 
 from cpuhp.cli._options import (
     jobs_option,
+    named,
     order_option,
     settings_option,
     timeout_option,
@@ -72,12 +73,14 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
+    callback=named,
     metavar="DIR",
     help="Write DIR/results.json and the certificates.",
 )
 @click.option(
     "--report",
     type=click.Path(file_okay=False),
+    callback=named,
     metavar="DIR",
     help="Write DIR/report.html, a page for people, and DIR/results.json.",
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cpuhp.cli._options import order_option, settings_option
+from cpuhp.cli._options import order_option, settings_option, timeout_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,13 +61,7 @@ GROUP = "export"
     metavar="N",
     help="Steps, for smt2; default 20.",
 )
-@click.option(
-    "--timeout",
-    default=60.0,
-    type=click.FloatRange(0.1),
-    metavar="SECONDS",
-    help="Limit for finding the proof that cubicle and mypyvy are given; default 60.",
-)
+@timeout_option("for finding the proof that cubicle and mypyvy are given")
 @click.option(
     "-o", "--output", metavar="FILE", help="Write here; default standard output."
 )

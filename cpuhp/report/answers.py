@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpuhp.diagnostics import Span, fail
+from cpuhp.files import write_whole
 from cpuhp.model.system import (
     Action,
     Expectation,
@@ -111,7 +112,7 @@ class ShownAnswer:
             )
         name, text = self.proof
         path = Path(folder) / name
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
         return path
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import overload
 
+from cpuhp.files import write_whole
 from cpuhp.model.table import Table
 from cpuhp.report.answers import Context, ShownAnswer, as_json
 from cpuhp.report.diagrams.figure import Diagram
@@ -51,7 +52,7 @@ class Answers(Sequence[ShownAnswer]):
     def save(self, path: str | Path) -> None:
         """Write the JSON of docs/json.md, which `cpuhp report` and `show` read."""
         data = as_json(self.answers, self.describe(self.answers))
-        Path(path).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        write_whole(Path(path), json.dumps(data, indent=1) + "\n")
 
     def __repr__(self) -> str:
         return "\n".join(map(repr, self.answers)) or "no claims"

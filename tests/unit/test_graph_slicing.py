@@ -71,6 +71,23 @@ EXACT = {
         """,
         "VIOLATED",
     ),
+    "a lock that a function gives back": (
+        """
+        mutex m; shared bool x;
+        void give_back() { mutex_unlock(m); }
+        process p(cpu) on cpus { mutex_lock(m); x = true; give_back(); }
+        check t { deadlock_free; finally all(c in cpus : at(p[c], end)); }
+        """,
+        "PROVED PROVED",
+    ),
+    "a lock that a claim looks at": (
+        """
+        mutex m; shared bool x;
+        process p { mutex_lock(m); mutex_unlock(m); }
+        check t { never m == boot; sometimes m == boot; }
+        """,
+        "VIOLATED WITNESSED",
+    ),
     "locks, where they keep others out": (
         """
         mutex m; shared int 0..2 inside; shared int 0..2 rounds;

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpuhp.diagnostics import InputError, fail
+from cpuhp.files import write_whole
 from cpuhp.report.diagrams.canvas import Picture
 from cpuhp.report.diagrams.render import FORMATS, render
 
@@ -33,7 +34,7 @@ class Diagram:
 
     def save(self, path: str | Path) -> None:
         """Write .svg, .pdf, .png or .dot. Raises InputError HP802, HP804, OSError."""
-        Path(path).write_bytes(render(self.picture, form_of(path)))
+        write_whole(Path(path), render(self.picture, form_of(path)))
 
     def _repr_svg_(self) -> str | None:
         try:
