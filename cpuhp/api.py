@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING
 
 from cpuhp import __version__
 from cpuhp.diagnostics import InputError, Source, fail, suggestion
-from cpuhp.engines.checking import Answer, Checker, Progress, Settings, Sliced
+from cpuhp.engines.checking import (
+    Answer,
+    Checker,
+    ClaimNumber,
+    Progress,
+    Settings,
+    Sliced,
+)
 from cpuhp.kernel.tables.order import USUAL, order_of, read_order, shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.library import Library, read_unit, shipped
@@ -111,11 +118,29 @@ class Scenario:
     ) -> ShownAnswer:
         """The answer to one claim, as plain data."""
         answer = self.checker.answer(check, number, settings, progress)
+        return self._proved(answer, number)
+
+    def _proved(self, answer: Answer, number: int) -> ShownAnswer:
         return replace(
             self.show(answer),
             proof=self.certify(answer, number),
             invariant=_sentences(answer),
         )
+
+    def groups(self, chosen: Iterable[ClaimNumber]) -> list[tuple[ClaimNumber, ...]]:
+        """Claims, each a check and a number, that are best proved together."""
+        from cpuhp.engines.joint import groups
+
+        return groups(self.checker, chosen)
+
+    def settle(
+        self, group: Iterable[ClaimNumber], settings: Settings = Settings()
+    ) -> dict[ClaimNumber, ShownAnswer]:
+        """The answers to those of the claims that are proved for every CPU count."""
+        from cpuhp.engines.joint import settle
+
+        found = settle(self.checker, group, settings)
+        return {claim: self._proved(found[claim], claim[1]) for claim in found}
 
     def certify(self, answer: Answer, number: int) -> tuple[str, str] | None:
         """File name and text of the certificate, if it is proved for every count."""
@@ -136,6 +161,7 @@ class Scenario:
             self.given,
             number,
             sliced.only,
+            sliced.together,
             Obligation(sliced.system, sliced.prop, answer.invariant),
         )
         name = f"{self.name}.{sliced.prop.check}.{number}.hpcert.json"
@@ -159,9 +185,13 @@ class Scenario:
         from cpuhp.report.display import Answers
 
         settings = Settings(cpus=cpus, timeout=timeout)
+        chosen = [(name, number) for name, number, _ in self.claims(pattern)]
+        known: dict[ClaimNumber, ShownAnswer] = {}
+        for group in self.groups(chosen) if cpus is None else ():
+            known |= self.settle(group, settings)
         found = tuple(
-            self.answer(name, number, settings)
-            for name, number, _ in self.claims(pattern)
+            known[claim] if claim in known else self.answer(*claim, settings)
+            for claim in chosen
         )
         return Answers(found, lambda answers: context_of([self], answers))
 

@@ -139,7 +139,7 @@ def command(
             answers.append(keep(answer) if keep else answer)
     except KeyboardInterrupt:
         interrupted = True
-        click.echo(f"interrupted: {len(answers)} of {len(todo.jobs)} done", err=True)
+        click.echo(f"interrupted: {len(answers)} of {len(todo.claims)} done", err=True)
     if style == "json":
         click.echo(_json(todo, answers))
     else:
@@ -196,7 +196,7 @@ def _answers(
 
     shown: str | None = None
     violations: list[ShownAnswer] = []
-    with Progress(len(todo.jobs)) as progress:
+    with Progress(len(todo.claims)) as progress:
         for answer in run(todo, jobs, progress.tell):
             if look:
                 if answer.scenario != shown:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cpuhp.engines.parametric.sampling import Samples
 
 Progress = Callable[[str], None]
+ClaimNumber = tuple[str, int]  # name of a check, number of the claim in it
 FEW = (2, 3)  # numbers of CPUs that are always searched first
 MORE = (4,)  # and those that are searched if there is no proof,
 MANY_STATES = 5_000  # unless the others had more states than this
@@ -58,6 +59,7 @@ class Sliced:
     prop: Property
     parts: frozenset[str]
     only: frozenset[str] | None = None  # None: conditions on all variables are kept
+    together: tuple[ClaimNumber, ...] = ()  # that the system is for, if for several
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ class Checker:
             for number, prop in enumerate(props)
         ]
 
+    def claim(self, check_name: str, number: int) -> Property:
+        """One claim, in the terms of the whole program."""
+        return self._props[check_name][number]
+
     def start(self, accessed: frozenset[str] = frozenset()) -> Folded:
         """What slicing starts from; all accesses to variables in `accessed` are kept."""
         if accessed not in self._starts:
@@ -101,8 +107,13 @@ class Checker:
         self, check_name: str, number: int, accessed: frozenset[str] = frozenset()
     ) -> Thinned:
         """The parts of the program that matter to the claim."""
-        prop = self._props[check_name][number]
+        prop = self.claim(check_name, number)
         return thinned(self.start(accessed), (prop, number))
+
+    def thinned_together(self, chosen: tuple[ClaimNumber, ...]) -> Thinned:
+        """The parts of the program that matter to any of these claims."""
+        claimed = ((self.claim(*claim), claim[1]) for claim in chosen)
+        return thinned(self.start(), *claimed)
 
     def slice(
         self, check_name: str, number: int, only: frozenset[str] | None = None
@@ -137,13 +148,13 @@ class Checker:
         """All variables that can race; those together that one slice can decide."""
         key = check_name, number
         if key not in self._race_groups:
-            prop, names = self._props[check_name][number], self.plain_variables()
+            prop, names = self.claim(check_name, number), self.plain_variables()
             self._race_groups[key] = race_groups(self.start(), prop, names)
         return self._race_groups[key]
 
     def entire(self, check_name: str, number: int) -> tuple[TransitionSystem, Property]:
         """The whole program, every statement a step, and the claim in its terms."""
-        system, prop = build(self.whole, self._props[check_name][number], reduced=False)
+        system, prop = build(self.whole, self.claim(check_name, number), reduced=False)
         assert prop is not None
         return system, prop
 
@@ -156,7 +167,7 @@ class Checker:
     ) -> Answer:
         """The verdict on one claim."""
         started = time.monotonic()
-        if self._props[check_name][number].expectation is Expectation.RACE_FREE:
+        if self.claim(check_name, number).expectation is Expectation.RACE_FREE:
             # Each group of variables will have a slice of its own.
             sliced = Sliced(*self.entire(check_name, number), frozenset())
         else:

@@ -55,6 +55,14 @@ class Refinement:
         self.only: Variables = frozenset()
         self._fine: TransitionSystem | None = None
 
+    def shallow(self) -> Narrow | None:
+        """The slice over what is looked at where the claim's variables are written."""
+        only = self.thin.shallow()
+        system, _ = self.thin.system(only)
+        if len(system.actions) > _SMALL:
+            return None
+        return self._over(only, time.monotonic() + _SOON)
+
     def slices(self) -> Iterator[Narrow]:
         """Slices that are not too coarse as far as samples tell, each with more."""
         left = self.until - time.monotonic()
@@ -62,7 +70,7 @@ class Refinement:
         narrow = self._refined(*_FEW_SAMPLES, soon, minimise=True)
         if narrow is not None and len(narrow.system.actions) <= _SMALL:
             yield replace(narrow, seconds=min(_SOON, 0.15 * left))
-        data = self._data(time.monotonic() + 0.3 * left)
+        data = self._over(self.thin.data(), time.monotonic() + 0.3 * left)
         if data is not None:
             yield data
         for states, walks in (_FEW_SAMPLES, _MANY_SAMPLES):
@@ -71,9 +79,8 @@ class Refinement:
                 share = 0.5 if states == _FEW_SAMPLES[0] else 1.0
                 yield replace(narrow, seconds=share * narrow.seconds)
 
-    def _data(self, until: float) -> Narrow | None:
-        """The slice over all variables that hold no CPU."""
-        only = self.thin.data()
+    def _over(self, only: Variables, until: float) -> Narrow | None:
+        """The slice over these variables, unless few CPUs violate the claim there."""
         system, prop = self.thin.system(only)
         if self._violation(system, prop) is not None:
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cpuhp.graph.constants import Constants, constants, folded
-from cpuhp.graph.slicing import Slice, narrowed, project, relevant
+from cpuhp.graph.slicing import Slice, deciding, narrowed, project, relevant, shallow
 from cpuhp.language.build import build_together
 from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.model.sorts import IndexSort
@@ -45,15 +45,38 @@ class Thinned:
     accessed: frozenset[str] = frozenset()
 
     def data(self) -> frozenset[str]:
-        """The variables that matter, without locks and shared ones that hold a CPU."""
-        program, terms = self.lowered.program, self.lowered.terms
-        pointers = set()
-        for name, declared in program.variables.items():
-            sort = terms.sort_of(declared)
-            cpu = isinstance(sort, IndexSort) and sort.name == "cpu"
-            if declared.lock or (cpu and not declared.declaration.constant):
-                pointers.add(name)
+        """The variables that matter, without locks and shared ones that hold a CPU.
+
+        Where a claim compares with a program point, what decides on going there stays.
+        """
+        program = self.lowered.program
+        pointing = self.pointers()
+        pointers = {
+            name
+            for name, declared in program.variables.items()
+            if declared.lock
+            or (name in pointing and not declared.declaration.constant)
+        }
+        pointers -= deciding(self.lowered, self.props)
         return self.kept.variables - pointers
+
+    def pointers(self) -> frozenset[str]:
+        """The variables that hold a CPU."""
+        lowered = self.lowered
+        sorts = {
+            name: lowered.terms.sort_of(declared)
+            for name, declared in lowered.program.variables.items()
+        }
+        sorts |= {v.name: v.sort for p in lowered.processes for v in p.locals}
+        return frozenset(
+            name
+            for name, sort in sorts.items()
+            if isinstance(sort, IndexSort) and sort.name == "cpu"
+        )
+
+    def shallow(self) -> frozenset[str]:
+        """The variables that the claims speak of, and what is looked at beside them."""
+        return self.kept.variables & shallow(self.lowered, self.props)
 
     def system(
         self, only: frozenset[str] | None = None, *, reduced: bool = True

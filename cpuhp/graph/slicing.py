@@ -12,12 +12,14 @@ see `narrowed`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from cpuhp.language.build import observed_by
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
+from cpuhp.language.places import Points, observed_points
+from cpuhp.language.terms import location_variable
 from cpuhp.model.expr import TRUE, Apply, Const, Expr, Op, and_, reads, walk
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice, Expectation, Order, Property
@@ -114,6 +116,54 @@ def narrowed(
     variables = set(observed_by(props) | only)
     _close_over_values(edges, _assumed(lowered), variables)
     return Slice(frozenset(variables), kept.parts)
+
+
+def shallow(lowered: Lowered, props: tuple[Property, ...]) -> frozenset[str]:
+    """The claims' variables, and those that decide about them where they are written.
+
+    That is in the callbacks and functions that assign them, and in those that lead to a
+    program point that a claim compares with: what kernel developers argue with first.
+    """
+    wanted, points = set(observed_by(props)), observed_points(props)
+    writers = {
+        place
+        for process, edge in _edges(lowered)
+        if edge.writes() & wanted or _enters(process, edge, points)
+        for place in _near(edge, lowered)
+    }
+    for _, edge in _edges(lowered):
+        if _places(edge) and _places(edge)[-1] in writers:
+            wanted |= _conditions(edge)
+    return frozenset(wanted)
+
+
+def _near(edge: Edge, lowered: Lowered) -> tuple[str, ...]:
+    """The callback that an edge belongs to, or its process, and functions from there."""
+    places = _places(edge)
+    home = _home(edge, lowered)
+    return places if home is None else places[places.index(home) :]
+
+
+def deciding(lowered: Lowered, props: tuple[Property, ...]) -> frozenset[str]:
+    """Variables that decide whether a point that a claim compares with is entered."""
+    points = observed_points(props)
+    return frozenset[str]().union(
+        *(
+            _conditions(edge)
+            for process, edge in _edges(lowered)
+            if _enters(process, edge, points)
+        )
+    )
+
+
+def _edges(lowered: Lowered) -> Iterator[tuple[LoweredProcess, Edge]]:
+    for process in lowered.processes:
+        for edge in process.flow.edges:
+            yield process, edge
+
+
+def _enters(process: LoweredProcess, edge: Edge, points: Points) -> bool:
+    return edge.target in points.get(location_variable(process.name), set())
 
 
 def _assumed(lowered: Lowered) -> list[frozenset[str]]:

@@ -284,7 +284,7 @@ def test_cut_files(proved, tmp_path):
 
 
 def test_an_unknown_version(proved, tmp_path):
-    for version in (1, 3, 0, "2", None, True):
+    for version in (1, 2, 4, 0, "3", None, True):
         text = edited(proved[1], lambda body, v=version: body.update(version=v))
         assert "HP703" in refused(tmp_path, text)
 
@@ -353,3 +353,18 @@ def test_a_claim_that_is_not_there(proved):
     wrong = replace(certificate, number=9)
     with pytest.raises(Rejected, match="no claim number 9"):
         obligation_of(wrong, program_of(certificate))
+
+
+def test_a_model_for_other_claims(proved, tmp_path):
+    own, body = json.loads(proved[1])["claim"], ["check", "number"]
+    own = [own[key] for key in body]
+    for together in ([["nothing", 0]], [own, own], [own, ["nothing", 0]]):
+        text = edited(
+            proved[1], lambda b, t=together: b["claim"].update(together=t)
+        )
+        assert "REJECTED" in rejected(tmp_path, text)
+    for malformed in (None, [own[:1]], [[1, own[0]]], "x"):
+        text = edited(
+            proved[1], lambda b, t=malformed: b["claim"].update(together=t)
+        )
+        assert "HP705" in refused(tmp_path, text)

@@ -31,7 +31,7 @@ from cpuhp.model.system import TransitionSystem, Variable
 from cpuhp.model.table import HotplugState, Table
 
 FORMAT = "cpuhp-certificate"
-VERSION = 2
+VERSION = 3
 MAX_BYTES = 16 << 20
 _SYMBOLS = {symbol.value: symbol for symbol in Symbol}
 
@@ -52,6 +52,7 @@ class Certificate:
     check: str
     number: int
     only: tuple[str, ...] | None  # the variables it was sliced to; None: all
+    together: tuple[tuple[str, int], ...]  # claims that the model is for; none: its own
     kind: str
     claim: str
     model: str
@@ -74,6 +75,7 @@ def write_certificate(
             "check": certificate.check,
             "number": certificate.number,
             "variables": certificate.only,
+            "together": [list(claim) for claim in certificate.together],
             "kind": certificate.kind,
             "text": certificate.claim,
         },
@@ -145,6 +147,7 @@ def _certificate(body: dict[str, Any]) -> Certificate:
         check=_text(claim["check"]),
         number=_number(claim["number"]),
         only=_names(claim["variables"]),
+        together=tuple((_text(c), _number(n)) for c, n in claim["together"]),
         kind=_text(claim["kind"]),
         claim=_text(claim["text"]),
         model=_text(body["model"]["sha256"]),

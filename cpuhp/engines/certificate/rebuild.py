@@ -54,23 +54,23 @@ def program_of(certificate: Certificate, spec: str | None = None) -> Program:
     return link(unit, library, certificate.table, dict(certificate.options))
 
 
-def claim_of(program: Program, check: str, number: int) -> tuple[Lowered, Property]:
-    """The program and one of its claims. Raises Rejected if there is no such claim."""
-    declared = program.checks.get(check)
+def claim_of(whole: Lowered, check: str, number: int) -> Property:
+    """One of the program's claims. Raises Rejected if there is no such claim."""
+    declared = whole.program.checks.get(check)
     if declared is None:
         raise Rejected(f"the spec has no check '{check}'")
-    whole = lower(program)
     props = claims(whole, declared)
     if not 0 <= number < len(props):
         raise Rejected(f"check '{check}' has no claim number {number}")
-    return whole, props[number]
+    return props[number]
 
 
-def texts_of(program: Program, check: str) -> tuple[tuple[str, str], ...]:
-    """Name and SHA-256 of every text that the program and the check come from."""
+def texts_of(program: Program, *checks: str) -> tuple[tuple[str, str], ...]:
+    """Name and SHA-256 of every text that the program and the checks come from."""
     sources = {unit.span.source for unit in program.units}
-    if check in program.checks:
-        sources.add(program.checks[check].span.source)
+    for check in checks:
+        if check in program.checks:
+            sources.add(program.checks[check].span.source)
     return tuple(sorted((s.name, text_digest(s.text)) for s in sources))
 
 
@@ -81,12 +81,14 @@ def certificate_of(
     options: Mapping[str, str],
     number: int,
     only: frozenset[str] | None,
+    together: tuple[tuple[str, int], ...],
     obligation: Obligation,
 ) -> Certificate:
     """The certificate of a proof.
 
     `file` is where the scenario came from if it is not a shipped one; `number` is that
-    of the claim in its check, `only` are the variables it was sliced to, if not all.
+    of the claim in its check, `only` are the variables it was sliced to, if not all, and
+    `together` the claims, itself among them, that the system was made for, if several.
     """
     system, prop, invariant = obligation.system, obligation.prop, obligation.invariant
     return Certificate(
@@ -94,10 +96,11 @@ def certificate_of(
         file=file,
         options=tuple(sorted(options.items())),
         table=program.table,
-        texts=texts_of(program, prop.check),
+        texts=texts_of(program, prop.check, *(check for check, _ in together)),
         check=prop.check,
         number=number,
         only=None if only is None else tuple(sorted(only)),
+        together=together,
         kind=prop.expectation.value,
         claim=prop.text,
         model=model_digest(system, prop),
@@ -112,7 +115,8 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     Raises Rejected if the certificate is about another claim or another model, InputError
     HP705 if a clause is malformed.
     """
-    whole, prop = claim_of(program, certificate.check, certificate.number)
+    whole = lower(program)
+    prop = claim_of(whole, certificate.check, certificate.number)
     if (prop.text, prop.expectation.value) != (certificate.claim, certificate.kind):
         raise Rejected(
             f"it is about another claim: it says '{certificate.claim}', "
@@ -121,7 +125,7 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     only = None if certificate.only is None else frozenset(certificate.only)
     if only is not None and prop.expectation is not Expectation.ALWAYS:
         raise Rejected("only a claim with 'always' or 'never' may leave variables out")
-    system, prop = thinned(fold(whole), (prop, certificate.number)).system(only)
+    system, prop = _model(certificate, whole, only)
     if model_digest(system, prop) != certificate.model:
         raise Rejected(
             f"it is about another model: {_difference(certificate, program)}"
@@ -140,8 +144,28 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     return Obligation(system, prop, invariant)
 
 
+def _model(
+    certificate: Certificate,
+    whole: Lowered,
+    only: frozenset[str] | None,
+) -> tuple[TransitionSystem, Property]:
+    """The system that the certificate speaks of, and its claim in terms of that."""
+    own = certificate.check, certificate.number
+    chosen = certificate.together or (own,)
+    if own not in chosen or len(set(chosen)) < len(chosen):
+        raise Rejected("its model is not for the claim that it is about")
+    claimed = [(claim_of(whole, check, number), number) for check, number in chosen]
+    if len(chosen) > 1 and any(
+        other.expectation is not Expectation.ALWAYS for other, _ in claimed
+    ):
+        raise Rejected("only claims with 'always' or 'never' are proved together")
+    system, told = thinned(fold(whole), *claimed).together(only)
+    return system, told[chosen.index(own)]
+
+
 def _difference(certificate: Certificate, program: Program) -> str:
-    now = dict(texts_of(program, certificate.check))
+    checks = (check for check, _ in certificate.together)
+    now = dict(texts_of(program, certificate.check, *checks))
     changed = [
         name
         for name, digest in certificate.texts

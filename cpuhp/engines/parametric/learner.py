@@ -277,15 +277,23 @@ class Learner:
         found = self._views_of(model)
         pairs_found = self._strange(found, touched)
         if not pairs_found:
-            for view in found:
-                if view not in self.views.known:
-                    clause = generalise(self.views, view, touched)
-                    if clause is not None and clause not in self.clauses:
-                        pairs_found.append(ordered(clause))
-                        break
+            clause = self._general(found, touched)
+            if clause is not None:
+                pairs_found.append(clause)
         for clause in pairs_found:
             self._add(clause)
         return bool(pairs_found)
+
+    def _general(self, found: list[View], touched: frozenset[str]) -> Clause | None:
+        """A clause about more than two values that one of the views contradicts."""
+        for view in found:
+            if view in self.views.known:
+                continue
+            for scope in self.samples.scopes or (None,):
+                clause = generalise(self.views, view, touched, scope)
+                if clause is not None and clause not in self.clauses:
+                    return ordered(clause)
+        return None
 
     def _strange(self, found: list[View], touched: frozenset[str]) -> list[Clause]:
         ranked: dict[Clause, int] = {}

@@ -19,7 +19,7 @@ from cpuhp.engines.explicit.compile import Predicate, compile_machine
 from cpuhp.engines.explicit.search import make_space
 from cpuhp.engines.explicit.space import Key, Space
 from cpuhp.engines.explicit.symmetry import is_symmetric
-from cpuhp.engines.parametric.together import Together
+from cpuhp.engines.parametric.together import Scopes, Together
 from cpuhp.engines.parametric.views import View, Views, pairs_of, relative
 from cpuhp.model.expr import (
     FALSE,
@@ -76,12 +76,18 @@ class Seen:
 class Samples:
     """The samples of one system. Whoever collects them may look out for violations."""
 
-    def __init__(self, system: TransitionSystem, props: tuple[Property, ...] = ()):
+    def __init__(
+        self,
+        system: TransitionSystem,
+        props: tuple[Property, ...] = (),
+        scopes: Scopes = (),
+    ):
         self.system = without_order(system)
+        self.scopes = scopes
         self.watched = list(props)  # those that no state violated yet
         self.symmetric = is_symmetric(system)
         self.views = Views(system)
-        self.together = Together(self.views)
+        self.together = Together(self.views, scopes)
 
     def collect(
         self,

@@ -18,15 +18,21 @@ from cpuhp.engines.parametric.views import (
 )
 from cpuhp.model.invariant import Clause, Symbol, Value
 
+Scopes = tuple[frozenset[str], ...]  # variables that may have to do with each other
 Pair = tuple[int, int]  # numbers of two components, the lower one first
 
 
 class Together:
-    """The pairs of values that some sample has; grows with the samples."""
+    """The pairs of values that some sample has; grows with the samples.
 
-    def __init__(self, views: Views):
+    Variables that are in none of the `scopes` together are not expected to be related:
+    their values count as seen together.
+    """
+
+    def __init__(self, views: Views, scopes: Scopes = ()):
         views.settle()
         self.views = views
+        self._apart = _apart(views, scopes)
         self._number: list[dict[Value, int]] = []
         self._owner: list[tuple[int, Value]] = []
         for part, column in enumerate(views.bits):
@@ -44,7 +50,9 @@ class Together:
         for a, (first, _) in enumerate(self._owner):
             found, samples = 1 << a, columns[a]
             for b in range(a):
-                if self._owner[b][0] != first and samples & columns[b]:
+                other = self._owner[b][0]
+                seen = samples & columns[b] or other in self._apart[first]
+                if other != first and seen:
                     found |= 1 << b
                     self._with[b] |= 1 << a
             self._with[a] |= found
@@ -57,9 +65,7 @@ class Together:
             if value is None:
                 continue
             if value not in self._number[part]:
-                self._number[part][value] = len(self._owner)
-                self._owner.append((part, value))
-                self._with.append(0)
+                self._begin(part, value)
             numbers.append(self._number[part][value])
         mask = 0
         for number in numbers:
@@ -70,6 +76,17 @@ class Together:
                 self._with[number] |= mask
                 new = True
         return new
+
+    def _begin(self, part: int, value: Value) -> None:
+        """A component has a value that no sample had."""
+        number = self._number[part][value] = len(self._owner)
+        together = 0
+        for other, (owner, _) in enumerate(self._owner):
+            if owner in self._apart[part]:
+                together |= 1 << other
+                self._with[other] |= 1 << number
+        self._owner.append((part, value))
+        self._with.append(together)
 
     def strange(self, view: View) -> list[Pair]:
         """Pairs of components whose values no sample has together."""
@@ -103,6 +120,25 @@ class Together:
             wrong = contradicted(self.views, clause)
             self._clauses[key] = None if wrong else clause
         return self._clauses[key]
+
+
+def _apart(views: Views, scopes: Scopes) -> list[frozenset[int]]:
+    """For each component those that are never in one scope with it."""
+    if not scopes:
+        return [frozenset()] * len(views.layout)
+    names = {part.variable for part in views.layout}
+    near = {
+        name: frozenset[str]().union(*(scope for scope in scopes if name in scope))
+        for name in names
+    }
+    return [
+        frozenset(
+            number
+            for number, other in enumerate(views.layout)
+            if other.variable not in near[part.variable]
+        )
+        for part in views.layout
+    ]
 
 
 def ordered(clause: Clause) -> Clause:

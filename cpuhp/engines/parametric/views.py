@@ -188,10 +188,18 @@ def pairs_of(cpus: list[int]) -> list[tuple[int | None, int | None]]:
 # Generalisation
 
 
-def generalise(views: Views, view: View, relevant: frozenset[str]) -> Clause | None:
-    """A short clause that forbids this view and no sample; None if it is a sample."""
+def generalise(
+    views: Views,
+    view: View,
+    relevant: frozenset[str],
+    scope: frozenset[str] | None = None,
+) -> Clause | None:
+    """A short clause that forbids this view and no sample; None if there is none.
+
+    It is about the variables in `scope`, if that is given, first those in `relevant`.
+    """
     views.settle()
-    for parts in _scopes(views, view, relevant):
+    for parts in _parts(views, view, relevant, scope):
         cube = _separate(views, view, parts)
         if cube is not None:
             clause = clause_of(views, widen(views, _shorten(views, cube)), view)
@@ -199,15 +207,21 @@ def generalise(views: Views, view: View, relevant: frozenset[str]) -> Clause | N
     return None
 
 
-def _scopes(views: Views, view: View, relevant: frozenset[str]) -> Iterable[list[int]]:
+def _parts(
+    views: Views, view: View, relevant: frozenset[str], scope: frozenset[str] | None
+) -> Iterable[list[int]]:
     """Component numbers to build the cube of: of one CPU first, then of both."""
-    present = [n for n, value in enumerate(view) if value is not None]
     layout = views.layout
+    present = [
+        n
+        for n, value in enumerate(view)
+        if value is not None and (scope is None or layout[n].variable in scope)
+    ]
     first = [n for n in present if not layout[n].speaks_of(Symbol.J)]
     second = [n for n in present if not layout[n].speaks_of(Symbol.I)]
     for names in (relevant, None):
-        for scope in (first, second, present):
-            yield [n for n in scope if names is None or layout[n].variable in names]
+        for parts in (first, second, present):
+            yield [n for n in parts if names is None or layout[n].variable in names]
 
 
 def _separate(

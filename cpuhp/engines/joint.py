@@ -1,0 +1,138 @@
+"""Claims of one program, proved together for every number of CPUs.
+
+What the claims of a scenario need is for the most part the same: what the hotplug core
+guarantees. So a few claims are proved by one invariant, over the variables that matter
+to any of them. A claim that fails does not spoil the others; it is answered alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from cpuhp.engines.checking import Answer, Checker, ClaimNumber, Settings, Sliced
+from cpuhp.engines.parametric import prove, prove_together
+from cpuhp.engines.parametric.sampling import Samples
+from cpuhp.engines.parametric.together import Scopes
+from cpuhp.engines.refinement import Refinement
+from cpuhp.language.build import observed_by
+from cpuhp.model.system import Expectation, TransitionSystem
+from cpuhp.model.verdict import Verdict
+
+Answers = dict[ClaimNumber, Answer]
+_SEVERAL = 5  # claims at most that are proved together,
+_WEIGHT = 8  # and what they may have beside what most claims have: variables,
+_POINTER = 4  # and one that holds a CPU counts as so many
+_SAMPLES = 6_000, 50  # states and walks
+_ALONE = 3.0  # seconds for a claim that has few variables
+
+
+def groups(
+    checker: Checker, chosen: Iterable[ClaimNumber]
+) -> list[tuple[ClaimNumber, ...]]:
+    """The claims with `always` or `never`, those together that need much the same."""
+    able = [
+        claim
+        for claim in chosen
+        if checker.claim(*claim).expectation is Expectation.ALWAYS
+    ]
+    needs: dict[ClaimNumber, frozenset[str]] = {}
+    pointers: set[str] = set()
+    for claim in able:
+        thin = checker.thinned(*claim)
+        needs[claim] = thin.data() | observed_by(thin.props)
+        pointers |= thin.pointers()
+    count = Counter(name for needed in needs.values() for name in needed)
+    common = {name for name, times in count.items() if 2 * times > len(able)}
+
+    def weight(variables: Iterable[str]) -> int:
+        return sum(_POINTER if name in pointers else 1 for name in variables)
+
+    found: list[tuple[list[ClaimNumber], set[str]]] = []
+    for claim in sorted(able, key=lambda c: -weight(needs[c] - common)):
+        own = needs[claim] - common
+        for members, variables in found:
+            if len(members) < _SEVERAL and weight(variables | own) <= _WEIGHT:
+                members.append(claim)
+                variables |= own
+                break
+        else:
+            found.append(([claim], set(own)))
+    return [tuple(sorted(members)) for members, _ in found]
+
+
+def settle(
+    checker: Checker, group: Iterable[ClaimNumber], settings: Settings
+) -> Answers:
+    """Answers to those claims of a group that could be proved for every CPU count."""
+    until = time.monotonic() + settings.timeout
+    found: Answers = {}
+    left = []
+    for claim in group:
+        answer = _alone(checker, claim, until)
+        if answer is None:
+            left.append(claim)
+        else:
+            found[claim] = answer
+    while left:
+        fitting, answers = _together(checker, left, until)
+        if len(fitting) == len(left):
+            return found | answers
+        left = fitting
+    return found
+
+
+def _alone(checker: Checker, claim: ClaimNumber, until: float) -> Answer | None:
+    """The proof of a claim that its own callback decides."""
+    began = time.monotonic()
+    thin = checker.thinned(*claim)
+    narrow = Refinement(thin, until).shallow()
+    if narrow is None:
+        return None
+    deadline = min(until, time.monotonic() + _ALONE)
+    proof = prove(
+        narrow.system, narrow.prop, deadline=deadline, samples=narrow.samples
+    )
+    if proof.result.verdict is not Verdict.PROVED:
+        return None
+    sliced = Sliced(narrow.system, narrow.prop, thin.kept.parts, narrow.only)
+    result = replace(proof.result, seconds=time.monotonic() - began)
+    return Answer(result, sliced, proof.invariant)
+
+
+def _together(
+    checker: Checker, chosen: list[ClaimNumber], until: float
+) -> tuple[list[ClaimNumber], Answers]:
+    """The claims that no sample violates and, if that is all of them, proofs."""
+    began = time.monotonic()
+    thin = checker.thinned_together(tuple(chosen))
+    only = thin.data()
+    system, props = thin.together(only)
+    samples = Samples(system, props, _scopes(checker, chosen, system))
+    violated = {seen.prop for seen in samples.collect(*_SAMPLES, until)}
+    fitting = [c for c, prop in zip(chosen, props) if prop not in violated]
+    if violated:
+        return fitting, {}
+    proofs = prove_together(system, props, deadline=until, samples=samples)
+    share = (time.monotonic() - began) / len(chosen)
+    return fitting, {
+        claim: Answer(
+            replace(proof.result, seconds=share),
+            Sliced(system, prop, thin.kept.parts, only, tuple(chosen)),
+            proof.invariant,
+        )
+        for claim, prop, proof in zip(chosen, props, proofs)
+        if proof.result.verdict is Verdict.PROVED
+    }
+
+
+def _scopes(
+    checker: Checker, chosen: list[ClaimNumber], system: TransitionSystem
+) -> Scopes:
+    """For each claim the variables that a proof of it alone would be about."""
+    every = {variable.name for variable in system.variables}
+    mine = [checker.thinned(*claim).data() & every for claim in chosen]
+    shared = every - frozenset[str]().union(*mine)
+    return tuple(frozenset(names | shared) for names in mine)

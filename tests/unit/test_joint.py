@@ -1,0 +1,94 @@
+"""Claims that are proved together: who is with whom, and that one failure stays alone."""
+
+import pytest
+from click.testing import CliRunner
+
+from cpuhp.api import Settings, load
+from cpuhp.cli._work import opening, plan, run
+from cpuhp.cli.certify import command as certify
+from cpuhp.cli.check import command as check
+
+SPEC = """
+scenario spec;
+percpu bool up;
+percpu bool seen;
+percpu bool gone;
+shared cpu? last;
+shared bool begun;
+process control { begun = true; }
+process ap(cpu) {
+    wait (begun);
+    up[cpu] = true;
+    last = cpu;
+    seen[cpu] = true;
+    gone[cpu] = true;
+}
+check after {
+    always all(c in cpus : up[c] => begun);
+    always all(c in cpus : seen[c] => up[c]);
+    always all(c in cpus : gone[c] => seen[c]);
+    always all(c in cpus : seen[c] => gone[c]);
+    always last == none || begun;
+    sometimes exists(c in cpus : gone[c]);
+}
+"""
+CLAIMS = [("after", number) for number in range(6)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "spec.hp"
+    file.write_text(SPEC)
+    return str(file)
+
+
+def test_only_claims_about_all_states_are_grouped(path):
+    grouped = [claim for group in load(path).groups(CLAIMS) for claim in group]
+    assert sorted(grouped) == CLAIMS[:5]
+
+
+def test_a_group_settles_what_holds_and_leaves_the_rest(path):
+    scenario = load(path)
+    settled = scenario.settle(CLAIMS[:5])
+    assert sorted(settled) == [claim for claim in CLAIMS[:5] if claim != ("after", 3)]
+    assert {answer.verdict for answer in settled.values()} == {"PROVED"}
+    assert {answer.cpus for answer in settled.values()} == {"all"}
+
+
+def test_together_or_alone_the_verdicts_are_the_same(path):
+    scenario = load(path)
+    alone = [scenario.answer(*claim, Settings()).verdict for claim in CLAIMS]
+    assert [answer.verdict for answer in scenario.check("after")] == alone
+    assert alone == ["PROVED"] * 3 + ["VIOLATED", "PROVED", "WITNESSED"]
+
+
+def test_every_claim_has_a_certificate_that_stands_alone(path, tmp_path):
+    out = tmp_path / "out"
+    CliRunner().invoke(
+        check, [path, "--check", "after", "--jobs", "1", "--out", str(out)]
+    )
+    found = sorted(out.glob("*.hpcert.json"))
+    assert len(found) == 4
+    for file in found:
+        result = CliRunner().invoke(certify, [str(file), "--solver", "z3"])
+        assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_answers_come_in_the_order_of_the_claims(path, jobs):
+    todo = plan((path,), None, "*", {}, None, 60.0, None, {})
+    answers = list(run(todo, jobs, lambda done, text: None))
+    assert [a.claim for a in answers] == [p.text for _, _, p in load(path).claims()]
+
+
+def test_at_a_fixed_number_of_cpus_nothing_is_grouped(path):
+    todo = plan((path,), None, "after", {}, 2, 60.0, None, {})
+    assert not any(job.together for job in opening(todo))
+    assert len(list(opening(todo))) == 6
+
+
+def test_what_an_earlier_run_proved_is_not_done_again(path):
+    todo = plan((path,), None, "*", {}, None, 60.0, None, {})
+    first = next(iter(run(todo, 1, lambda done, text: None)))
+    again = plan((path,), None, "*", {}, None, 60.0, None, {first.fingerprint: first})
+    assert 0 not in {place for job in opening(again) for place in job.places}
