@@ -168,7 +168,7 @@ def test_a_missing_file_is_one_sentence(tmp_path):
 
 def test_a_closed_pipe_is_no_error():
     listed = f"{sys.executable} -u -m cpuhp list checks"
-    command = f"{listed} | head -1; exit ${{PIPESTATUS[0]}}"
+    command = f"{listed} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == 141 and not done.stderr  # as if stopped by SIGPIPE
 
