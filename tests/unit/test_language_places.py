@@ -16,6 +16,7 @@ SPECS = {
             sometimes x && !at(p, lab) && !at(p, end);
             never x && (at(p, end) == z);
             x leads to at(p, end);
+            x && !at(p, lab) && !z leads to !x;
         }""",
     "who begins does so at a place of its own": """
         shared bool x; shared bool y;
@@ -50,7 +51,7 @@ SPECS = {
 }
 EXPECTED = {
     "a step into a place that is looked at is no local step":
-        "VIOLATED VIOLATED VIOLATED WITNESSED VIOLATED PROVED",
+        "VIOLATED VIOLATED VIOLATED WITNESSED VIOLATED PROVED VIOLATED",
     "who begins does so at a place of its own": "VIOLATED VIOLATED WITNESSED",
     "who begins in a loop within a loop comes back to both":
         "WITNESSED WITNESSED VIOLATED PROVED",
