@@ -8,12 +8,10 @@ for answer in scenario.check():
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -405,36 +403,9 @@ def context_of(
     command: str | None = None,
 ) -> Context:
     """What a reader of the answers wants to know beside them."""
-    from cpuhp.engines.certificate.format import table_json
+    from cpuhp.report.context import context
 
-    found = list(scenarios)
-    answers = list(answers)
-    cited: set[str] = set()
-    for answer in answers:
-        for step in answer.trace.steps if answer.trace else ():
-            cited.add((step.source or "").rpartition(":")[0])
-    texts: dict[str, str] = {}
-    checks: dict[str, str] = {}
-    tables = {}
-    for scenario in found:
-        program = scenario.program
-        for name, check in program.checks.items():
-            checks[name] = check.doc
-            texts[check.span.source.name] = check.span.source.text
-        for unit in program.units:
-            texts[unit.span.source.name] = unit.span.source.text
-        own = tuple(state for state in program.table.states if not state.added)
-        tables[program.table.name] = table_json(replace(program.table, states=own))
-    asked = {answer.check for answer in answers}
-    return Context(
-        command,
-        {"cpuhp": __version__, "python": platform.python_version(),
-         "z3": version("z3-solver")},
-        tuple(scenario.shown() for scenario in found),
-        {name: doc for name, doc in sorted(checks.items()) if name in asked},
-        {name: text for name, text in sorted(texts.items()) if name in cited},
-        tables,
-    )  # fmt: skip
+    return context([(s.program, s.shown()) for s in scenarios], answers, command)
 
 
 def load(
