@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from cpuhp.kernel.hazards.claims import file_claim, serial_claim
-from cpuhp.kernel.hazards.held import kept_at_return
+from cpuhp.kernel.hazards.held import kept_at_return, never_released
 from cpuhp.kernel.hazards.lastone import last_one, online_count
 from cpuhp.kernel.hazards.locks import unsafe_locks
 from cpuhp.kernel.hazards.masks import Mask, picks, shown_masks
@@ -95,6 +95,10 @@ def _irq_unsafe(subject: Subject) -> Iterator[Finding]:
 
 
 def _not_released(subject: Subject) -> Iterator[Finding]:
+    first = subject.reached[0]
+    for offset, lock in never_released(subject.reached):
+        message = f"{first.function.name}() takes {lock.call}({lock.lock}) for good"
+        yield report(subject, "lock-not-released", "error", message, first, offset)
     for where in subject.reached:
         if len(where.chain) > 3:
             break

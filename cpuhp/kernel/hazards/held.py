@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -91,6 +92,28 @@ def _open(after: str) -> bool:
         if depth == 0:
             return False
     return True
+
+
+_PRIMITIVE = re.compile(
+    r"(?:raw_)?(?:spin|read|write)_lock(?:_|\Z)|mutex_lock|down_(?:read|write)"
+)
+
+
+def never_released(reached: Sequence[Reached]) -> list[tuple[int, Held]]:
+    """Locks that a callback takes and that nothing it reaches gives back.
+
+    The offset is that of the function's end.
+    """
+    body = reached[0].body
+    found = []
+    for lock in held(body):
+        last = re.findall(r"\w+", lock.lock)[-1:]
+        if not _PRIMITIVE.match(lock.call) or not last:
+            continue
+        given = re.compile(rf"(?:unlock|up_read|up_write)\w*\s*\([^;]*\b{last[0]}\b")
+        if not any(given.search(where.body) for where in reached):
+            found.append((len(body) - 1, lock))
+    return found
 
 
 _RETURN = re.compile(r"\breturn\b")
