@@ -76,7 +76,7 @@ _TOPOLOGY = re.compile(
     r"|\bcpu_\w*_map\b|\bcpu_\w*_mask_var\b|\bcpu_possible_mask\b|\bcpu_present_mask\b"
     r"|\bget_hisi_\w*\b|\bcpu_coregroup_mask\b|\bcpu_\w*shared_map\b"
 )
-_WRITE = r"\bcpumask_(and|andnot|copy|or|xor)\s*\(\s*&?\s*{name}\s*,([^;]*?)\)\s*(?:;|\)|[&|<>=])"
+_WRITE = r"\bcpumask_(and|andnot|copy|or|xor)\s*(?=\(\s*&?\s*{name}\s*,)"
 _MAX_DEPTH = 6
 
 
@@ -362,7 +362,7 @@ def _written(
     name = re.escape(text)
     found: list[tuple[int, Mask]] = []
     for match in re.finditer(_WRITE.format(name=name), body):
-        parts = [p for p in match[2].split(",") if p.strip()]
+        parts = _arguments(where, match.end())[1:]
         kinds = [classify(where, p, match.start(), cleared, depth + 1) for p in parts]
         if match[1] == "andnot":
             safe = len(parts) > 1 and "cpu_dying_mask" in parts[1]
