@@ -156,3 +156,15 @@ def test_a_slice_over_few_variables_does_all_that_the_program_does(about, tmp_pa
     for only in ([], *([name] for name in names), names):
         sliced = checker.slice("t", 0, frozenset(only))
         assert check(sliced.system, sliced.prop, 3).trace is not None, only
+
+
+def test_of_a_condition_is_kept_what_can_be_told(tmp_path):
+    path = tmp_path / "spec.hp"
+    path.write_text("""scenario spec;
+        shared bool x; shared bool go; shared bool other;
+        process p { wait (other && go); x = true; }
+        process q { other = true; go = true; }
+        check t { never x && !go; }""")
+    sliced = load(str(path)).checker.slice("t", 0, frozenset())
+    assert "other" not in {variable.name for variable in sliced.system.variables}
+    assert check(sliced.system, sliced.prop, 2).trace is None

@@ -275,14 +275,35 @@ SPECS = {
     ),
     "the place that a claim names is none of those that are alike": (
         """
-        shared bool a = any; shared bool b;
-        process p { if (a) { one: b = true; } else { two: b = true; } }
+        shared bool a = any; shared bool go;
+        process p { if (a) { one: wait (go); } else { wait (go); } }
+        process q { go = true; }
         check t {
-            never at(p, one); never at(p, one) && !a; sometimes at(p, two);
-            never at(p, end);
+            never at(p, one); never at(p, one) && !a; never at(p, end);
+            sometimes !go && !a && !at(p, one);
         }
         """,
-        "VIOLATED PROVED WITNESSED VIOLATED",
+        "VIOLATED PROVED VIOLATED WITNESSED",
+    ),
+    "places from which something else is done are not alike": (
+        """
+        shared bool a = any; shared bool go; shared bool x; shared bool y;
+        process p {
+            if (a) { wait (go); x = true; } else { wait (go); y = true; }
+        }
+        process q { go = true; }
+        check t { never (x && !a) || (y && a); sometimes x; sometimes y; }
+        """,
+        "PROVED WITNESSED WITNESSED",
+    ),
+    "a condition in a loop is no silent step": (
+        """
+        shared bool go; shared bool x;
+        process p { for (;;) { wait (go); either { x = true; } or { } } }
+        process q { go = true; }
+        check t { never x && !go; sometimes x; }
+        """,
+        "PROVED WITNESSED",
     ),
     "a place is one, whatever a local variable holds there": (
         """
