@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -162,8 +163,22 @@ def run(
     if count == 1:
         yield from _in_order(todo, _one_by_one(todo), tell)
         return
-    with ProcessPoolExecutor(count) as executor:
+    executor = ProcessPoolExecutor(count, initializer=_deaf)
+    workers = executor._processes  # the executor forgets them when it is shut down
+    try:
         yield from in_order(executor, todo, tell)
+    except BaseException:
+        # What they are at is lost anyway; who pressed Ctrl-C does not want to wait.
+        for worker in dict(workers or {}).values():
+            worker.terminate()
+        raise
+    finally:
+        executor.shutdown()
+
+
+def _deaf() -> None:
+    """Ctrl-C reaches all processes of a terminal; whoever prints decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def in_order(

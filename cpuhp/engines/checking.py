@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cpuhp.engines.explicit import Limits, check
+from cpuhp.engines.explicit.search import memory_used
 from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
 from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
@@ -37,6 +38,10 @@ DOUBTFUL = 10.0  # seconds for a proof of a claim that seldom has one
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 LIFTABLE = (*PROVABLE, Expectation.SOMETIMES)
 HARMLESS = (Verdict.PROVED, Verdict.UNREACHABLE)  # nothing was found
+
+
+class OutOfMemory(Exception):
+    """A proof was given up; the message says at which limit."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +234,12 @@ class _Run:
         if self.sliced.prop.expectation not in PROVABLE:
             later, answer = self._search_more(last)
             return answer or self._beyond(later or last)
-        answer = self._beyond(last)
+        try:
+            answer = self._beyond(last)
+        except OutOfMemory as full:
+            assert last is not None
+            unknown = replace(last, verdict=Verdict.UNKNOWN, reason=str(full))
+            return self._unproved(unknown, last)
         if answer.invariant is not None:
             return answer
         # No proof: perhaps because there is a violation that needs more CPUs.
@@ -479,7 +489,15 @@ class _Run:
         left = self._left()
         seconds = 0.7 * left if seconds is None else min(seconds, left)
         deadline = time.monotonic() + max(0.1, seconds)
-        return prove(system, prop, deadline=deadline, samples=samples)
+        return prove(
+            system, prop, deadline=deadline, progress=self._watch, samples=samples
+        )
+
+    def _watch(self, text: str) -> None:
+        """Raises OutOfMemory at the limit; a proof looks at nothing but the clock."""
+        most = self.settings.memory
+        if most is not None and memory_used() > most:
+            raise OutOfMemory(f"limit of {most >> 20} MiB of memory reached")
 
 
 def _told(names: frozenset[str]) -> str:

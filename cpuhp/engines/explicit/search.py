@@ -53,9 +53,9 @@ class Budget:
         if limits.max_states is not None and states > limits.max_states:
             return f"limit of {limits.max_states} states reached"
         if limits.seconds is not None and self.elapsed > limits.seconds:
-            return f"limit of {limits.seconds:g} s reached"
+            return "time limit reached"
         if limits.memory is not None and memory_used() > limits.memory:
-            return f"limit of {limits.memory} bytes of memory reached"
+            return f"limit of {limits.memory >> 20} MiB of memory reached"
         return None
 
     @property
@@ -64,7 +64,15 @@ class Budget:
 
 
 def memory_used() -> int:
-    """Bytes of memory that this process has had resident at most."""
+    """Bytes of memory that this process has resident now, or at most as yet.
+
+    A worker that once had much and gave it back must not refuse all later claims.
+    """
+    try:
+        with open("/proc/self/statm", encoding="ascii") as now:
+            return int(now.read().split()[1]) * resource.getpagesize()
+    except OSError:  # not Linux
+        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -187,7 +195,8 @@ class Search:
             verdict = Verdict.WITNESSED if sometimes else Verdict.VIOLATED
         elif self.stopped is not None:
             verdict = Verdict.UNKNOWN
-            reason = f"{self.stopped} after {len(self.parents)} states"
+            reached = f"{len(self.parents)} states of {machine.cpus} CPUs"
+            reason = f"{self.stopped} after {reached}"
         else:
             verdict = Verdict.UNREACHABLE if sometimes else Verdict.PROVED
             if not self.parents:
