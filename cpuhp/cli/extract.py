@@ -161,10 +161,7 @@ def _summary(found: Extraction) -> None:
         _presence(found)
     _join_summary(found)
     _unresolved(found)
-    for note in found.notes[:SHOWN]:
-        click.echo(f"note: {note.file}: {note.message}")
-    if len(found.notes) > SHOWN:
-        click.echo(f"note: and {len(found.notes) - SHOWN} more notes")
+    print_notes(found)
 
 
 def _presence(found: Extraction) -> None:
@@ -242,3 +239,11 @@ def _place(row: Row) -> str:
     from cpuhp.kernel.source.tree import shown
 
     return f"{shown(row.file)}:{row.line}"
+
+
+def print_notes(found: Extraction) -> None:
+    """What could not be read of the tree, to be told by every verb that reads one."""
+    for note in found.notes[:SHOWN]:
+        click.echo(f"note: {note.file}: {note.message}")
+    if len(found.notes) > SHOWN:
+        click.echo(f"note: and {len(found.notes) - SHOWN} more notes")

@@ -134,6 +134,8 @@ def _linted(
 
 
 def _text(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -> None:
+    from cpuhp.cli.extract import print_notes
+
     for finding in shown:
         click.echo(
             f"{at(finding)}: {finding.level}: {finding.message} [{finding.rule}]"
@@ -151,6 +153,7 @@ def _text(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
         f"{found.depth}: {levels['error']} errors, {levels['warning']} warnings, "
         f"{levels['note']} notes"
     )
+    print_notes(found.extraction)
 
 
 def _why(shown: list[Finding]) -> None:
@@ -199,6 +202,10 @@ def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
         "callbacks": found.callbacks,
         "functions": found.functions,
         "depth": found.depth,
+        "notes": [
+            {"file": printed(n.file), "message": n.message}
+            for n in found.extraction.notes
+        ],
         "rules": {rule.id: {"title": rule.title, "why": rule.why} for rule in RULES},
         "findings": [
             {**finding_json(f), "model": model_json(f, answers)} for f in shown

@@ -1,3 +1,4 @@
+import json
 import os
 import time
 
@@ -185,6 +186,16 @@ def test_unreadable_files_are_told(tmp_path, monkeypatch):
     found = lint(folder)
     assert {f.file for f in found.findings} == {FILE}
     assert "Permission denied" in found.extraction.notes[0].message
+
+
+def test_what_is_missing_is_told(tmp_path):
+    folder = tree(tmp_path, paths={FILE: DRIVER})
+    (folder / "kernel/cpu.c").unlink()
+    assert "note: kernel/cpu.c: " in CliRunner().invoke(
+        lint_command, [str(folder), "--no-models"]
+    ).output
+    told = CliRunner().invoke(lint_command, [str(folder), "--format", "json"])
+    assert json.loads(told.output)["notes"][0]["file"] == "kernel/cpu.c"
 
 
 @pytest.mark.parametrize("command, options", [(lint_command, []),
