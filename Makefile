@@ -7,7 +7,7 @@ X86 ?= $(firstword $(wildcard $(RECORDED)/x86_64-6.12*.states) specs/tables/x86_
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := main
-.PHONY: main test test-all lint clean
+.PHONY: main test test-all bench lint clean
 
 # Status 1 says that something is violated, which is what the posted series is about;
 # 3 that a limit was reached. Bad input would be 2.
@@ -23,6 +23,9 @@ test: $(VENV)/ready  ## what a change must pass
 
 test-all: $(VENV)/ready  ## with the slow tests: every bug, every scenario, peers
 	$(BIN)/python -m pytest -n auto
+
+bench: $(VENV)/ready  ## every benchmark, and docs/benchmarks.md; goes on where it stopped
+	$(BIN)/python benchmarks/all.py $(BENCH)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check cpuhp

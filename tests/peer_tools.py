@@ -19,8 +19,8 @@ SPIN_START = 1  # stored states of SPIN that are no states of ours: before the s
 class Run:
     """What a peer answers: `holds`, `violated`, or the limit at which it gave up.
 
-    `states` are all states if it holds. Seconds of compilation and of the search;
-    memory in KiB, of the search.
+    `states` are all states if it holds. Seconds of compilation and of the search by the
+    clock, and of the processor for the search; memory in KiB, of the search.
     """
 
     answer: str
@@ -28,6 +28,7 @@ class Run:
     compiling: float = 0.0
     seconds: float = 0.0
     memory: int = 0
+    processor: float = 0.0
 
 
 class Trouble(Exception):
@@ -143,7 +144,8 @@ def _limited(command, folder, seconds, mebibytes):
         taken = time.monotonic() - started
         out.seek(0)
         text = out.read()
-    run = Run("", seconds=taken, memory=usage.ru_maxrss)
+    busy = usage.ru_utime + usage.ru_stime
+    run = Run("", seconds=taken, memory=usage.ru_maxrss, processor=busy)
     if taken >= seconds:
         return text, replace(run, answer=f">{seconds:g} s")
     if os.WIFSIGNALED(status) and usage.ru_maxrss > mebibytes << 9:

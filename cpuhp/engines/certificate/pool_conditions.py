@@ -223,6 +223,8 @@ class PoolConditions:
         cpus = sum(is_cpu(p.sort) for p in params)
         trial: Place = {p: self._trial.elements(p.sort)[0] for p in params}
         price = self._bad(self._trial, rest, trial, 99)[1]
+        # The price is that with few seats; who waits for whom may take more of them.
+        price += 2 * is_about_quiescence(self.prop)
         base = self._base(max(2, cpus + price))
         pool = base.pool
         for env, used in _combined(pool, params, {}, 0):
