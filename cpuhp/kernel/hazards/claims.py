@@ -1,4 +1,4 @@
-"""What comments and assertions claim: that hotplug is serial, or that its lock helps."""
+"""Comments and assertions that claim that hotplug is serial, or rely on its lock."""
 
 from __future__ import annotations
 

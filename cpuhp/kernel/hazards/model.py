@@ -188,19 +188,19 @@ check {name}_is_complete {{
 }}
 """
 _SIDED = """\
-/// {function}(): the mask has nobody who is gone.
+/// {function}(): what was done for a CPU is undone once it has gone.
 scenario {name} source "{file}";
 
-shared cpumask entered;
+shared cpumask done;
 shared cpumask online = cpus;
 
 process cpu_up_and_down(cpu) on aps {{
-    entered[cpu] = true;
+    done[cpu] = true;
     online[cpu] = false;
 }}
 
-check {name}_is_left {{
-    finally all(c in entered : online[c]);
+check {name}_is_undone {{
+    finally all(c in done : online[c]);
 }}
 """
 _TEXTS = {

@@ -1,4 +1,4 @@
-"""Shared variables that are read, changed and written with nothing to keep others out."""
+"""Shared variables that are read, changed and written, with nobody kept out."""
 
 from __future__ import annotations
 

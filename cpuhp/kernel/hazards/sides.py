@@ -76,8 +76,9 @@ _PAIRS = (
 # Done once for a CPU that comes for the first time, and kept on purpose.
 _ONCE = re.compile(r"discover|probe|(?<!e)init")
 _ALLOCATES = re.compile(
-    r"(?:\bper_cpu\s*\(\s*(\w+)[^;=]*|\b(\w+)\s*\[\s*\w*cpu\w*\s*\][\w.>-]*)\s*=(?!=)\s*"
-    r"(?:\([^()]*\)\s*)?(?:k\w*alloc\w*|vz?alloc\w*|alloc_pages?\w*|__get_free_pages?)\s*\("
+    r"(?:\bper_cpu\s*\(\s*(\w+)[^;=]*|\b(\w+)\s*\[\s*\w*cpu\w*\s*\][\w.>-]*)"
+    r"\s*=(?!=)\s*(?:\([^()]*\)\s*)?"
+    r"(?:k\w*alloc\w*|vz?alloc\w*|alloc_pages?\w*|__get_free_pages?)\s*\("
 )
 
 
@@ -200,9 +201,7 @@ def _about_own(where: Reached, pair: Pair, offset: int) -> bool:
     split = where.source.arguments(opening)
     given = where.source.piece(split[0][0]) if split else ""
     mask = where.source.piece(split[0][1]) if split and len(split[0]) > 1 else ""
-    if re.search(
-        rf"(?:\bcpumask_(?:var_)?t|\bstruct\s+cpumask)\s[^;]*\b{re.escape(last_name(mask))}\b",
-        body,
-    ):
+    kind = r"(?:\bcpumask_(?:var_)?t|\bstruct\s+cpumask)"
+    if re.search(rf"{kind}\s[^;]*\b{re.escape(last_name(mask))}\b", body):
         return False  # a mask of its own
     return (given,) == where.function.parameters[:1] or "smp_processor_id" in given

@@ -106,7 +106,8 @@ def _written(where: Reached) -> Iterator[str]:
 
 
 _TAKEN = re.compile(
-    r"\b(?:\w+_)?(?P<how>(?:raw_)?(?:spin|read|write)_lock(?:_irqsave|_irq|_bh|_nested)?|"
+    r"\b(?:\w+_)?(?P<how>"
+    r"(?:raw_)?(?:spin|read|write)_lock(?:_irqsave|_irq|_bh|_nested)?|"
     r"mutex_lock(?:_nested)?|down_(?:read|write)|cpus_read_lock|guard)\s*\("
 )
 

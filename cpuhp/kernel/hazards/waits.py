@@ -11,8 +11,9 @@ from cpuhp.kernel.hazards.rules import Finding, Subject, report
 from cpuhp.kernel.hazards.walk import MAX_PLACES, Reached, runs_atomic
 
 _WAIT = re.compile(
-    r"\b(wait_for_completion\w*|synchronize_(?:rcu|srcu|net|irq|sched)\w*|rcu_barrier\w*|"
-    r"flush_(?:delayed_)?work\w*|(?:\w+_)?cancel_(?:delayed_)?work_sync|kthread_flush_\w+|"
+    r"\b(wait_for_completion\w*|synchronize_(?:rcu|srcu|net|irq|sched)\w*|"
+    r"rcu_barrier\w*|flush_(?:delayed_)?work\w*|"
+    r"(?:\w+_)?cancel_(?:delayed_)?work_sync|kthread_flush_\w+|"
     r"(?:drain|destroy)_workqueue|schedule_on_each_cpu|kthread_(?:stop|park)|"
     r"kthread_destroy_worker|msleep\w*|ssleep|usleep_range\w*|rcuwait_wait_event|"
     r"s?wait_event\w*|work_on_cpu\w*|perf_pmu_migrate_context|del_timer_sync|"
