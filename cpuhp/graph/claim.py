@@ -116,7 +116,8 @@ def race_groups(
     """These variables, those together whose data races one slice can decide.
 
     A variable joins another one that needs all that it needs itself, so that the slice
-    of a group is hardly larger than the largest slice of a member.
+    of a group is hardly larger than the largest slice of a member. Small slices come
+    first.
     """
     needs = {
         name: relevant(start.thinner, (prop,), frozenset({name})).variables
@@ -130,7 +131,7 @@ def race_groups(
                 break
         else:
             groups.append((needs[name], {name}))
-    return [frozenset(members) for _, members in groups]
+    return [frozenset(members) for _, members in reversed(groups)]
 
 
 def thinned(start: Folded, *chosen: tuple[Property, int]) -> Thinned:

@@ -16,6 +16,7 @@ from cpuhp.model.system import Action, Choice, Order, Property, TransitionSystem
 from cpuhp.model.verdict import State
 from cpuhp.semantics import Instance, Machine, initial_states
 
+_MOST_KNOWN = 200_000  # states whose canonical state is remembered
 _ORDERED = (Op.BEFORE, Op.LT, Op.LE, Op.ADD, Op.SUB)
 
 
@@ -220,14 +221,23 @@ class SymmetricSpace(PlainSpace):
     def __init__(self, compiled: Compiled):
         super().__init__(compiled)
         self.permuter = Permuter(compiled.machine)
+        self._known: dict[State, State] = {}
 
     def initial(self) -> list[Key]:
         states = initial_states(self.compiled.machine)
         return list(dict.fromkeys(self.permuter.canonical(s) for s in states))
 
     def successors(self, key: Key) -> list[Key]:
-        canonical = self.permuter.canonical
-        return [canonical(t) for _, _, t in self.compiled.moves(self.state(key))]
+        return [self._seen(t) for _, _, t in self.compiled.moves(self.state(key))]
+
+    def _seen(self, state: State) -> State:
+        """The canonical state; most states are reached in several ways."""
+        found = self._known.get(state)
+        if found is None:
+            found = self.permuter.canonical(state)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[state] = found
+        return found
 
     def key(self, state: State) -> Key:
         return self.permuter.canonical(state)
