@@ -55,6 +55,14 @@ def test_m26_callbacks_are_moved_before_a_dead_step_waits_for_them():
 
 
 @pytest.mark.slow
+def test_m30_requests_are_drained_while_their_interrupt_still_comes():
+    found = placed("m30-drain-requests.hp")
+    assert not reasons(found, "CPUHP_AP_SMPBOOT_THREADS")  # where the kernel has it
+    assert "no_deadlock" in reasons(found, "CPUHP_AP_SMPCFD_DYING")
+    assert "step_no_request_is_lost" in reasons(found, "CPUHP_OFFLINE")
+
+
+@pytest.mark.slow
 def test_m07_time_is_handed_over_before_the_cpu_is_dead():
     found = placed("CPUHP_AP_TICK_DYING")
     assert found.own is not None

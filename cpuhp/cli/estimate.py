@@ -120,7 +120,7 @@ def command(
     kind = _kind(plot)
     loaded = load(scenario, order=order, options=options)
     setup = loaded.timing(
-        costs=costs, params=params, trace=trace, states=_states(trace, states)
+        costs=costs, params=params, trace=trace, states=states_of(trace, states)
     )
     if sweep is not None:
 
@@ -129,7 +129,7 @@ def command(
                 costs=costs,
                 params={**params, name: value},
                 trace=trace,
-                states=_states(trace, states),
+                states=states_of(trace, states),
             )
 
         _sweep(loaded, setup, sweep, cpus, again, plot, kind, form)
@@ -153,7 +153,7 @@ def _kind(plot: str | None) -> str:
     return kind
 
 
-def _states(trace: str | None, states: str | None) -> KernelTable | None:
+def states_of(trace: str | None, states: str | None) -> KernelTable | None:
     """The table that names the traced steps: given, or beside the trace."""
     if trace is None:
         return None

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cpuhp.cli._advice import Advice, advice_options
+
+if TYPE_CHECKING:
+    from cpuhp.ordering.variant import Variant
+    from cpuhp.timing.costs import CostTable
 
 GROUP = "design"
 
@@ -28,6 +34,20 @@ GROUP = "design"
     metavar="N",
     help="CPUs of the machine that is timed; default as the costs say.",
 )
+@click.option(
+    "--trace",
+    metavar="TRACE",
+    help="Share what a section costs among its steps as in this trace.",
+)
+@click.option(
+    "--options",
+    "by_options",
+    is_flag=True,
+    help="Only combinations of the scenario's own options.",
+)
+@click.option(
+    "--program", is_flag=True, help="Also print each schedule as text of the language."
+)
 @advice_options
 @click.pass_context
 def command(
@@ -36,28 +56,82 @@ def command(
     goal: str,
     costs: str | None,
     machine: int | None,
+    trace: str | None,
+    by_options: bool,
+    program: bool,
     advice: Advice,
 ) -> None:
     """The fastest way through a scenario that keeps every check.
 
-    Candidates are the combinations of the scenario's options that change how long it
-    takes. Each is searched for violations before it is called safe.
+    Of a shutdown in phases: which steps of which CPUs may overlap, where all CPUs have
+    to meet, what must stay serial and because of what. Of other scenarios: the
+    combinations of their options that change how long they take. Each candidate is
+    searched for violations before it is called safe.
     """
-    from cpuhp.api import DEFAULT_CPUS, Scenario
-    from cpuhp.ordering.parallel import fastest
-    from cpuhp.ordering.variant import Variant
-    from cpuhp.report import parallel as page
-    from cpuhp.timing.estimate import Estimate, estimate
+    from cpuhp.api import DEFAULT_CPUS
+    from cpuhp.ordering.phases import PROTOCOL
 
     base = advice.base(scenario)
     first = advice.scenario(scenario).timing(costs=costs)
     count = machine or first.costs.cpus or DEFAULT_CPUS
+    phased = PROTOCOL in {unit.name for unit in base.program().units}
+    if phased and not by_options:
+        found = _phases(base, advice, first.costs, count, trace, program)
+    else:
+        found = _options(base, advice, costs, first.costs.name, count)
+    ctx.exit(0 if found else 1)
+
+
+def _phases(
+    base: Variant,
+    advice: Advice,
+    known: CostTable,
+    count: int,
+    trace: str | None,
+    program: bool,
+) -> bool:
+    from cpuhp.api import Scenario
+    from cpuhp.cli.estimate import states_of
+    from cpuhp.ordering.assign import assign
+    from cpuhp.ordering.phases import program_text, rows_of
+    from cpuhp.report import phases as page
+    from cpuhp.timing.estimate import estimate
+    from cpuhp.timing.share import of_rows
+
+    rows = rows_of(base)
+    options = dict(base.options)
+    whole = Scenario(base.program(), options)
+    traced = whole.timing(trace=trace, states=states_of(trace, None)) if trace else None
+    table, seconds = of_rows(known, rows.online, traced.costs if traced else None)
+
+    def clock(variant: Variant) -> float:
+        made = Scenario(variant.program(), dict(variant.options)).timing(costs=table)
+        return estimate(made.model, "", count, made.costs).makespan
+
+    with advice.judges() as judges:
+        found = assign(base, judges, clock, seconds, count)
+    advice.print(page.as_json(found, known.name, count),
+                 page.text(found, known.name, count))  # fmt: skip
+    if program and advice.style == "text":
+        for step in found.steps:
+            click.echo(f"\n// {step.seconds:.3f} s")
+            click.echo(program_text(base, rows, step.assignment), nl=False)
+    return any(step.proved for step in found.steps)
+
+
+def _options(
+    base: Variant, advice: Advice, costs: str | None, name: str, count: int
+) -> bool:
+    from cpuhp.api import Scenario
+    from cpuhp.ordering.parallel import fastest
+    from cpuhp.report import parallel as page
+    from cpuhp.timing.estimate import Estimate, estimate
 
     def clock(variant: Variant) -> Estimate:
         setup = Scenario(variant.program(), dict(variant.options)).timing(costs=costs)
         return estimate(setup.model, "", count, setup.costs)
 
     with advice.judges() as judges:
-        found = fastest(base, judges, clock, count, first.costs.name)
+        found = fastest(base, judges, clock, count, name)
     advice.print(page.as_json(found), page.text(found))
-    ctx.exit(0 if found.best else 1)
+    return bool(found.best)

@@ -144,10 +144,10 @@ def _candidate(
     outcomes = dict(zip(asked, judges.findings([(variant, q) for q in asked])))
     bad = [q for q, f in outcomes.items() if f.outcome is Outcome.FAILS]
     unknown = {q.check for q, f in outcomes.items() if f.outcome is Outcome.UNKNOWN}
-    mended = _mended(variant, bad, judges)
-    fixes = tuple(dict.fromkeys(names[0] for names in mended.values() if names))
+    helps = mended(variant, bad, judges)
+    fixes = tuple(dict.fromkeys(names[0] for names in helps.values() if names))
     safe = False
-    if bad and all(mended.values()):
+    if bad and all(helps.values()):
         fixed = variant.with_options(**{name: "true" for name in fixes})
         there = set(questions(fixed.checker(), sometimes=False))
         again = [q for q in wanted if q in there]
@@ -159,13 +159,13 @@ def _candidate(
         seconds,
         tuple(dict.fromkeys(q.check for q in bad)),
         tuple(sorted(unknown)),
-        mended,
+        helps,
         fixes,
         safe,
     )
 
 
-def _mended(
+def mended(
     variant: Variant, bad: Sequence[Question], judges: Judges
 ) -> dict[str, tuple[str, ...]]:
     """For each failing check the options that are off and would mend it alone."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from cpuhp.diagnostics import InputError
 from cpuhp.language import tree as t
@@ -541,13 +541,12 @@ def _constraints(cases: Sequence[_Case], gaps: Sequence[Slot]) -> list[Constrain
     """The borders between slots where a check holds and where it fails."""
     found: dict[tuple[bool, int, str], Constraint] = {}
     for case in cases:
-        for one, two in zip(gaps, gaps[1:]):
-            if not {one.number, two.number} <= case.asked:
-                continue
+        tried = [slot for slot in gaps if slot.number in case.asked]
+        for one, two in pairwise(tried):
             bad, good = one.number in case.failing, two.number in case.failing
             if bad == good:
                 continue
-            row = one.upper
+            row = two.lower if bad else one.upper
             key = (bad, row.number, case.question.check)
             found.setdefault(
                 key, Constraint(bad, row, case.question.check, case.scenario)

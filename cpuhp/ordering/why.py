@@ -109,7 +109,7 @@ def why(
     before = dict(zip(asked, judges.findings([(base, q) for q in asked])))
     pieces = [e for e in elements(base, checker.whole) if e.kind in kinds]
     sights = dict(zip(asked, judges.sights(base, asked)))
-    seen = _options_seen(base, judges, asked)
+    seen = options_seen(base, judges, asked)
     wanted = [
         (piece, question)
         for piece in pieces
@@ -167,7 +167,7 @@ def _next_to_each_other(pair: tuple[str, ...], callbacks: Sequence[str]) -> bool
     return at[1] - at[0] == 1
 
 
-def _options_seen(
+def options_seen(
     base: Variant, judges: Judges, asked: Sequence[Question]
 ) -> dict[Question, frozenset[str]]:
     """For each question, the options that it can depend on in any combination.

@@ -104,6 +104,9 @@ def _row(row: Row, lead: str) -> Iterator[str]:
 def _told(row: Row) -> Iterator[str]:
     if row.unused:
         yield row.unused
+    if "=" in row.element.name:
+        yield from _with_value(row)
+        return
     if row.carries:
         yield f"brings in the code that {_list(row.carries)} change"
     needed = row.checks(Role.NEEDED)
@@ -128,6 +131,20 @@ def _told(row: Row) -> Iterator[str]:
         yield f"redundant: no check of the {len(redundant)} that depend on it needs it"
     elif redundant:
         yield f"redundant for {len(redundant)} {'other checks' if needed else 'checks'}"
+    if row.checks(Role.UNKNOWN):
+        yield f"not known for {_list(row.checks(Role.UNKNOWN))}"
+
+
+def _with_value(row: Row) -> Iterator[str]:
+    """What is different where an option has this other value."""
+    if row.checks(Role.NEEDED):
+        yield f"then {_list(row.checks(Role.NEEDED))} fails"
+    if row.checks(Role.HARMFUL):
+        yield f"then what fails now holds: {_list(row.checks(Role.HARMFUL))}"
+    if row.checks(Role.WITNESS):
+        yield f"then not reached: {_list(row.checks(Role.WITNESS))}"
+    if row.checks(Role.REDUNDANT):
+        yield f"all the same for {len(row.checks(Role.REDUNDANT))} checks"
     if row.checks(Role.UNKNOWN):
         yield f"not known for {_list(row.checks(Role.UNKNOWN))}"
 

@@ -1,0 +1,123 @@
+"""Phases of a shutdown: what may overlap, what must not, and what a fix would buy."""
+
+import pytest
+
+from cpuhp.api import Scenario, load
+from cpuhp.diagnostics import InputError
+from cpuhp.engines.cheapest import Cheapest
+from cpuhp.ordering.assign import assign
+from cpuhp.ordering.phases import Assignment, program_text, rows_of, scheduled
+from cpuhp.ordering.questions import Bound
+from cpuhp.ordering.variant import variant_of
+from cpuhp.ordering.workers import Judges
+from cpuhp.report.phases import as_json, text
+from cpuhp.timing.costs import Cost, CostTable
+from cpuhp.timing.estimate import estimate
+from cpuhp.timing.share import of_rows
+
+SPEC = """
+/// An owner hands over to somebody who is online, and may be on the way out.
+scenario handover;
+use three_phase, arm64;
+table "arm64-6.12";
+option bool patch1 = true;
+option bool patch2 = true;
+option bool patch3 = true;
+option bool patch7 = true;
+/// Only to a CPU that stays.
+option bool fix_owner = false;
+shared atomic cpu? owner = any;
+void rcutree_report_cpu_dead(cpu c) { }
+teardown hand_over(cpu) for CPUHP_AP_WORKQUEUE_ONLINE source "kernel/workqueue.c" {
+    atomic {
+        if (owner == cpu)
+            owner = any(c in online : c != cpu && (!fix_owner || !dying[c]));
+    }
+    return 0;
+}
+process control {
+    enter_shutdown();
+    smp_shutdown_nonboot_cpus();
+    leave_shutdown();
+}
+check owner_is_there { always all(c in dead : owner != c); }
+"""
+COSTS = CostTable("a machine", {"workqueue:online teardown": Cost(1.0)})
+ROW = 188  # CPUHP_AP_WORKQUEUE_ONLINE
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    path = tmp_path_factory.mktemp("phases") / "handover.hp"
+    path.write_text(SPEC)
+    return variant_of(load(str(path)).program, {})
+
+
+def clock(variant):
+    setup = Scenario(variant.program(), dict(variant.options)).timing(costs=COSTS)
+    return estimate(setup.model, "", 8, COSTS).makespan
+
+
+def test_the_cheapest_choice_keeps_what_is_required():
+    solver = Cheapest(["a", "b", "c"], {"a": 5, "b": 1, "c": 1})
+    solver.require([[("a", True)], [("b", True), ("c", True)]])
+    assert solver.choose(((), 0)) == {"b", "c"}
+    assert solver.choose((("b", "c"), 1)) == {"a"}
+    solver.require([[("a", False)]])
+    assert solver.choose((("b", "c"), 1)) is None
+
+
+def test_phases_are_cut_where_cpus_meet(base):
+    rows = rows_of(base)
+    last = rows.online[-1].number
+    chosen = Assignment(frozenset({last}), frozenset({rows.online[-2].number, last}), False)
+    first, second = rows.phases(chosen)
+    assert not first.serial and second.serial and len(second.rows) == 1
+    assert "wait_for_completion" in program_text(base, rows, chosen)
+    assert clock(scheduled(base, rows, rows.one_by_one())) == 7.0
+    assert clock(scheduled(base, rows, rows.together())) == 1.0
+
+
+def test_a_barrier_within_the_stop_is_part_of_the_program(base):
+    rows = rows_of(base)
+    meets = frozenset({rows.online[-1].number, rows.stop.number})
+    chosen = Assignment(frozenset(), meets, False)
+    variant = scheduled(base, rows, chosen)
+    assert "passed0" in variant.program().variables
+    assert clock(variant) == 1.0
+
+
+@pytest.mark.slow
+def test_what_must_be_in_turn_is_told_with_the_reason_and_the_fix(base):
+    rows = rows_of(base)
+    _, costs = of_rows(COSTS, rows.online)
+    found = assign(base, Judges(Bound(3, timeout=600)), clock, costs, 8)
+    assert found.failing == ("owner_is_there",)
+    assert found.fixes == ("fix_owner",)
+    none, one = found.steps
+    assert none.proved and none.seconds == 7.0 and ROW in none.assignment.serial
+    # What stands above the row may overlap: only from there on CPUs take turns.
+    assert {row.number for row in rows.online if row.number > ROW} & (
+        none.assignment.serial
+    ) == set()
+    (why,) = none.because
+    assert {lesson.question.check for lesson in why} == {"owner_is_there"}
+    assert one.proved and one.seconds == found.together == 1.0
+    assert found.worth == {"fix_owner": 7.0}
+    page = "\n".join(text(found, "a machine", 8))
+    assert "The single fix that buys most is fix_owner: 1.000 s, 6.000 s less." in page
+    assert as_json(found, "a machine", 8)["best"][1]["fixes"] == ["fix_owner"]
+
+
+def test_a_scenario_without_phases_is_an_error():
+    with pytest.raises(InputError, match="HP530"):
+        rows_of(variant_of(load("shutdown-serial").program, {}))
+
+
+def test_a_walk_is_shared_out_among_its_rows(base):
+    rows = rows_of(base).online
+    whole = CostTable("a machine", {"cpuhp": Cost(3.1)})
+    table, seconds = of_rows(whole, rows)
+    assert sum(seconds.values()) == pytest.approx(3.1) and "cpuhp" not in table.costs
+    _, traced = of_rows(whole, rows, COSTS)
+    assert traced[ROW] == pytest.approx(3.1)
