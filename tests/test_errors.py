@@ -105,6 +105,12 @@ def test_malformed_input_gets_one_clear_error_wrong(tmp_path, data, code):
     assert error_of(tmp_path, data).code == code
 
 
+def test_how_much_was_not_read_is_not_told(tmp_path):
+    """Of a huge file only the beginning is read."""
+    found = error_of(tmp_path, b"scenario a;\n" * 1_000_000)
+    assert found.message == "the file has more than 1,048,576 characters"
+
+
 def test_a_long_row_of_conjuncts_is_not_deep(tmp_path):
     path = tmp_path / "long.hp"
     row = " && ".join(["x"] * 3_000)

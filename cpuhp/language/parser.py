@@ -86,8 +86,7 @@ def parse(source: Source) -> t.Unit:
     if len(source.text) > MAX_CHARACTERS:
         raise fail(
             "HP101",
-            f"the file has {len(source.text):,} characters; the limit is "
-            f"{MAX_CHARACTERS:,}",
+            f"the file has more than {MAX_CHARACTERS:,} characters",
             Span(source, 0, 1),
             help="a spec is one subject; split it into files and join them with 'use'",
         )
