@@ -26,7 +26,8 @@ _SEVERAL = 5  # claims at most that are proved together,
 _WEIGHT = 8  # and what they may have beside what most claims have: variables,
 _POINTER = 4  # and one that holds a CPU counts as so many
 _SAMPLES = 6_000, 50  # states and walks
-_ALONE = 3.0  # seconds for a claim that has few variables
+_ALONE = 3.0  # seconds for a claim that has few variables,
+_SHARE = 10.0  # and for each of those that are proved together
 
 
 def groups(
@@ -115,7 +116,8 @@ def _together(
     fitting = [c for c, prop in zip(chosen, props) if prop not in violated]
     if violated:
         return fitting, {}
-    proofs = prove_together(system, props, deadline=until, samples=samples)
+    deadline = min(until, time.monotonic() + _SHARE * len(chosen))
+    proofs = prove_together(system, props, deadline=deadline, samples=samples)
     share = (time.monotonic() - began) / len(chosen)
     return fitting, {
         claim: Answer(
