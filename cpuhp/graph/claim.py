@@ -47,6 +47,7 @@ class Thinned:
     def data(self) -> frozenset[str]:
         """The variables that matter, without locks and shared ones that hold a CPU.
 
+        Auxiliary ones are among them.
         Where a claim compares with a program point, what decides on going there stays.
         """
         program = self.lowered.program
@@ -58,7 +59,18 @@ class Thinned:
             or (name in pointing and not declared.declaration.constant)
         }
         pointers -= deciding(self.lowered, self.props)
-        return self.kept.variables - pointers
+        return self.kept.variables - pointers | self.auxiliary()
+
+    def auxiliary(self) -> frozenset[str]:
+        """Variables that are written for proofs, where the rest matters anyway."""
+        declared = self.lowered.program.variables
+        return frozenset(
+            name
+            for process in self.lowered.processes
+            for edge in process.flow.edges
+            for name in edge.writes()
+            if name in declared and declared[name].declaration.auxiliary
+        )
 
     def pointers(self) -> frozenset[str]:
         """The variables that hold a CPU."""

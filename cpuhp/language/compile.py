@@ -96,7 +96,25 @@ def lower(program: Program, keep: frozenset[str] | None = None) -> Lowered:
         p for p in program.processes if keep is None or p.declaration.name in keep
     ]
     lowered = [_lower_process(p, terms, callbacks) for p in chosen]
+    _reject_uses(program, lowered)
     return Lowered(program, tuple(_preempted(lowered, terms)), terms)
+
+
+def _reject_uses(program: Program, lowered: list[LoweredProcess]) -> None:
+    """What is there for proofs only must not decide what happens."""
+    auxiliary = {
+        name
+        for name, declared in program.variables.items()
+        if declared.declaration.auxiliary
+    }
+    for edge in (edge for process in lowered for edge in process.flow.edges):
+        used = edge.reads() & auxiliary
+        if used:
+            name = min(used)
+            raise fail("HP317", f"'{name}' is auxiliary: no step may depend on it",
+                       edge.note.span if edge.note else
+                       program.variables[name].declaration.span,
+                       help="it is written for proofs; claims may read it")  # fmt: skip
 
 
 def _lower_process(

@@ -67,7 +67,7 @@ _KEYWORDS = (
     "assume shared percpu per const counter void startup teardown for fails process "
     "service environment interrupt on check requires always never sometimes finally "
     "deadlock_free race_free terminates leads to if else while forall either or return "
-    "break continue atomic wait PROVED VIOLATED WITNESSED UNREACHABLE UNKNOWN"
+    "break continue atomic auxiliary wait PROVED VIOLATED WITNESSED UNREACHABLE UNKNOWN"
 ).split()
 _CLAIMS = (
     "a claim is `always E;` never, sometimes, finally, `E leads to F;`, "
@@ -316,17 +316,21 @@ class _Builder(Transformer[Token, Any]):
         return str(sort), True
 
     def variable(
-        self, meta: Any, scope: Any, atomic: Any, type_: Any, name: Token, value: Any
+        self, meta: Any, scope: Any, access: Any, type_: Any, name: Token, value: Any
     ) -> Any:
         span = self._span(meta)
         where, constant = scope or ("shared", False)
         doc = self._doc(span)
         return t.VariableDeclaration(
-            where, constant, type_, str(name), value, doc, span, atomic is not None
-        )
+            where, constant, type_, str(name), value, doc, span,
+            atomic=access is not None, auxiliary=access == "auxiliary",
+        )  # fmt: skip
 
-    def atomic_access(self, meta: Any) -> bool:
-        return True
+    def atomic_access(self, meta: Any) -> str:
+        return "atomic"
+
+    def auxiliary_access(self, meta: Any) -> str:
+        return "auxiliary"
 
     def _integer(self, digits: Token) -> int:
         if len(digits) > MAX_DIGITS:

@@ -266,7 +266,8 @@ class Instances:
 class VariableDeclaration:
     """`scope` is "shared", "cpu" (percpu) or the name of another sort.
 
-    `atomic` marks what the kernel accesses by atomic operations only (atomic_t).
+    `atomic` marks what the kernel accesses by atomic operations only (atomic_t),
+    `auxiliary` what the kernel does not have: it is written for proofs only.
     """
 
     scope: str
@@ -277,6 +278,7 @@ class VariableDeclaration:
     doc: str = field(compare=False)
     span: Span = field(compare=False)
     atomic: bool = False
+    auxiliary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

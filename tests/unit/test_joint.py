@@ -92,3 +92,47 @@ def test_what_an_earlier_run_proved_is_not_done_again(path):
     first = next(iter(run(todo, 1, lambda done, text: None)))
     again = plan((path,), None, "*", {}, None, 60.0, None, {first.fingerprint: first})
     assert 0 not in {place for job in opening(again) for place in job.places}
+
+
+WHO = """
+scenario spec;
+percpu atomic bool user = true;
+shared atomic bool drained;
+{declared}
+process ap(cpu) on aps {{
+    bool last = false;
+    atomic {{
+        user[cpu] = false;
+        last = !exists(o in aps : user[o]);
+        {written}
+    }}
+    if (last) drained = true;
+}}
+check drained_by_last {{
+    always all(c in aps : at(ap[c], end)) && exists(c in aps : true) => drained;
+}}
+"""
+
+
+def answered(tmp_path, declared="", written=""):
+    file = tmp_path / "spec.hp"
+    file.write_text(WHO.format(declared=declared, written=written))
+    return load(str(file)).check("drained_by_last", timeout=10)[0]
+
+
+def test_an_auxiliary_variable_says_who(tmp_path):
+    keeper = """
+        if (last) keeper = cpu;
+        else keeper = any(o in aps : user[o]);
+    """
+    assert answered(tmp_path).verdict == "UNKNOWN"
+    declared = "shared auxiliary cpu? keeper;"
+    found = answered(tmp_path, declared, keeper)
+    assert (found.verdict, found.cpus) == ("PROVED", "all")
+
+
+def test_the_search_leaves_auxiliary_variables_out(tmp_path):
+    answered(tmp_path, "shared auxiliary cpu? keeper;", "keeper = cpu;")
+    scenario = load(str(tmp_path / "spec.hp"))
+    system = scenario.checker.slice("drained_by_last", 0).system
+    assert "keeper" not in {variable.name for variable in system.variables}

@@ -243,6 +243,11 @@ class PoolConditions:
             quiet, price = self._quiet(pool, env, spare - total, had)
             found.append(quiet)
             total += price
+        else:
+            pointers = [v for v in self.system.variables if is_shared_pointer(v)]
+            seen, price = self._pointed(pool, pointers, spare - total, had)
+            found.append(seen)
+            total += price
         return conj(found), total
 
     def _quiet(

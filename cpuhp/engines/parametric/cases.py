@@ -9,7 +9,7 @@ case's formulas need.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from cpuhp.engines.encoding import OTHER, Encoder, Env, Need, Taken
@@ -330,6 +330,9 @@ def bad_states(encoder: Encoder, prop: Property) -> list[Bad]:
     found = list(falsified(encoder, formula, {}, 0))
     if prop.expectation in (Expectation.FINALLY, Expectation.DEADLOCK_FREE):
         found = [_stuck(encoder, bad) for bad in found]
+    else:
+        seen = tuple(_seen_through_pointers(encoder))
+        found = [replace(bad, needs=(*bad.needs, *seen)) for bad in found]
     return [bad for bad in found if bad.formula(encoder) is not False]
 
 
@@ -379,11 +382,7 @@ def _all_falsified(
 def _stuck(encoder: Encoder, bad: Bad) -> Bad:
     """The bad state, if nobody can move in it."""
     bits, needs = list(bad.bits), list(bad.needs)
-    late: list[Need] = []
-    for variable in encoder.system.variables:
-        if _is_pointer(variable.sort) and not variable.indices:
-            values = encoder.cell(PRE, variable.name, ())
-            late += [Need(1, negate(bit)) for v, bit in values.items() if v > 1 << 19]
+    late = list(_seen_through_pointers(encoder))
     touched = set(bad.touched)
     for action in encoder.system.actions:
         owes = encoder.system.owes_progress(action)
@@ -397,6 +396,15 @@ def _stuck(encoder: Encoder, bad: Bad) -> Bad:
             elif seat <= bad.used:
                 late += _disabled_needs(encoder, taken)
     return Bad(tuple(bits), (*needs, *late), bad.used, frozenset(touched))
+
+
+def _seen_through_pointers(encoder: Encoder) -> Iterator[Need]:
+    """A CPU that a shared pointer points to can have a seat."""
+    for variable in encoder.system.variables:
+        if _is_pointer(variable.sort) and not variable.indices:
+            there = encoder.cell(PRE, variable.name, ()).get(OTHER, False)
+            if there is not False:
+                yield Need(1, negate(there))
 
 
 def _disabled_needs(encoder: Encoder, taken: Taken) -> list[Need]:
