@@ -246,6 +246,14 @@ SPECS = {
         """,
         "VIOLATED WITNESSED WITNESSED",
     ),
+    "who begins with a choice has it": (
+        """
+        shared bool x; shared bool y;
+        process p { either { x = true; } or { y = true; } }
+        check t { sometimes x; sometimes y; never x && y; }
+        """,
+        "WITNESSED WITNESSED PROVED",
+    ),
     "who begins at a place is there": (
         """
         shared bool y; shared bool x;
