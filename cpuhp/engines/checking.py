@@ -430,16 +430,10 @@ class _Run:
         if self.settings.cpus is not None:
             return self.unviolated(last)
         if prop.expectation is Expectation.SOMETIMES:
-            never = replace(
-                prop, expectation=Expectation.ALWAYS, formula=not_(prop.formula)
-            )
-            proof = self._prove(self.sliced.system, never)
-            verdict = Verdict.UNREACHABLE
-            if proof.result.verdict is Verdict.PROVED:
-                return Answer(
-                    replace(proof.result, prop=prop, verdict=verdict), self.sliced
-                )
-            return Answer(replace(last, verdict=verdict), self.sliced)
+            never = self._never()
+            result = never.result if never else last
+            result = replace(result, prop=prop, verdict=Verdict.UNREACHABLE)
+            return Answer(result, self.sliced)
         if prop.expectation not in PROVABLE:
             return Answer(
                 replace(last, reason="this kind of claim is checked at fixed counts"),
@@ -450,22 +444,42 @@ class _Run:
     def _proved(self) -> Answer:
         """Prove the claim for every number of CPUs, over as few variables as will do."""
         if self.sliced.prop.expectation is Expectation.ALWAYS:
-            from cpuhp.engines.refinement import Refinement
-
             thin = self.checker.thinned(self.check_name, self.number)
-            until = time.monotonic() + 0.8 * max(0.1, self._left())
-            for narrow in Refinement(thin, until).slices():
-                samples = narrow.samples
-                proof = self._prove(narrow.system, narrow.prop, narrow.seconds, samples)
-                if proof.result.verdict is Verdict.PROVED:
-                    sliced = Sliced(
-                        narrow.system, narrow.prop, self.sliced.parts, narrow.only
-                    )
-                    return Answer(proof.result, sliced, proof.invariant)
+            answer = self._refined(thin)
+            if answer is not None:
+                return answer
         sliced = self.sliced
         seldom = sliced.prop.expectation is not Expectation.ALWAYS
         proof = self._prove(sliced.system, sliced.prop, DOUBTFUL if seldom else None)
         return Answer(proof.result, sliced, proof.invariant)
+
+    def _never(self) -> Answer | None:
+        """A proof that what should happen sometimes never does."""
+        thin = self.checker.thinned(self.check_name, self.number)
+        never = replace(
+            thin.props[0],
+            expectation=Expectation.ALWAYS,
+            formula=not_(thin.props[0].formula),
+        )
+        try:
+            return self._refined(replace(thin, props=(never,)))
+        except OutOfMemory:
+            return None
+
+    def _refined(self, thin: Thinned) -> Answer | None:
+        """A proof over some of the variables, if there is one in time."""
+        from cpuhp.engines.refinement import Refinement
+
+        until = time.monotonic() + 0.8 * max(0.1, self._left())
+        for narrow in Refinement(thin, until).slices():
+            proof = self._prove(
+                narrow.system, narrow.prop, narrow.seconds, narrow.samples
+            )
+            if proof.result.verdict is Verdict.PROVED:
+                parts = self.sliced.parts
+                sliced = Sliced(narrow.system, narrow.prop, parts, narrow.only)
+                return Answer(proof.result, sliced, proof.invariant)
+        return None
 
     def _unproved(self, result: Result, last: Result | None) -> Answer:
         """What is known of a claim that was not proved for every number of CPUs."""
@@ -490,14 +504,23 @@ class _Run:
         seconds = 0.7 * left if seconds is None else min(seconds, left)
         deadline = time.monotonic() + max(0.1, seconds)
         return prove(
-            system, prop, deadline=deadline, progress=self._watch, samples=samples
+            system,
+            prop,
+            deadline=deadline,
+            progress=memory_watch(self.settings),
+            samples=samples,
         )
 
-    def _watch(self, text: str) -> None:
-        """Raises OutOfMemory at the limit; a proof looks at nothing but the clock."""
-        most = self.settings.memory
+
+def memory_watch(settings: Settings) -> Progress:
+    """Raises OutOfMemory at the limit; a proof looks at nothing but the clock."""
+
+    def watch(text: str) -> None:
+        most = settings.memory
         if most is not None and memory_used() > most:
             raise OutOfMemory(f"limit of {most >> 20} MiB of memory reached")
+
+    return watch
 
 
 def _told(names: frozenset[str]) -> str:

@@ -12,7 +12,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from cpuhp.engines.checking import Answer, Checker, ClaimNumber, Settings, Sliced
+from cpuhp.engines.checking import (
+    Answer,
+    Checker,
+    ClaimNumber,
+    OutOfMemory,
+    Settings,
+    Sliced,
+    memory_watch,
+)
 from cpuhp.engines.parametric import prove, prove_together
 from cpuhp.engines.parametric.sampling import Samples
 from cpuhp.engines.parametric.together import Scopes
@@ -72,20 +80,25 @@ def settle(
     found: Answers = {}
     left = []
     for claim in group:
-        answer = _alone(checker, claim, until)
+        answer = _alone(checker, claim, settings, until)
         if answer is None:
             left.append(claim)
         else:
             found[claim] = answer
-    while left:
-        fitting, answers = _together(checker, left, until)
-        if len(fitting) == len(left):
-            return found | answers
-        left = fitting
+    try:
+        while left:
+            fitting, answers = _together(checker, left, settings, until)
+            if len(fitting) == len(left):
+                return found | answers
+            left = fitting
+    except OutOfMemory:  # each alone may fit
+        pass
     return found
 
 
-def _alone(checker: Checker, claim: ClaimNumber, until: float) -> Answer | None:
+def _alone(
+    checker: Checker, claim: ClaimNumber, settings: Settings, until: float
+) -> Answer | None:
     """The proof of a claim that its own callback decides."""
     began = time.monotonic()
     thin = checker.thinned(*claim)
@@ -94,7 +107,11 @@ def _alone(checker: Checker, claim: ClaimNumber, until: float) -> Answer | None:
         return None
     deadline = min(until, time.monotonic() + _ALONE)
     proof = prove(
-        narrow.system, narrow.prop, deadline=deadline, samples=narrow.samples
+        narrow.system,
+        narrow.prop,
+        deadline=deadline,
+        progress=memory_watch(settings),
+        samples=narrow.samples,
     )
     if proof.result.verdict is not Verdict.PROVED:
         return None
@@ -104,7 +121,7 @@ def _alone(checker: Checker, claim: ClaimNumber, until: float) -> Answer | None:
 
 
 def _together(
-    checker: Checker, chosen: list[ClaimNumber], until: float
+    checker: Checker, chosen: list[ClaimNumber], settings: Settings, until: float
 ) -> tuple[list[ClaimNumber], Answers]:
     """The claims that no sample violates and, if that is all of them, proofs."""
     began = time.monotonic()
@@ -117,7 +134,13 @@ def _together(
     if violated:
         return fitting, {}
     deadline = min(until, time.monotonic() + _SHARE * len(chosen))
-    proofs = prove_together(system, props, deadline=deadline, samples=samples)
+    proofs = prove_together(
+        system,
+        props,
+        deadline=deadline,
+        progress=memory_watch(settings),
+        samples=samples,
+    )
     share = (time.monotonic() - began) / len(chosen)
     return fitting, {
         claim: Answer(

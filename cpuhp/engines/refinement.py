@@ -66,6 +66,9 @@ class Refinement:
     def slices(self) -> Iterator[Narrow]:
         """Slices that are not too coarse as far as samples tell, each with more."""
         left = self.until - time.monotonic()
+        shallow = self.shallow()
+        if shallow is not None:
+            yield replace(shallow, seconds=min(_SOON, 0.15 * left))
         soon = time.monotonic() + min(_SOON, 0.15 * left)
         narrow = self._refined(*_FEW_SAMPLES, soon, minimise=True)
         if narrow is not None and len(narrow.system.actions) <= _SMALL:
