@@ -34,11 +34,8 @@ from cpuhp.model.expr import (
 )
 from cpuhp.model.sorts import (
     BOOL,
-    NONE,
     BoolSort,
-    EnumSort,
     IndexSort,
-    RangeSort,
     Sort,
     format_value,
 )
@@ -50,6 +47,10 @@ from cpuhp.report.export.plain import (
     PlainAction,
     PlainWrite,
     Unbounded,
+    is_cpu,
+    is_plain,
+    key,
+    numbers,
     too_large,
     unsaid,
 )
@@ -113,7 +114,7 @@ class _Model:
     @cached_property
     def sorts(self) -> dict[Sort, str]:
         found = dict.fromkeys(
-            _key(v.sort) for v in self.claim.variables if not _is_plain(v.sort)
+            key(v.sort) for v in self.claim.variables if not is_plain(v.sort)
         )
         return identifiers(((s, str(s)) for s in found), "t")
 
@@ -122,27 +123,19 @@ class _Model:
         named = (
             ((sort, n), f"{name[2:]} {format_value(sort, n)}")
             for sort, name in self.sorts.items()
-            for n in self.numbers(sort)
+            for n in numbers(self.claim.system, sort)
         )
         return identifiers(named, "C")
 
     @cached_property
     def domain(self) -> dict[str, tuple[Expr, ...]]:
         return {
-            v.name: tuple(Const(n, v.sort) for n in self.numbers(_key(v.sort)))
+            v.name: tuple(
+                Const(n, v.sort) for n in numbers(self.claim.system, key(v.sort))
+            )
             for v in self.claim.variables
-            if not _is_plain(v.sort)
+            if not is_plain(v.sort)
         }
-
-    def numbers(self, sort: Sort) -> range:
-        match sort:
-            case EnumSort(_, names):
-                return range(len(names))
-            case RangeSort(low, high):
-                return range(low, high + 1)
-            case IndexSort(name):
-                return range(NONE, dict(self.claim.system.sizes)[name])
-        raise AssertionError(f"not a finite sort: {sort}")
 
     @property
     def nobody_seated(self) -> Seats:
@@ -159,7 +152,7 @@ class _Model:
         yield from (_note(t) for t in variable_dictionary(claim.variables, names))
         yield ""
         for sort, name in self.sorts.items():
-            constants = (self.values[sort, n] for n in self.numbers(sort))
+            constants = (self.values[sort, n] for n in numbers(self.claim.system, sort))
             yield f"type {name} = {' | '.join(constants)}"
         yield "var Boot : proc"
         for variable in claim.variables:
@@ -181,11 +174,11 @@ class _Model:
 
     def declarations(self, variable: Variable) -> Iterator[str]:
         """One for each value of the indices that are no CPUs."""
-        cpus = [i for i in variable.indices if _is_cpu(i)]
+        cpus = [i for i in variable.indices if is_cpu(i)]
         kind = "array" if cpus else "var"
         over = f"[{', '.join(['proc'] * len(cpus))}]" if cpus else ""
         sizes = dict(self.claim.system.sizes)
-        others = [range(sizes[i.name]) for i in variable.indices if not _is_cpu(i)]
+        others = [range(sizes[i.name]) for i in variable.indices if not is_cpu(i)]
         for where in product(*others):
             name = "_".join([self.variables[variable.name], *map(str, where)])
             yield f"{kind} {name}{over} : {self.type(variable.sort)}"
@@ -193,7 +186,7 @@ class _Model:
     def type(self, sort: Sort) -> str:
         if isinstance(sort, BoolSort):
             return "bool"
-        return "proc" if _is_cpu(sort) else self.sorts[_key(sort)]
+        return "proc" if is_cpu(sort) else self.sorts[key(sort)]
 
     def init(self) -> str:
         """What holds at the start for all processes, as a disjunction of conjunctions."""
@@ -313,7 +306,7 @@ class _Model:
         """`name[z] := case ...`: the last assignment that applies, else as before."""
         variable, place = found[0]
         sorts = variable.variable.indices
-        zs = [anybody(n) for n in range(sum(map(_is_cpu, sorts)))]
+        zs = [anybody(n) for n in range(sum(map(is_cpu, sorts)))]
         rows: list[Row] = []
         for write, cell in reversed(found):
             here = [eq(z, i) for z, i in zip(zs, self.cpus(cell)) if z != i]
@@ -362,8 +355,8 @@ class _Model:
         match expr:
             case Const(value, sort) if isinstance(sort, BoolSort):
                 return "True" if value else "False"
-            case Const(value, sort) if not _is_cpu(sort):
-                return self.values[_key(sort), value]
+            case Const(value, sort) if not is_cpu(sort):
+                return self.values[key(sort), value]
             case Param():
                 return expr.name
             case Boot():
@@ -377,14 +370,14 @@ class _Model:
         sorts = self.by_name[cell.variable].indices
         others = [
             str(i.value) for i, s in zip(cell.indices, sorts)
-            if isinstance(i, Const) and not _is_cpu(s)
+            if isinstance(i, Const) and not is_cpu(s)
         ]  # fmt: skip
         return "_".join([self.variables[cell.variable], *others])
 
     def cpus(self, cell: Read) -> list[Expr]:
         """The indices that are CPUs."""
         sorts = self.by_name[cell.variable].indices
-        return [i for i, s in zip(cell.indices, sorts) if _is_cpu(s)]
+        return [i for i, s in zip(cell.indices, sorts) if is_cpu(s)]
 
 
 def _place(write: PlainWrite) -> Read:
@@ -393,7 +386,7 @@ def _place(write: PlainWrite) -> Read:
 
 def _unbound(write: PlainWrite) -> PlainWrite:
     """What is assigned for all CPUs is assigned to anybody."""
-    cpus = [i for i, s in zip(write.indices, write.variable.indices) if _is_cpu(s)]
+    cpus = [i for i, s in zip(write.indices, write.variable.indices) if is_cpu(s)]
     local: dict[Param, Expr] = {
         index: anybody(n)
         for n, index in enumerate(cpus)
@@ -410,7 +403,7 @@ def _unbound(write: PlainWrite) -> PlainWrite:
 def _with_cpus(cell: Read, variable: Variable, cpus: Iterable[Expr]) -> Read:
     given = iter(cpus)
     where = tuple(
-        next(given) if _is_cpu(sort) else index
+        next(given) if is_cpu(sort) else index
         for index, sort in zip(cell.indices, variable.indices)
     )
     return Read(cell.variable, where, cell.sort)
@@ -422,15 +415,3 @@ def _names(seats: Seats) -> str:
 
 def _note(text: str) -> str:
     return f"(* {comment(text.replace('(', '[').replace(')', ']'), 400)} *)"
-
-
-def _is_cpu(sort: Sort) -> bool:
-    return isinstance(sort, IndexSort) and sort.name == "cpu"
-
-
-def _is_plain(sort: Sort) -> bool:
-    return isinstance(sort, BoolSort) or _is_cpu(sort)
-
-
-def _key(sort: Sort) -> Sort:
-    return IndexSort(sort.name) if isinstance(sort, IndexSort) else sort

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cpuhp.model.expr import Apply, Const, Expr, Op, Read, walk
-from cpuhp.model.sorts import EnumSort, RangeSort, Sort
+from cpuhp.model.sorts import BOOL, EnumSort, RangeSort, Sort
 from cpuhp.model.system import Variable
+from cpuhp.model.verdict import State
 from cpuhp.report.export.common import variable_names
 from cpuhp.report.export.ground import Command, Grounded, Write, interval, is_bool
 from cpuhp.report.export.names import identifiers
@@ -26,6 +27,25 @@ class Words:
     false: str
     then: str  # of a conditional expression
     otherwise: str
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One write of a command as text.
+
+    `found` tests that no index is none; `position` is then the place in the array, or
+    -1. Both are None where the place is known.
+    """
+
+    place: str
+    value: str
+    found: str | None
+    position: str | None
+
+    @property
+    def array(self) -> str:
+        """The array's name, if it is one."""
+        return self.place.partition("[")[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +179,31 @@ class Infix:
         if known or not terms:
             terms.append(str(known))
         return tests, f"{name}[{' + '.join(terms)}]"
+
+    def assignments(self, command: Command) -> Iterator[Assignment]:
+        """The writes of a command, in order."""
+        for write in command.writes:
+            tests, place = self.place(write.variable, write.indices)
+            value = self.value(write)
+            if not tests:
+                yield Assignment(place, value, None, None)
+                continue
+            found = f" {self.words.conjunction} ".join(tests)
+            position = place.partition("[")[2].removesuffix("]")
+            where = self.either(f"({found})", position, _number(-1))
+            yield Assignment(place, value, found, where)
+
+    def contents(self, state: State) -> Iterator[tuple[str, int, str]]:
+        """Each cell of a state, its number, and the text of that."""
+        for variable in self.claim.variables:
+            name = self.variable_names[variable.name]
+            for index, cell in enumerate(self.claim.cells(variable)):
+                place = f"{name}[{index}]" if variable.indices else name
+                value = state[cell]
+                text = self.constant(value, variable.sort)
+                if self.typed and variable.sort == BOOL:
+                    text = (self.words.false, self.words.true)[value]
+                yield place, value, text
 
     def overlaps(self, command: Command) -> bool:
         """Whether a later value or index of the command reads what it wrote before."""

@@ -9,7 +9,7 @@ from cpuhp.model.system import Variable
 from cpuhp.model.verdict import State
 from cpuhp.report.export.common import dictionary, heading, titles
 from cpuhp.report.export.ground import Command, Grounded
-from cpuhp.report.export.infix import Infix, Words
+from cpuhp.report.export.infix import Assignment, Infix, Words
 
 NAME = "murphi"
 SUFFIX = ".m"
@@ -61,48 +61,39 @@ def _type(claim: Grounded, sort: Sort) -> str:
 def _state(infix: Infix, state: State) -> Iterator[str]:
     if not infix.claim.variables:
         yield "nothing := false"
-    for variable in infix.claim.variables:
-        name = infix.variable_names[variable.name]
-        for index, cell in enumerate(infix.claim.cells(variable)):
-            place = f"{name}[{index}]" if variable.indices else name
-            value = infix.constant(state[cell], variable.sort)
-            if variable.sort == BOOL:
-                value = ("false", "true")[state[cell]]
-            yield f"{place} := {value}"
+    yield from (f"{place} := {text}" for place, _, text in infix.contents(state))
 
 
 def _body(infix: Infix, command: Command) -> Iterator[str]:
+    assignments = list(infix.assignments(command))
     if infix.overlaps(command):
-        yield from _buffered(infix, command)
+        yield from _buffered(infix, command, assignments)
         return
     yield "Begin"
-    for write in command.writes:
-        tests, place = infix.place(write.variable, write.indices)
-        step = f"{place} := {infix.value(write)};"
-        yield f"  If {' & '.join(tests)} Then {step} End;" if tests else f"  {step}"
+    for one in assignments:
+        step = f"{one.place} := {one.value};"
+        yield f"  If {one.found} Then {step} End;" if one.found else f"  {step}"
     yield "End;"
 
 
-def _buffered(infix: Infix, command: Command) -> Iterator[str]:
+def _buffered(
+    infix: Infix, command: Command, assignments: list[Assignment]
+) -> Iterator[str]:
     """All values and places first, then the assignments."""
-    places = [infix.place(w.variable, w.indices) for w in command.writes]
     yield "Var"
-    for number, write in enumerate(command.writes):
+    for number, (write, one) in enumerate(zip(command.writes, assignments)):
         yield f"  t_{number}: {_type(infix.claim, write.variable.sort)};"
-        if places[number][0]:
+        if one.position:
             yield f"  p_{number}: -1..{len(infix.claim.cells(write.variable)) - 1};"
     yield "Begin"
-    for number, (write, (tests, place)) in enumerate(zip(command.writes, places)):
-        yield f"  t_{number} := {infix.value(write)};"
-        if tests:
-            position = place.partition("[")[2].removesuffix("]")
-            found = infix.either("(" + " & ".join(tests) + ")", position, "(0 - 1)")
-            yield f"  p_{number} := {found};"
-    for number, (tests, place) in enumerate(places):
-        if tests:
-            name = place.partition("[")[0]
-            step = f"{name}[p_{number}] := t_{number};"
+    for number, one in enumerate(assignments):
+        yield f"  t_{number} := {one.value};"
+        if one.position:
+            yield f"  p_{number} := {one.position};"
+    for number, one in enumerate(assignments):
+        if one.position:
+            step = f"{one.array}[p_{number}] := t_{number};"
             yield f"  If p_{number} >= 0 Then {step} End;"
         else:
-            yield f"  {place} := t_{number};"
+            yield f"  {one.place} := t_{number};"
     yield "End;"

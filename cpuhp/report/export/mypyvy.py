@@ -28,9 +28,7 @@ from cpuhp.model.expr import (
 from cpuhp.model.sorts import (
     NONE,
     BoolSort,
-    EnumSort,
     IndexSort,
-    RangeSort,
     Sort,
     format_value,
 )
@@ -42,6 +40,10 @@ from cpuhp.report.export.plain import (
     PlainAction,
     PlainWrite,
     Unbounded,
+    is_cpu,
+    is_plain,
+    key,
+    numbers,
     unsaid,
 )
 from cpuhp.semantics import default_value
@@ -75,7 +77,7 @@ class _Model:
         found |= dict.fromkeys(
             IndexSort(i.name) for v in self.claim.variables for i in v.indices
         )
-        shown = {_key(s): s for s in found if not _is_plain(s)}
+        shown = {key(s): s for s in found if not is_plain(s)}
         return identifiers(((key, str(s)) for key, s in shown.items()), "s")
 
     @cached_property
@@ -84,19 +86,9 @@ class _Model:
         named = (
             ((sort, n), f"{self.sorts[sort]} {format_value(sort, n)}")
             for sort in self.sorts
-            for n in self.numbers(sort)
+            for n in numbers(self.claim.system, sort)
         )
         return identifiers(named, "c")
-
-    def numbers(self, sort: Sort) -> range:
-        match sort:
-            case EnumSort(_, names):
-                return range(len(names))
-            case RangeSort(low, high):
-                return range(low, high + 1)
-            case IndexSort(name):
-                return range(NONE, dict(self.claim.system.sizes)[name])
-        raise AssertionError(f"not a finite sort: {sort}")
 
     # Declarations
 
@@ -149,7 +141,7 @@ class _Model:
     def finite(self, sort: Sort, name: str) -> Iterator[str]:
         """A sort whose elements are exactly its constants."""
         yield f"sort {name}"
-        constants = [self.values[sort, n] for n in self.numbers(sort)]
+        constants = [self.values[sort, n] for n in numbers(self.claim.system, sort)]
         yield from (f"immutable constant {c}: {name}" for c in constants)
         if len(constants) > 1:
             yield f"axiom distinct({', '.join(constants)})"
@@ -173,9 +165,9 @@ class _Model:
         name = self.variables[variable.name]
         cell = _call(name, where)
         mutable = variable.name in self.claim.written
-        none = self.constant(Const(NONE, variable.sort)) if _may_be_none(
-            variable.sort
-        ) else None  # fmt: skip
+        none = None
+        if isinstance(variable.sort, IndexSort):
+            none = self.constant(Const(NONE, variable.sort))
         rules = []
         if variable.indices:
             nowhere = _any(self.absent(variable.indices, where))
@@ -213,9 +205,9 @@ class _Model:
         return ", ".join(told), names
 
     def sort(self, sort: Sort) -> str:
-        if isinstance(sort, IndexSort) and sort.name == "cpu":
+        if is_cpu(sort):
             return "cpu"
-        return self.sorts[_key(sort)]
+        return self.sorts[key(sort)]
 
     # Steps
 
@@ -328,25 +320,9 @@ class _Model:
         return _call(self.variables[expr.variable], where)
 
     def constant(self, expr: Const) -> str:
-        if isinstance(expr.sort, IndexSort) and expr.sort.name == "cpu":
+        if is_cpu(expr.sort):
             return "none"
-        return self.values[_key(expr.sort), expr.value]
-
-
-def _is_plain(sort: Sort) -> bool:
-    """Is it of CPUs or truth values, which need no constants?"""
-    return isinstance(sort, BoolSort) or (
-        isinstance(sort, IndexSort) and sort.name == "cpu"
-    )
-
-
-def _key(sort: Sort) -> Sort:
-    """Pointers that may be none, and others, are of one sort."""
-    return IndexSort(sort.name) if isinstance(sort, IndexSort) else sort
-
-
-def _may_be_none(sort: Sort) -> bool:
-    return isinstance(sort, IndexSort)
+        return self.values[key(expr.sort), expr.value]
 
 
 def _call(name: str, where: list[str]) -> str:

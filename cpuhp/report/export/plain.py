@@ -212,9 +212,9 @@ class _Plain:
     ) -> Iterator[tuple[tuple[Param, ...], tuple[Expr, ...]]]:
         """CPUs that stay parameters, and for each cell of other sorts its indices."""
         listed = tuple(params)
-        ways = [[p] if _is_cpu(p.sort) else self.elements(p.sort) for p in listed]
+        ways = [[p] if is_cpu(p.sort) else self.elements(p.sort) for p in listed]
         for where in product(*ways):
-            yield tuple(p for p in listed if _is_cpu(p.sort)), tuple(where)
+            yield tuple(p for p in listed if is_cpu(p.sort)), tuple(where)
 
     def elements(self, sort: IndexSort) -> list[Expr]:
         plain = IndexSort(sort.name)
@@ -324,7 +324,7 @@ class _Plain:
 
     def quantified(self, expr: Quantified) -> Expr:
         make = forall if expr.kind is Quantifier.FORALL else exists
-        if _is_cpu(expr.param.sort):
+        if is_cpu(expr.param.sort):
             return make(expr.param, self.formula(expr.body))
         bodies = [
             self.formula(substitute(expr.body, {expr.param: element}))
@@ -347,7 +347,7 @@ class _Plain:
                 return self.compared(args, before)
         if op is Op.EQ and all(isinstance(a.sort, BoolSort) for a in args):
             return _iff(*map(self.formula, args))
-        if op is Op.EQ and any(_is_cpu(a.sort) for a in args):
+        if op is Op.EQ and any(is_cpu(a.sort) for a in args):
             return self.compared(args, eq)
         return self.ordered(op, args)
 
@@ -397,7 +397,7 @@ class _Plain:
     def at_least(self, count: Quantified, number: int) -> Expr:
         if number <= 0:
             return TRUE
-        if not _is_cpu(count.param.sort):
+        if not is_cpu(count.param.sort):
             bodies = [
                 self.formula(substitute(count.body, {count.param: element}))
                 for element in self.elements(count.param.sort)
@@ -451,7 +451,7 @@ class _Plain:
                 return [Const(n, sort) for n in range(len(names))]
             case RangeSort(low, high) if high - low < MOST_CASES:
                 return [Const(n, sort) for n in range(low, high + 1)]
-            case IndexSort(name) if not _is_cpu(sort):
+            case IndexSort(name) if not is_cpu(sort):
                 last = dict(self.system.sizes)[name]
                 return [Const(n, sort) for n in range(NONE, last)]
         raise unsaid(f"a value of sort '{sort}'")
@@ -472,7 +472,7 @@ class _Plain:
 
     def index(self, expr: Expr) -> Cases:
         """What an expression is as an index, and when."""
-        if isinstance(expr.sort, IndexSort) and _is_cpu(expr.sort):
+        if isinstance(expr.sort, IndexSort) and is_cpu(expr.sort):
             return self.cpus(expr)
         return self.numbers(expr)
 
@@ -491,7 +491,7 @@ class _Plain:
         """What a variable of this sort takes, and when."""
         if isinstance(sort, BoolSort):
             return [(TRUE, self.formula(expr))]
-        if _is_cpu(sort):
+        if is_cpu(sort):
             return self.cpus(expr)
         if isinstance(expr, Read) and expr.sort == sort:
             return self.cells(expr)
@@ -508,8 +508,31 @@ class _Plain:
         )
 
 
-def _is_cpu(sort: Sort) -> bool:
+def is_cpu(sort: Sort) -> bool:
+    """Is it of CPUs?"""
     return isinstance(sort, IndexSort) and sort.name == "cpu"
+
+
+def is_plain(sort: Sort) -> bool:
+    """Is it of CPUs or truth values, which need no constants?"""
+    return isinstance(sort, BoolSort) or is_cpu(sort)
+
+
+def key(sort: Sort) -> Sort:
+    """Pointers that may be none, and others, are of one sort."""
+    return IndexSort(sort.name) if isinstance(sort, IndexSort) else sort
+
+
+def numbers(system: TransitionSystem, sort: Sort) -> range:
+    """The numbers of a finite sort's values; that of none is among them."""
+    match sort:
+        case EnumSort(_, names):
+            return range(len(names))
+        case RangeSort(low, high):
+            return range(low, high + 1)
+        case IndexSort(name):
+            return range(NONE, dict(system.sizes)[name])
+    raise AssertionError(f"not a finite sort: {sort}")
 
 
 def _number(value: Expr) -> int:

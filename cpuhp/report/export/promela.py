@@ -9,7 +9,7 @@ from cpuhp.model.system import Variable
 from cpuhp.model.verdict import State
 from cpuhp.report.export.common import dictionary, heading, titles
 from cpuhp.report.export.ground import Command, Grounded
-from cpuhp.report.export.infix import Infix, Words
+from cpuhp.report.export.infix import Assignment, Infix, Words
 
 NAME = "promela"
 SUFFIX = ".pml"
@@ -72,47 +72,32 @@ def _start(infix: Infix) -> Iterator[str]:
 
 def _state(infix: Infix, state: State) -> str:
     """Assignments of all cells that do not begin as 0."""
-    parts = []
-    for variable in infix.claim.variables:
-        name = infix.variable_names[variable.name]
-        for index, cell in enumerate(infix.claim.cells(variable)):
-            if state[cell] != 0:
-                place = f"{name}[{index}]" if variable.indices else name
-                value = infix.constant(state[cell], variable.sort)
-                parts.append(f"{place} = {value}")
-    return "; ".join(parts)
+    cells = infix.contents(state)
+    return "; ".join(f"{place} = {text}" for place, value, text in cells if value != 0)
 
 
 def _command(infix: Infix, command: Command) -> str:
     guard = infix.formula(command.guard)
-    safe = not infix.overlaps(command)
-    steps = list(_writes(infix, command) if safe else _buffered(infix, command))
+    write = _buffered if infix.overlaps(command) else _at_once
+    steps = list(write(list(infix.assignments(command))))
     return f"{guard} -> {'; '.join(steps) or 'skip'}"
 
 
-def _writes(infix: Infix, command: Command) -> Iterator[str]:
-    for write in command.writes:
-        tests, place = infix.place(write.variable, write.indices)
-        step = f"{place} = {infix.value(write)}"
-        if tests:
-            step = f"if :: {' && '.join(tests)} -> {step} :: else fi"
-        yield step
+def _at_once(assignments: list[Assignment]) -> Iterator[str]:
+    for one in assignments:
+        step = f"{one.place} = {one.value}"
+        yield f"if :: {one.found} -> {step} :: else fi" if one.found else step
 
 
-def _buffered(infix: Infix, command: Command) -> Iterator[str]:
+def _buffered(assignments: list[Assignment]) -> Iterator[str]:
     """All values and places first, then the assignments."""
-    for number, write in enumerate(command.writes):
-        tests, place = infix.place(write.variable, write.indices)
-        yield f"t_{number} = {infix.value(write)}"
-        if tests:
-            position = place.partition("[")[2].removesuffix("]")
-            found = infix.either("(" + " && ".join(tests) + ")", position, "(0 - 1)")
-            yield f"p_{number} = {found}"
-    for number, write in enumerate(command.writes):
-        tests, place = infix.place(write.variable, write.indices)
-        if tests:
-            name = place.partition("[")[0]
-            step = f"{name}[p_{number}] = t_{number}"
+    for number, one in enumerate(assignments):
+        yield f"t_{number} = {one.value}"
+        if one.position:
+            yield f"p_{number} = {one.position}"
+    for number, one in enumerate(assignments):
+        if one.position:
+            step = f"{one.array}[p_{number}] = t_{number}"
             yield f"if :: p_{number} >= 0 -> {step} :: else fi"
         else:
-            yield f"{place} = t_{number}"
+            yield f"{one.place} = t_{number}"

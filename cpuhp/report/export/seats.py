@@ -38,6 +38,7 @@ from cpuhp.report.export.plain import (
     PlainAction,
     PlainWrite,
     Unbounded,
+    is_cpu,
     too_large,
     unsaid,
 )
@@ -208,7 +209,7 @@ def flag(pointer: str) -> str:
 
 def _nullable(variable: Variable) -> bool:
     sort = variable.sort
-    return isinstance(sort, IndexSort) and sort.name == "cpu" and sort.nullable
+    return isinstance(sort, IndexSort) and is_cpu(sort) and sort.nullable
 
 
 @dataclass(frozen=True)
@@ -258,15 +259,11 @@ class _Split:
 
 
 def _is_nobody(expr: Expr) -> bool:
-    return isinstance(expr, Const) and isinstance(expr.sort, IndexSort) and (
-        expr.sort.name == "cpu"
-    )  # fmt: skip
+    return isinstance(expr, Const) and is_cpu(expr.sort)
 
 
 def _is_pointer(expr: Expr) -> bool:
-    return isinstance(expr, Read) and isinstance(expr.sort, IndexSort) and (
-        expr.sort.name == "cpu"
-    )  # fmt: skip
+    return isinstance(expr, Read) and is_cpu(expr.sort)
 
 
 # --- seats
