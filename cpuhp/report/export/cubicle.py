@@ -41,16 +41,13 @@ from cpuhp.model.sorts import (
 )
 from cpuhp.model.system import Expectation, Variable
 from cpuhp.report.export.common import claim_heading, variable_dictionary
+from cpuhp.report.export.finite import is_cpu, is_plain, key, numbers
 from cpuhp.report.export.names import comment, identifiers
 from cpuhp.report.export.plain import (
     SYMBOLS,
     PlainAction,
     PlainWrite,
     Unbounded,
-    is_cpu,
-    is_plain,
-    key,
-    numbers,
     too_large,
     unsaid,
 )

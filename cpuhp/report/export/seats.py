@@ -34,11 +34,11 @@ from cpuhp.model.expr import (
 )
 from cpuhp.model.sorts import BOOL, CPU, NONE, IndexSort
 from cpuhp.model.system import Variable
+from cpuhp.report.export.finite import is_cpu
 from cpuhp.report.export.plain import (
     PlainAction,
     PlainWrite,
     Unbounded,
-    is_cpu,
     too_large,
     unsaid,
 )
