@@ -206,3 +206,17 @@ def test_a_folder_has_a_name(option):
 def test_a_list_of_all_takes_no_scenario(args):
     result = CliRunner().invoke(group, ["list", *args])
     assert result.exit_code == 2 and "takes no scenario" in result.output
+
+
+def test_explain_proof_tells_the_invariant_in_sentences_that_fit_a_mail():
+    named = ("explain", "--proof", "shutdown-three-phase-fixed")
+    result = run(*named, "smt_key_as_in_serial_order")
+    assert result.returncode == 0
+    head, *lines = result.stdout.splitlines()
+    assert head == "PROVED  smt_key_as_in_serial_order: never smt_key_underflow"
+    assert "  - never: smt_key_underflow" in lines
+    assert any(line.startswith("  - for every CPU i") for line in lines)
+    assert max(map(len, lines)) <= 80
+    without = run(*named, "smt_key_as_in_serial_order", "-D", "fix_smt=false")
+    assert without.returncode == 3
+    assert without.stdout.startswith("VIOLATED")

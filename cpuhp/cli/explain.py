@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from cpuhp.cli._options import order_option, timeout_option
+from cpuhp.cli._options import order_option, settings_option, timeout_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cpuhp.report.answers import ShownAnswer
 
 GROUP = "verify"
 
@@ -19,6 +26,7 @@ GROUP = "verify"
     "--proof", is_flag=True, help="SCENARIO CHECK: the invariant in sentences."
 )
 @order_option
+@settings_option
 @timeout_option("of the proof")
 @click.pass_context
 def command(
@@ -26,17 +34,18 @@ def command(
     names: tuple[str, ...],
     proof: bool,
     order: str | None,
+    options: dict[str, str],
     timeout: float,
 ) -> None:
     """Explain a check: its claims, why they matter, which scenarios they apply to.
 
-    With --proof, the invariant that proves it in a scenario. Its clauses say what never is, for all distinct CPUs i and j that are not the
-    control CPU. Each can be held against the code.
+    With --proof, the invariant that proves it in a scenario. Its clauses say what
+    never is. Each can be held against the code.
     """
     if proof:
         if len(names) != 2:
             raise click.UsageError("--proof takes a scenario and a check")
-        ctx.exit(_proof(names[0], names[1], order, timeout))
+        ctx.exit(_proof(names[0], names[1], order, options, timeout))
     if len(names) != 1:
         raise click.UsageError("one check at a time")
     _explain(names[0])
@@ -63,21 +72,38 @@ def _explain(name: str) -> None:
         click.echo(f"\n  applies to scenarios that use: {used}")
 
 
-def _proof(scenario: str, check: str, order: str | None, timeout: float) -> int:
+def _proof(
+    scenario: str,
+    check: str,
+    order: str | None,
+    options: dict[str, str],
+    timeout: float,
+) -> int:
     from cpuhp.api import Settings, load
-    from cpuhp.engines.parametric import clause_text
 
-    loaded = load(scenario, order=order)
+    loaded = load(scenario, order=order, options=options)
+    settings = Settings(timeout=timeout)
+    chosen = [(name, number) for name, number, _ in loaded.claims(check)]
+    known = {
+        claim: answer
+        for group in loaded.groups(chosen)
+        for claim, answer in loaded.settle(group, settings).items()
+    }
     status = 0
-    for name, number, prop in loaded.claims(check):
-        answer = loaded.checker.answer(name, number, Settings(timeout=timeout))
-        click.echo(f"{answer.result.verdict.value}  {name}: {prop.text}")
-        if answer.result.reason:
-            click.echo(f"  {answer.result.reason}")
-        if answer.invariant is None:
-            status = status or (0 if prop.expectation.value == "sometimes" else 3)
-            continue
-        click.echo("  for all distinct CPUs i, j other than the control CPU:")
-        for clause in answer.invariant.clauses:
-            click.echo(f"    {clause_text(answer.sliced.system, clause)}")
+    for claim in chosen:
+        answer = known.get(claim) or loaded.answer(*claim, settings)
+        for line in _told(answer):
+            click.echo(line)
+        if answer.invariant is None and answer.kind != "sometimes":
+            status = 3
     return status
+
+
+def _told(answer: ShownAnswer) -> Iterator[str]:
+    from cpuhp.report.prose import wrapped
+
+    yield from wrapped(f"{answer.verdict}  {answer.check}: {answer.claim}", "", "    ")
+    if answer.reason:
+        yield from wrapped(answer.reason, "  ", "  ")
+    for sentence in answer.invariant or ():
+        yield from wrapped(sentence, "  - ", "      ")

@@ -2,7 +2,6 @@
 
 from cpuhp.engines.parametric.proof import Proof, prove, prove_together
 from cpuhp.engines.parametric.sampling import collect_samples
-from cpuhp.engines.parametric.text import clause_text
 from cpuhp.engines.parametric.verify import verify
 
-__all__ = ["Proof", "clause_text", "collect_samples", "prove", "prove_together", "verify"]
+__all__ = ["Proof", "collect_samples", "prove", "prove_together", "verify"]
