@@ -75,6 +75,7 @@ def spec(name: str) -> str:
 def options(condition: str) -> dict[str, str] | None:
     """Options under which a condition of `expect ... when` holds, if that is plain."""
     found = {}
+    condition = re.sub(r"!\((\w+)[^)]*\)", r"!\1", condition)  # one of them is enough
     for term in condition.replace("(", " ").replace(")", " ").split("&&"):
         match = OPTION.match(term)
         if match is None and term.strip():
