@@ -250,6 +250,8 @@ class _Run:
         """Search with more CPUs, if few of them did not already have many states."""
         if last is None or last.cpus != FEW[-1]:
             return None, None
+        if last.prop.expectation is Expectation.RACE_FREE:
+            return None, None  # a race is between two, and there are many slices
         if last.stats.get("states", 0) > MANY_STATES:
             return None, None
         return self.search(MORE)
