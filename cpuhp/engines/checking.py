@@ -34,7 +34,8 @@ ClaimNumber = tuple[str, int]  # name of a check, number of the claim in it
 FEW = (2, 3)  # numbers of CPUs that are always searched first
 MORE = (4,)  # and those that are searched if there is no proof,
 MANY_STATES = 5_000  # unless the others had more states than this
-DOUBTFUL = 10.0  # seconds for a proof of a claim that seldom has one
+DOUBTFUL = 10.0  # seconds for a proof of a claim that seldom has one, and
+HOPELESS = 500  # never, as far as was seen, where there are more actions
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 LIFTABLE = (*PROVABLE, Expectation.SOMETIMES)
 HARMLESS = (Verdict.PROVED, Verdict.UNREACHABLE)  # nothing was found
@@ -452,6 +453,11 @@ class _Run:
                 return answer
         sliced = self.sliced
         seldom = sliced.prop.expectation is not Expectation.ALWAYS
+        if seldom and len(sliced.system.actions) > HOPELESS:
+            told = f"not tried with more than {HOPELESS} kinds of step"
+            return Answer(
+                Result(sliced.prop, Verdict.UNKNOWN, reason=told, engine="none"), sliced
+            )
         proof = self._prove(sliced.system, sliced.prop, DOUBTFUL if seldom else None)
         return Answer(proof.result, sliced, proof.invariant)
 
