@@ -95,17 +95,23 @@ class Scenario:
         modelled = {state.number for state in self.modelled}
         return tuple(s for s in self.program.table.states if s.number not in modelled)
 
-    def claims(self, pattern: str = "*") -> list[tuple[str, int, Property]]:
-        """The claims of all checks whose name matches. Raises InputError HP501."""
-        found = [c for c in self.checker.claims() if fnmatchcase(c[0], pattern)]
-        if not found:
-            names = sorted({name for name, _, _ in self.checker.claims()})
-            raise fail(
-                "HP501",
-                f"scenario '{self.name}' has no check '{pattern}'",
-                help=suggestion(pattern, names) or f"its checks: {', '.join(names)}",
-            )
-        return found
+    def claims(self, *patterns: str) -> list[tuple[str, int, Property]]:
+        """The claims of all checks whose name matches one of the patterns, or of all.
+
+        Raises InputError HP501 if a pattern matches none.
+        """
+        every = self.checker.claims()
+        names = sorted({name for name, _, _ in every})
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise fail(
+                    "HP501",
+                    f"scenario '{self.name}' has no check '{pattern}'",
+                    help=suggestion(pattern, names)
+                    or f"its checks: {', '.join(names)}",
+                )
+        wanted = patterns or ("*",)
+        return [c for c in every if any(fnmatchcase(c[0], p) for p in wanted)]
 
     def answer(
         self,

@@ -220,3 +220,11 @@ def test_explain_proof_tells_the_invariant_in_sentences_that_fit_a_mail():
     without = run(*named, "smt_key_as_in_serial_order", "-D", "fix_smt=false")
     assert without.returncode == 3
     assert without.stdout.startswith("VIOLATED")
+
+
+def test_several_checks_may_be_asked_for():
+    asked = ("--check", "duty_*", "--check", "no_deadlock")
+    result = run("check", SPEC, "--cpus", 2, *asked, "--format", "json")
+    found = {answer["check"] for answer in json.loads(result.stdout)["results"]}
+    assert found == {"duty_on_live_cpu", "no_deadlock"}
+    assert "no check 'x'" in broken("check", SPEC, *asked, "--check", "x", code="HP501")

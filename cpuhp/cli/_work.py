@@ -59,7 +59,7 @@ class Plan:
 def plan(
     names: tuple[str, ...],
     table: Table | None,
-    checks: str,
+    checks: tuple[str, ...],
     options: dict[str, str],
     cpus: int | None,
     timeout: float,
@@ -76,7 +76,7 @@ def plan(
     for name in chosen:
         scenario = _load(name, table, given)
         loaded.append(scenario)
-        for check, number, prop in scenario.claims(checks):
+        for check, number, prop in scenario.claims(*checks):
             place = len(claims)
             answer = earlier.get(f"{scenario.fingerprint}.{check}.{prop.text}")
             if answer is not None and (cpus is None) == (answer.cpus == "all"):

@@ -52,7 +52,11 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     help="Cover exactly N CPUs, the control CPU among them; default every number.",
 )
 @click.option(
-    "--check", "checks", default="*", metavar="GLOB", help="Only these checks."
+    "--check",
+    "checks",
+    multiple=True,
+    metavar="GLOB",
+    help="Only these checks; may be given several times.",
 )
 @settings_option
 @jobs_option
@@ -103,7 +107,7 @@ def command(
     order: str | None,
     tree: str | None,
     cpus: int | None,
-    checks: str,
+    checks: tuple[str, ...],
     options: dict[str, str],
     jobs: int | None,
     timeout: float,
