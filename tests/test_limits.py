@@ -32,10 +32,11 @@ def test_memory_that_was_given_back_does_not_count():
 
 
 def test_a_search_out_of_time_says_how_many_states_it_saw():
-    answer = load("bringup-parallel").answer("no_deadlock", 0, Settings(timeout=0.1))
+    settings = Settings(cpus=5, timeout=0.1)
+    answer = load("shutdown-three-phase").answer("no_deadlock", 0, settings)
     assert answer.verdict == "UNKNOWN"
     assert "time limit reached after" in answer.reason
-    assert "states of 2 CPUs" in answer.reason
+    assert "states of 5 CPUs" in answer.reason
 
 
 def kept(folder):

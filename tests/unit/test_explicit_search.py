@@ -169,7 +169,7 @@ def test_parallel_shutdown_with_a_stale_mask_loses_it():
     ("limits", "why"),
     [
         (Limits(max_states=50), "50 states"),
-        (Limits(seconds=0.0), "0 s"),
+        (Limits(seconds=0.0), "time limit"),
         (Limits(memory=1), "memory"),
     ],
 )
