@@ -7,7 +7,7 @@ from cpuhp.api import Settings
 from cpuhp.engines.checking import PROVABLE
 
 SLOW_TO_PROVE = {"rcu_counts_the_cpus_brought_up"}
-SECONDS = 120.0  # for a proof; tests share the machine with others
+SECONDS = 60.0  # for a proof; tests share the machine with others
 WITHOUT_PROOFS = {"bringup-maxcpus"}
 
 
@@ -18,7 +18,9 @@ def proofs(name, slow):
     chosen = [
         (check, number)
         for check, number, prop in scenario.claims()
-        if (check in SLOW_TO_PROVE) == slow and prop.expectation in PROVABLE
+        if (check in SLOW_TO_PROVE) == slow
+        and prop.expectation in PROVABLE
+        and scenario.expected(prop) == "PROVED"
     ]
     known = {}
     for group in scenario.groups(chosen):
@@ -50,8 +52,13 @@ def test_a_system_whose_pointers_and_loops_decide(name, tmp_path):
     assert accepted(proofs(name, slow=False), tmp_path) >= 4
 
 
+def small_ones_first():
+    large = ("bringup-", "shutdown-")
+    return sorted(cpuhp.scenarios(), key=lambda name: (name.startswith(large), name))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", cpuhp.scenarios())
+@pytest.mark.parametrize("name", small_ones_first())
 def test_a_shipped_scenario(name, tmp_path):
     answers = [*proofs(name, slow=False), *proofs(name, slow=True)]
     assert accepted(answers, tmp_path) or name in WITHOUT_PROOFS
