@@ -4,6 +4,9 @@ A slice can do more than the program (graph/slicing.py), and its steps are joine
 trace of it is only a hint. Here the whole program is searched, one statement at a time,
 for a run that changes the variables that both have in the same way, and ends as the
 property says. Only such a run is shown to anybody as a violation.
+
+First the trace is followed step by step: who moves there moves here, until it has done
+the same. That is quick, but it finds no run in which others have to move in between.
 """
 
 from __future__ import annotations
@@ -31,7 +34,10 @@ from cpuhp.semantics import Instance, Machine, initial_states, instance_of, repl
 
 MAX_NODES = 60_000
 MAX_INITIAL = 64
+FOLLOWED = 10_000  # states to be looked at while the trace is followed
 Test = Callable[[State], bool]
+Node = tuple[int, State]  # how far the trace was followed, and where that led
+Came = dict[Node, tuple[Node, Step | None] | None]
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,19 @@ class _Wanted:
     looks: tuple[State, ...]  # projections, each different from the one before
     movers: tuple[Instance, ...]  # who makes the change from look i to look i + 1
     last: Instance | None
+    marks: tuple[_Mark, ...]
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """One step of the trace: who takes it, what others see then, and what it changes of
+    its process's own data (cell and value, of the whole program).
+    """
+
+    mover: Instance
+    text: str
+    look: State
+    own: tuple[tuple[int, int], ...]
 
 
 def lift(
@@ -60,20 +79,22 @@ def lift(
     machine = Machine(whole, trace.cpus, trace.boot)
     small = Machine(reduced, trace.cpus, trace.boot)
     common = _common(machine, small)
-    wanted = _wanted(small, trace, [cell for _, cell in common])
+    wanted = _wanted(machine, small, trace, [cell for _, cell in common])
     cells = [cell for cell, _ in common]
     compiled = compile_machine(machine)
     ends = ending(compiled, prop)
-    starts = (
+    begun = (
         state
         for state in initial_states(machine, _at_first(machine, small, trace))
         if tuple(state[c] for c in cells) == wanted.looks[0]
     )
-    for start in islice(starts, MAX_INITIAL):
-        found = _search(compiled, start, cells, wanted, ends, max_nodes, until)
-        if found is not None:
-            replay(machine, found)
-            return found
+    starts = list(islice(begun, MAX_INITIAL))
+    for search, most in ((_follow, min(max_nodes, FOLLOWED)), (_search, max_nodes)):
+        for start in starts:
+            found = search(compiled, start, cells, wanted, ends, most, until)
+            if found is not None:
+                replay(machine, found)
+                return found
     return None
 
 
@@ -147,22 +168,36 @@ def private_data(system: TransitionSystem) -> set[str]:
 def _is_shared_data(variable: Variable) -> bool:
     if variable.role is Role.LOCATION or variable.owner is not None:
         return False
-    # The slice has fewer hotplug states, so that their numbers differ.
-    return not (isinstance(variable.sort, EnumSort) and variable.sort.name == "hpstate")
+    return not _is_hotplug_state(variable)
 
 
-def _wanted(small: Machine, trace: Trace, cells: list[int]) -> _Wanted:
-    look = tuple(trace.initial[c] for c in cells)
-    looks, movers = [look], []
+def _is_hotplug_state(variable: Variable) -> bool:
+    """The slice has fewer hotplug states, so that their numbers differ."""
+    return isinstance(variable.sort, EnumSort) and variable.sort.name == "hpstate"
+
+
+def _wanted(whole: Machine, small: Machine, trace: Trace, cells: list[int]) -> _Wanted:
+    look, before = tuple(trace.initial[c] for c in cells), trace.initial
+    own = [pair for pair in same_cells(whole, small) if _is_private(small, pair[1])]
+    looks, movers, marks = [look], [], []
     last = None
     for step in trace.steps:
         after = tuple(step.state[c] for c in cells)
         last = instance_of(step.action, step.binding)
+        changed = tuple(
+            (cell, step.state[c]) for cell, c in own if step.state[c] != before[c]
+        )
+        marks.append(_Mark(last, step.action.text, after, changed))
         if after != look:
             looks.append(after)
             movers.append(last)
-            look = after
-    return _Wanted(tuple(looks), tuple(movers), last)
+        look, before = after, step.state
+    return _Wanted(tuple(looks), tuple(movers), last, tuple(marks))
+
+
+def _is_private(machine: Machine, cell: int) -> bool:
+    variable = machine.cells[cell][0]
+    return variable.owner is not None and not _is_hotplug_state(variable)
 
 
 def ending(compiled: Compiled, prop: Property) -> Test:
@@ -191,6 +226,59 @@ def ending(compiled: Compiled, prop: Property) -> Test:
             raise ValueError(f"a trace of {prop.expectation.value} is not lifted")
 
 
+def _follow(
+    compiled: Compiled,
+    start: State,
+    cells: list[int],
+    wanted: _Wanted,
+    ends: Test,
+    max_nodes: int,
+    until: float,
+) -> Trace | None:
+    """Depth first, step by step of the trace. Others move only where its mover cannot."""
+    machine, marks = compiled.machine, wanted.marks
+    came: Came = {(0, start): None}
+    stack = [(0, start)]
+    while stack and len(came) < max_nodes and time.monotonic() < until:
+        node = stack.pop()
+        at, state = node
+        if at == len(marks):
+            if ends(state):
+                return trace_to(machine, start, came, node)
+            mark, moves = None, list(compiled.moves(state))
+        else:
+            mark = marks[at]
+            moves = list(compiled.moves_of(state, *mark.mover)) or list(
+                compiled.moves(state)
+            )
+        here = tuple(state[c] for c in cells)
+        onward: list[Node] = []
+        if mark and here == mark.look and _has(state, mark):
+            onward = _reached(came, node, (at + 1, state), None)
+        later: list[Node] = []
+        for number, binding, after in moves:
+            look = tuple(after[c] for c in cells)
+            if look == here or (mark and look == mark.look):
+                step = Step(machine.system.actions[number], binding, after)
+                later += _reached(came, node, (at, after), step)
+        # Where the mover did what the trace tells of the step, it has done enough.
+        link = came[node]
+        told = mark and link and link[1] and link[1].action.text == mark.text
+        stack += reversed([*onward, *later] if told else [*later, *onward])
+    return None
+
+
+def _has(state: State, mark: _Mark) -> bool:
+    return all(state[cell] == value for cell, value in mark.own)
+
+
+def _reached(came: Came, node: Node, new: Node, step: Step | None) -> list[Node]:
+    if new in came:
+        return []
+    came[new] = (node, step)
+    return [new]
+
+
 def _search(
     compiled: Compiled,
     start: State,
@@ -204,8 +292,7 @@ def _search(
     machine = compiled.machine
     looks = wanted.looks
     final = len(looks) - 1
-    came: dict[tuple[int, State], tuple[tuple[int, State], Step] | None]
-    came = {(0, start): None}
+    came: Came = {(0, start): None}
     stack = [(0, start)]
     while stack and len(came) < max_nodes and time.monotonic() < until:
         node = stack.pop()
@@ -233,16 +320,12 @@ def _search(
     return None
 
 
-def trace_to(
-    machine: Machine,
-    start: State,
-    came: dict[tuple[int, State], tuple[tuple[int, State], Step] | None],
-    node: tuple[int, State],
-) -> Trace:
+def trace_to(machine: Machine, start: State, came: Came, node: Node) -> Trace:
     steps: list[Step] = []
     link = came[node]
     while link is not None:
         before, step = link
-        steps.append(step)
+        if step is not None:
+            steps.append(step)
         link = came[before]
     return Trace(machine.cpus, machine.boot, start, tuple(reversed(steps)))

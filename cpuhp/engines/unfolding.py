@@ -11,7 +11,14 @@ import time
 from functools import cached_property
 
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
-from cpuhp.engines.lifting import ending, private_data, same_cells, trace_to
+from cpuhp.engines.lifting import (
+    Came,
+    Node,
+    ending,
+    private_data,
+    same_cells,
+    trace_to,
+)
 from cpuhp.model.expr import Const, reads, walk
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Property, TransitionSystem, location_sort
@@ -19,7 +26,6 @@ from cpuhp.model.verdict import State, Step, Trace
 from cpuhp.semantics import Instance, Machine, initial_states, instance_of
 
 MAX_NODES = 20_000
-Node = tuple[int, State]  # how many steps of the trace were taken, and where that led
 Distances = dict[str, int]  # from program points to where something happens
 
 
@@ -83,7 +89,7 @@ class _Search:
 
     def run(self, start: State, max_nodes: int, until: float) -> Trace | None:
         first: Node = (0, start)
-        came: dict[Node, tuple[Node, Step] | None] = {first: None}
+        came: Came = {first: None}
         queue: list[tuple[int, int, int, Node]] = [(0, 0, 0, first)]
         while queue and len(came) < max_nodes and time.monotonic() < until:
             node = heapq.heappop(queue)[-1]

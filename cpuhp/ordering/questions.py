@@ -233,6 +233,10 @@ def finding(answered: Answer, bound: Bound) -> Finding:
         case Verdict.WITNESSED:
             assert trace is not None
             return Finding(Outcome.HOLDS, trace.cpus, len(trace.steps), callbacks)
+    wanted = max(bound.counts(result.prop.expectation))
+    if result.cpus is not None and result.cpus < wanted:
+        reason = result.reason or f"no answer beyond {result.cpus} CPUs"
+        return Finding(Outcome.UNKNOWN, 0, reason=reason)
     return Finding(Outcome.HOLDS, result.cpus or bound.cpus)
 
 
