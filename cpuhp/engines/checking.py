@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cpuhp.engines.explicit import Limits, check
@@ -17,7 +18,7 @@ from cpuhp.engines.explicit.search import memory_used
 from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
 from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
-from cpuhp.language.build import build, private_variables
+from cpuhp.language.build import build, build_together, private_variables
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
 from cpuhp.model.expr import not_
@@ -85,6 +86,7 @@ class Checker:
         self.program = program
         self.whole = lower(program)
         self._starts: dict[frozenset[str], Folded] = {}
+        self._thinned: dict[tuple[tuple[ClaimNumber, ...], frozenset[str]], Thinned] = {}
         self._race_slices: dict[tuple[str, int, frozenset[str]], Sliced] = {}
         self._race_groups: dict[tuple[str, int], list[frozenset[str]]] = {}
         self._props = {
@@ -113,13 +115,17 @@ class Checker:
         self, check_name: str, number: int, accessed: frozenset[str] = frozenset()
     ) -> Thinned:
         """The parts of the program that matter to the claim."""
-        prop = self.claim(check_name, number)
-        return thinned(self.start(accessed), (prop, number))
+        return self.thinned_together(((check_name, number),), accessed)
 
-    def thinned_together(self, chosen: tuple[ClaimNumber, ...]) -> Thinned:
+    def thinned_together(
+        self, chosen: tuple[ClaimNumber, ...], accessed: frozenset[str] = frozenset()
+    ) -> Thinned:
         """The parts of the program that matter to any of these claims."""
-        claimed = ((self.claim(*claim), claim[1]) for claim in chosen)
-        return thinned(self.start(), *claimed)
+        key = chosen, accessed
+        if key not in self._thinned:
+            claimed = ((self.claim(*claim), claim[1]) for claim in chosen)
+            self._thinned[key] = thinned(self.start(accessed), *claimed)
+        return self._thinned[key]
 
     def slice(
         self, check_name: str, number: int, only: frozenset[str] | None = None
@@ -160,9 +166,15 @@ class Checker:
 
     def entire(self, check_name: str, number: int) -> tuple[TransitionSystem, Property]:
         """The whole program, every statement a step, and the claim in its terms."""
-        system, prop = build(self.whole, self.claim(check_name, number), reduced=False)
-        assert prop is not None
-        return system, prop
+        system, told = self._entire
+        return system, told[check_name, number]
+
+    @cached_property
+    def _entire(self) -> tuple[TransitionSystem, dict[ClaimNumber, Property]]:
+        every = self.claims()
+        props = tuple(prop for _, _, prop in every)
+        system, told = build_together(self.whole, props, reduced=False)
+        return system, {(n, k): prop for (n, k, _), prop in zip(every, told)}
 
     def answer(
         self,

@@ -2,18 +2,22 @@
 
 The system and the claim are written down as nested lists, without what equality leaves
 out (spans, texts for people), and with the members of sets in order. Parameters, whose
-numbers tell only how much else was elaborated before, are numbered as they come.
+numbers tell only how much else was elaborated before, are numbered as they come. A sort
+is written out where it comes first and is a number from there on.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
 from cpuhp.model.expr import Param
+from cpuhp.model.sorts import Sort
 from cpuhp.model.system import Property, TransitionSystem
 
 
@@ -24,7 +28,12 @@ def text_digest(text: str) -> str:
 
 def model_digest(system: TransitionSystem, prop: Property) -> str:
     """SHA-256 of the canonical form of a transition system and its claim."""
-    return text_digest(canonical(plain((system, prop))))
+    return text_digest(canonical_model(system, prop))
+
+
+def canonical_model(system: TransitionSystem, prop: Property) -> str:
+    """A text that is the same for the same system and claim, and for no other."""
+    return _Writer().text((system, prop))
 
 
 def canonical(data: object) -> str:
@@ -32,24 +41,48 @@ def canonical(data: object) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def plain(value: object) -> Any:
-    """The value as nested lists of texts and numbers."""
-    return _plain(value, {})
+@dataclass
+class _Writer:
+    """Writes values down; knows the parameters and sorts that it met."""
+
+    params: dict[str, int] = field(default_factory=dict)
+    sorts: dict[Sort, int] = field(default_factory=dict)
+
+    def text(self, value: object) -> str:
+        if value is None or isinstance(value, str | int):
+            return json.dumps(value)
+        if isinstance(value, Enum):
+            return json.dumps(value.value)
+        if isinstance(value, tuple):
+            return self._list(map(self.text, value))
+        if isinstance(value, Param):
+            number = self.params.setdefault(value.name, len(self.params))
+            name = json.dumps(f"{value.name.split('#')[0]}#{number}")
+            return self._list(('"Param"', name, self.text(value.sort)))
+        if isinstance(value, Sort):
+            return self._sort(value)
+        if isinstance(value, frozenset):
+            return self._list(sorted(map(self.text, value)))
+        if is_dataclass(value):
+            return self._record(value)
+        raise TypeError(f"no canonical form of {type(value).__name__}")
+
+    def _sort(self, sort: Sort) -> str:
+        if sort in self.sorts:
+            return f'["Sort",{self.sorts[sort]}]'
+        self.sorts[sort] = len(self.sorts)
+        return self._record(sort)
+
+    def _record(self, value: object) -> str:
+        kind: Any = type(value)
+        parts = (self.text(getattr(value, name)) for name in _compared(kind))
+        return self._list((f'"{kind.__name__}"', *parts))
+
+    def _list(self, parts: Iterable[str]) -> str:
+        return f"[{','.join(parts)}]"
 
 
-def _plain(value: object, params: dict[str, str]) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Param):
-        name = params.setdefault(value.name, f"{value.name.split('#')[0]}#{len(params)}")
-        return ["Param", name, _plain(value.sort, params)]
-    if is_dataclass(value) and not isinstance(value, type):
-        kept = [f.name for f in fields(value) if f.compare]
-        return [type(value).__name__, *(_plain(getattr(value, n), params) for n in kept)]
-    if isinstance(value, tuple):
-        return [_plain(part, params) for part in value]
-    if isinstance(value, frozenset):
-        return sorted((_plain(part, params) for part in value), key=canonical)
-    if value is None or isinstance(value, str | int):
-        return value
-    raise TypeError(f"no canonical form of {type(value).__name__}")
+@cache
+def _compared(kind: Any) -> tuple[str, ...]:
+    """The fields of a class that make two of its objects different."""
+    return tuple(f.name for f in fields(kind) if f.compare)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
+from types import CodeType
 from typing import Any
 
 from cpuhp.model.expr import (
@@ -215,9 +217,14 @@ def _compare(op: str, args: list[str]) -> str:
 
 def _build(writer: _Writer, name: str, source: str) -> Any:
     namespace: dict[str, Any] = {}
-    text = "\n".join([*writer.helpers, source])
-    exec(compile(text, "<explicit engine>", "exec"), namespace)  # noqa: S102
+    exec(_code("\n".join([*writer.helpers, source])), namespace)  # noqa: S102
     return namespace[name]
+
+
+@lru_cache(maxsize=4096)
+def _code(source: str) -> CodeType:
+    """Compiled once: for another control CPU most actions have the same source."""
+    return compile(source, "<explicit engine>", "exec")
 
 
 def compile_formula(
@@ -314,13 +321,46 @@ def free_params(expr: Expr) -> frozenset[Param]:
     return frozenset(e for e in walk(expr) if isinstance(e, Param)) - bound
 
 
+Rows = tuple[tuple[int, ...], ...]  # by location, the numbers of actions
+
+
+class _Table(dict[int, tuple[Taker, ...]]):
+    """By location, what can be done there; made when somebody gets there.
+
+    A search seldom gets to all locations, and many searches end early.
+    """
+
+    def __init__(self, takers: Takers, rows: Rows):
+        super().__init__()
+        self._takers, self._rows = takers, rows
+
+    def __missing__(self, location: int) -> tuple[Taker, ...]:
+        found = tuple(self._takers[number] for number in self._rows[location])
+        self[location] = found
+        return found
+
+
+class Takers(dict[int, Taker]):
+    """The functions of a machine's actions by number, each made when it is needed."""
+
+    def __init__(self, machine: Machine):
+        super().__init__()
+        self._machine = machine
+
+    def __missing__(self, number: int) -> Taker:
+        action = self._machine.system.actions[number]
+        found = self[number] = compile_action(self._machine, action, number)
+        return found
+
+
 @dataclass(frozen=True)
 class Runner:
     """One process: where it stands, and what it can do from there."""
 
     name: str
     instances: tuple[tuple[int, int], ...]  # (actor or -1, cell of its location)
-    table: tuple[tuple[Taker, ...], ...]  # by location
+    rows: Rows
+    table: _Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,7 +368,7 @@ class Compiled:
     """A machine with its actions and properties as functions."""
 
     machine: Machine
-    takers: tuple[Taker, ...]
+    takers: Takers
     runners: tuple[Runner, ...]
 
     def moves(self, state: State) -> list[Move]:
@@ -354,11 +394,13 @@ class Compiled:
 
     def mover(self, wanted: Sequence[bool]) -> Callable[[State], bool]:
         """A test of states: is one of these actions (by number) enabled?"""
-        chosen = {t for t, want in zip(self.takers, wanted) if want}
         tables = [
             (
                 runner.instances,
-                tuple(tuple(t for t in row if t in chosen) for row in runner.table),
+                _Table(
+                    self.takers,
+                    tuple(tuple(n for n in row if wanted[n]) for row in runner.rows),
+                ),
             )
             for runner in self.runners
         ]
@@ -382,29 +424,27 @@ class Compiled:
 
 
 def compile_machine(machine: Machine) -> Compiled:
-    """Compile all actions of the machine."""
-    takers = tuple(
-        compile_action(machine, action, number)
-        for number, action in enumerate(machine.system.actions)
-    )
+    """The machine with its actions as functions, each made when it is needed."""
+    takers = Takers(machine)
     runners = tuple(_runner(machine, p, takers) for p in machine.system.processes)
     return Compiled(machine, takers, runners)
 
 
-def _runner(machine: Machine, process: Process, takers: tuple[Taker, ...]) -> Runner:
+def _runner(machine: Machine, process: Process, takers: Takers) -> Runner:
     points = machine.values(machine.system.variable(process.location).sort)
-    table: list[list[Taker]] = [[] for _ in points]
+    rows: list[list[int]] = [[] for _ in points]
     for number, action in enumerate(machine.system.actions):
         if action.process == process.name:
             source = source_location(action, process)
             for point in points if source is None else (source,):
-                table[point].append(takers[number])
+                rows[point].append(number)
     instances = []
     for actor in machine.instances(process):
         cell = machine.cell(process.location, () if actor is None else (actor,))
         assert cell is not None
         instances.append((-1 if actor is None else actor, cell))
-    return Runner(process.name, tuple(instances), tuple(map(tuple, table)))
+    told = tuple(map(tuple, rows))
+    return Runner(process.name, tuple(instances), told, _Table(takers, told))
 
 
 def source_location(action: Action, process: Process) -> int | None:

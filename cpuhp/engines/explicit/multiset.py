@@ -79,14 +79,17 @@ class MultisetSpace(PlainSpace):
         self._global_states: list[list[int]] = []
         self._locals: dict[tuple[Numbers, Numbers], int] = {}
         self._local_parts: list[tuple[Numbers, Numbers]] = []
-        self._acts = {
-            taker: self._act(number) for number, taker in enumerate(compiled.takers)
-        }
+        self._acts: dict[int, _Act] = {}  # by number of the action
         self._common: dict[int, _Entry] = {}
         self._entries: dict[tuple[int, int], _Entry] = {}
         self._deltas: dict[tuple[int, ...], tuple[Delta, ...]] = {}
 
     def _act(self, number: int) -> _Act:
+        if number not in self._acts:
+            self._acts[number] = self._compiled_act(number)
+        return self._acts[number]
+
+    def _compiled_act(self, number: int) -> _Act:
         machine = self.compiled.machine
         action = machine.system.actions[number]
         guard = and_(*local_guards(machine.system, action))
@@ -228,41 +231,41 @@ class MultisetSpace(PlainSpace):
     def _common_entry(self, key: Numbers) -> _Entry:
         """What processes do that run once or on the control CPU."""
         state = self.state(key)
-        able: list[tuple[Taker, int]] = []
+        able: list[tuple[int, int]] = []
         for runner in self.compiled.runners:
             for cpu, cell in runner.instances:
                 if cpu in (-1, self._boot):
-                    able += [(take, cpu) for take in runner.table[state[cell]]]
+                    able += [(number, cpu) for number in runner.rows[state[cell]]]
         return self._entry(key, state, able, -1)
 
     def _local_entry(self, key: Numbers, position: int) -> _Entry:
         """What the processes on one of the other CPUs do."""
         state = self.state(key)
         me = self._aps[position]
-        able: list[tuple[Taker, int]] = []
+        able: list[tuple[int, int]] = []
         for runner in self.compiled.runners:
             for cpu, cell in runner.instances:
                 if cpu == me:
-                    able += [(take, cpu) for take in runner.table[state[cell]]]
+                    able += [(number, cpu) for number in runner.rows[state[cell]]]
         return self._entry(key, state, able, position)
 
     def _entry(
         self,
         key: Numbers,
         state: State,
-        able: Sequence[tuple[Taker, int]],
+        able: Sequence[tuple[int, int]],  # numbers of actions, and actors
         position: int,
     ) -> _Entry:
         alone: dict[tuple[int, int], None] = {}
         other: list[tuple[Taker, int]] = []
         rank = 1
-        for take, cpu in able:
-            act = self._acts[take]
+        for number, cpu in able:
+            act = self._act(number)
             if not act.possible(state, cpu):
                 continue
             ends = self._alone(key, state, act, cpu, position) if act.local else None
             if ends is None:
-                other.append((take, cpu))
+                other.append((act.take, cpu))
                 rank = max(rank, act.rank)
             else:
                 alone.update(dict.fromkeys(ends))

@@ -65,7 +65,7 @@ class RaceFinder:
         """By location, what one instance may access there."""
         machine = self.compiled.machine
         process = machine.system.process(runner.name)
-        table = [(0, 0)] * len(runner.table)
+        table = [(0, 0)] * len(runner.rows)
         for action in machine.system.actions:
             if action.process != runner.name:
                 continue

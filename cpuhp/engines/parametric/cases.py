@@ -277,7 +277,9 @@ def reserve(needs: list[Need], seats: int) -> list[Bit]:
     return granted
 
 
-def pool_size(system: TransitionSystem, prop: Property, cap: int = 6) -> int:
+def pool_size(
+    system: TransitionSystem, props: Iterable[Property], cap: int = 6
+) -> int:
     """How many AP seats the cases would like, at least 3."""
     wanted = 3
     pointers = any(_is_pointer(variable.sort) for variable in system.variables)
@@ -286,7 +288,7 @@ def pool_size(system: TransitionSystem, prop: Property, cap: int = 6) -> int:
         needs = trial.guard_needs(case.taken, PRE)
         needs += trial.effect_needs(case.taken, PRE, ())
         wanted = max(wanted, case.used + 2 + _total(needs) + pointers)
-    for bad in bad_states(trial, prop):
+    for bad in (bad for prop in props for bad in bad_states(trial, prop)):
         wanted = max(wanted, bad.used + _total(list(bad.needs)))
     return min(wanted, cap)
 

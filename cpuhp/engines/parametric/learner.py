@@ -73,8 +73,7 @@ class Learner:
         self.views, self.together = self.samples.views, self.samples.together
         self.lost: dict[Property, str] = {}  # those that were given up, and why
         self._next_walks = _SURPRISES
-        seats = max(pool_size(system, prop) for prop in props) + 1
-        self.encoder = Encoder(system, seats, closed=False)
+        self.encoder = Encoder(system, pool_size(system, props) + 1, closed=False)
         self.cases = cases(self.encoder)
         self.clauses: dict[Clause, z3.BoolRef] = {}  # hypotheses and their names
         self.stats = {"queries": 0, "samples": len(self.views.known), "dropped": 0}
@@ -159,9 +158,8 @@ class Learner:
         self.stats["clauses_found"] = len(self.clauses)
         invariant = Invariant(tuple(needed))
         proved = tuple(prop for prop in self.props if prop not in self.lost)
-        failed = Verifier(self.system, proved, deadline=self.deadline).failures(
-            invariant
-        )
+        fresh = Encoder(self.system, len(self.encoder.seats), closed=False)
+        failed = Verifier(self.system, proved, fresh, self.deadline).failures(invariant)
         if failed:
             raise GiveUp(f"the invariant failed its verification: {failed[0]}")
         self.stats["clauses"] = len(invariant.clauses)

@@ -44,8 +44,7 @@ class Verifier:
     ):
         self.system, self.props, self.deadline = system, props, deadline
         if encoder is None:
-            seats = max(pool_size(system, prop) for prop in props) + 1
-            encoder = Encoder(system, seats, closed=False)
+            encoder = Encoder(system, pool_size(system, props) + 1, closed=False)
         self.encoder = encoder
 
     def failures(self, invariant: Invariant) -> list[str]:
