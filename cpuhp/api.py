@@ -45,6 +45,7 @@ from cpuhp.report.answers import (
 
 if TYPE_CHECKING:
     from cpuhp.engines.certificate import Outcome
+    from cpuhp.engines.parametric.lessons import Lessons
     from cpuhp.kernel.tables.states_file import KernelTable
     from cpuhp.report.diagrams.figure import Diagram
     from cpuhp.report.display import Answers, HotplugTable
@@ -54,6 +55,14 @@ if TYPE_CHECKING:
 
 DEFAULT_TABLE = USUAL
 DEFAULT_CPUS = 8
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Claims proved together, and what their proof teaches other proofs."""
+
+    answers: Mapping[ClaimNumber, ShownAnswer]
+    lessons: Lessons = ()
 
 
 @dataclass(frozen=True)
@@ -119,9 +128,10 @@ class Scenario:
         number: int,
         settings: Settings = Settings(),
         progress: Progress | None = None,
+        lessons: Lessons = (),
     ) -> ShownAnswer:
-        """The answer to one claim, as plain data."""
-        answer = self.checker.answer(check, number, settings, progress)
+        """The answer to one claim, as plain data; `lessons` are those of other proofs."""
+        answer = self.checker.answer(check, number, settings, progress, lessons)
         return self._proved(answer, number)
 
     def _proved(self, answer: Answer, number: int) -> ShownAnswer:
@@ -138,13 +148,34 @@ class Scenario:
         return groups(self.checker, chosen)
 
     def settle(
-        self, group: Iterable[ClaimNumber], settings: Settings = Settings()
-    ) -> dict[ClaimNumber, ShownAnswer]:
+        self,
+        group: Iterable[ClaimNumber],
+        settings: Settings = Settings(),
+        lessons: Lessons = (),
+    ) -> Settled:
         """The answers to those of the claims that are proved for every CPU count."""
-        from cpuhp.engines.joint import settle
+        from cpuhp.engines.joint import settle, taught
 
-        found = settle(self.checker, group, settings)
-        return {claim: self._proved(found[claim], claim[1]) for claim in found}
+        found = settle(self.checker, group, settings, lessons)
+        shown = {claim: self._proved(found[claim], claim[1]) for claim in found}
+        return Settled(shown, taught(found.values()))
+
+    def answers(
+        self, chosen: Iterable[ClaimNumber], settings: Settings = Settings()
+    ) -> Iterator[ShownAnswer]:
+        """The answers to these claims, in order; what can be is proved together.
+
+        What the first group teaches helps all others.
+        """
+        chosen = tuple(chosen)
+        known: dict[ClaimNumber, ShownAnswer] = {}
+        lessons: Lessons = ()
+        for group in self.groups(chosen) if settings.cpus is None else ():
+            settled = self.settle(group, settings, lessons)
+            known |= settled.answers
+            lessons = lessons or settled.lessons
+        for claim in chosen:
+            yield known.get(claim) or self.answer(*claim, settings, lessons=lessons)
 
     def certify(self, answer: Answer, number: int) -> tuple[str, str] | None:
         """File name and text of the certificate, if it is proved for every count."""
@@ -190,13 +221,7 @@ class Scenario:
 
         settings = Settings(cpus=cpus, timeout=timeout)
         chosen = [(name, number) for name, number, _ in self.claims(pattern)]
-        known: dict[ClaimNumber, ShownAnswer] = {}
-        for group in self.groups(chosen) if cpus is None else ():
-            known |= self.settle(group, settings)
-        found = tuple(
-            known[claim] if claim in known else self.answer(*claim, settings)
-            for claim in chosen
-        )
+        found = tuple(self.answers(chosen, settings))
         return Answers(found, lambda answers: context_of([self], answers))
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpuhp.api import Scenario, Settings, context_of, load, scenarios
 from cpuhp.cli._files import read_results
@@ -25,8 +27,13 @@ from cpuhp.files import write_whole
 from cpuhp.kernel.tables.order import complete, read_order
 from cpuhp.kernel.tables.states_file import KernelTable
 from cpuhp.model.table import Table
+from cpuhp.model.verdict import Verdict
 from cpuhp.report.answers import ShownAnswer, as_json
 
+if TYPE_CHECKING:
+    from cpuhp.engines.parametric.lessons import Lessons
+
+MANY_PROOFS = 3  # from so many on, one goes ahead
 _ROOM = (MemoryError, RecursionError)
 
 
@@ -45,6 +52,23 @@ class Job:
     claims: tuple[ClaimNumber, ...]
     together: bool
     settings: Settings
+    lessons: Lessons = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """A job, and those that wait for what it teaches."""
+
+    job: Job
+    then: tuple[Job, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """The answers of a job by place in the plan, and what its proof teaches."""
+
+    answers: Mapping[int, ShownAnswer]
+    lessons: Lessons = ()
 
 
 @dataclass(frozen=True)
@@ -86,21 +110,35 @@ def plan(
     return Plan(tuple(loaded), tuple(claims), known)
 
 
-def opening(todo: Plan) -> Iterator[Job]:
-    """The jobs to begin with: claims that share a proof, then those that do not."""
+def opening(todo: Plan) -> Iterator[Start]:
+    """The jobs to begin with: claims that share a proof, then those that do not.
+
+    Where many proofs are wanted, one goes ahead, and the others learn from it. So do
+    claims that are hardly witnessed: what never happens has to be proved.
+    """
     asked = [c for c in todo.claims if c.places[0] not in todo.known]
-    for (name, table, options), found in groupby(asked, key=_program):
-        by_claim = {job.claims[0]: job for job in found}
-        together: set[ClaimNumber] = set()
-        if any(job.settings.cpus is None for job in by_claim.values()):
-            for group in _load(name, table, options).groups(by_claim):
-                together.update(group)
-                members = [by_claim[claim] for claim in group]
+    for key, found in groupby(asked, key=_program):
+        single = {job.claims[0]: job for job in found}
+        scenario = _load(*key)
+        proofs: list[Job] = []
+        if any(job.settings.cpus is None for job in single.values()):
+            for group in scenario.groups(single):
+                members = [single.pop(claim) for claim in group]
                 places = tuple(member.places[0] for member in members)
-                yield replace(members[0], places=places, claims=group, together=True)
-        for claim, job in by_claim.items():
-            if claim not in together:
-                yield job
+                proofs.append(
+                    replace(members[0], places=places, claims=group, together=True)
+                )
+        if len(proofs) < MANY_PROOFS:
+            yield from map(Start, proofs)
+        else:
+            late = [claim for claim in single if _hardly(scenario, claim)]
+            yield Start(proofs[0], (*proofs[1:], *(single.pop(c) for c in late)))
+        yield from map(Start, single.values())
+
+
+def _hardly(scenario: Scenario, claim: ClaimNumber) -> bool:
+    prop = scenario.checker.claim(*claim)
+    return scenario.expected(prop) == Verdict.UNREACHABLE.value
 
 
 def _program(job: Job) -> tuple[str, Table | None, tuple[tuple[str, str], ...]]:
@@ -132,27 +170,26 @@ def order_of(order: str | None, tree: str | None) -> Table | None:
     return complete(KernelTable(table_of(extraction)))
 
 
-Found = dict[int, ShownAnswer]  # by place in the plan
-
-
-def work(job: Job) -> Found:
+def work(job: Job) -> Done:
     """Do one job. This runs in a worker process."""
     scenario = _load(job.scenario, job.table, job.options)
     try:
         if job.together:
-            settled = scenario.settle(job.claims, job.settings)
+            settled = scenario.settle(job.claims, job.settings, job.lessons)
             places = dict(zip(job.claims, job.places))
-            return {places[claim]: answer for claim, answer in settled.items()}
+            answers = {places[c]: answer for c, answer in settled.answers.items()}
+            return Done(answers, settled.lessons)
         (claim,), (place,) = job.claims, job.places
-        return {place: scenario.answer(*claim, job.settings)}
+        answer = scenario.answer(*claim, job.settings, lessons=job.lessons)
+        return Done({place: answer})
     except InputError:
         raise
     except Exception as error:  # one claim must not take the others with it
         if job.together:
-            return {}
+            return Done({})
         unsaid = "out of room" if isinstance(error, _ROOM) else "internal error"
         reason = f"{unsaid}, worth a report: {error!r}"
-        return {place: scenario.unknown(*claim, reason)}
+        return Done({place: scenario.unknown(*claim, reason)})
 
 
 def run(
@@ -192,38 +229,41 @@ def in_order(
         raise
 
 
-def _one_by_one(todo: Plan) -> Iterator[Found]:
-    for job in opening(todo):
-        found = work(job)
-        yield found
-        for rest in _left(todo, job, found):
-            yield work(rest)
+def _one_by_one(todo: Plan) -> Iterator[Done]:
+    waiting = deque(opening(todo))
+    while waiting:
+        start = waiting.popleft()
+        done = work(start.job)
+        waiting.extendleft(reversed([*_next(todo, start, done)]))
+        yield done
 
 
-def _side_by_side(executor: Executor, todo: Plan) -> Iterator[Found]:
-    running = {executor.submit(work, job): job for job in opening(todo)}
+def _side_by_side(executor: Executor, todo: Plan) -> Iterator[Done]:
+    running = {executor.submit(work, start.job): start for start in opening(todo)}
     while running:
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            job, found = running.pop(future), future.result()
-            for rest in _left(todo, job, found):
-                running[executor.submit(work, rest)] = rest
-            yield found
+        ended, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in ended:
+            start, done = running.pop(future), future.result()
+            for following in _next(todo, start, done):
+                running[executor.submit(work, following.job)] = following
+            yield done
 
 
-def _left(todo: Plan, job: Job, found: Found) -> Iterator[Job]:
-    """What the job did not answer, a claim a job."""
-    return (todo.claims[place] for place in job.places if place not in found)
+def _next(todo: Plan, start: Start, done: Done) -> Iterator[Start]:
+    """What waited for the job, and what it did not answer, a claim a job."""
+    left = [todo.claims[p] for p in start.job.places if p not in done.answers]
+    for job in (*start.then, *left):
+        yield Start(replace(job, lessons=done.lessons or start.job.lessons))
 
 
 def _in_order(
-    todo: Plan, results: Iterator[Found], tell: Callable[[int, str], None]
+    todo: Plan, results: Iterator[Done], tell: Callable[[int, str], None]
 ) -> Iterator[ShownAnswer]:
     answers = dict(todo.known)
     for place, job in enumerate(todo.claims):
         while place not in answers:
             tell(len(answers), f"{job.scenario} {job.claims[0][0]}")
-            answers |= next(results)
+            answers |= next(results).answers
         yield answers[place]
 
 

@@ -84,14 +84,8 @@ def _proof(
     loaded = load(scenario, order=order, options=options)
     settings = Settings(timeout=timeout)
     chosen = [(name, number) for name, number, _ in loaded.claims(check)]
-    known = {
-        claim: answer
-        for group in loaded.groups(chosen)
-        for claim, answer in loaded.settle(group, settings).items()
-    }
     status = 0
-    for claim in chosen:
-        answer = known.get(claim) or loaded.answer(*claim, settings)
+    for answer in loaded.answers(chosen, settings):
         for line in _told(answer):
             click.echo(line)
         if answer.invariant is None and answer.kind != "sometimes":

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cpuhp.engines.explicit import Limits, check
@@ -28,6 +29,7 @@ from cpuhp.model.verdict import Result, Trace, Verdict
 
 if TYPE_CHECKING:
     from cpuhp.engines.parametric import Proof
+    from cpuhp.engines.parametric.lessons import Lessons
     from cpuhp.engines.parametric.sampling import Samples
 
 Progress = Callable[[str], None]
@@ -182,15 +184,25 @@ class Checker:
         number: int,
         settings: Settings,
         progress: Progress | None = None,
+        lessons: Lessons = (),
     ) -> Answer:
-        """The verdict on one claim."""
+        """The verdict on one claim; `lessons` are what other proofs have taught."""
         started = time.monotonic()
         if self.claim(check_name, number).expectation is Expectation.RACE_FREE:
             # Each group of variables will have a slice of its own.
             sliced = Sliced(*self.entire(check_name, number), frozenset())
         else:
             sliced = self.slice(check_name, number)
-        run = _Run(self, check_name, number, sliced, settings, started, progress)
+        run = _Run(
+            self,
+            check_name,
+            number,
+            sliced,
+            settings,
+            started,
+            progress,
+            lessons=lessons,
+        )
         answer = run.go()
         seconds = time.monotonic() - started
         return replace(answer, result=replace(answer.result, seconds=seconds))
@@ -236,6 +248,7 @@ class _Run:
     started: float
     progress: Progress | None
     variable: str | None = None  # the only one to look for data races on
+    lessons: Lessons = ()
 
     def go(self) -> Answer:
         if self.settings.cpus is not None:
@@ -491,7 +504,12 @@ class _Run:
         from cpuhp.engines.refinement import Refinement
 
         until = time.monotonic() + 0.8 * max(0.1, self._left())
-        for narrow in Refinement(thin, until).slices():
+        refinement = Refinement(thin, until)
+        slices = refinement.slices()
+        if self.lessons:  # which are about the data: begin with that
+            data = refinement.data(time.monotonic() + 0.3 * self._left())
+            slices = chain([data] if data else [], slices)
+        for narrow in slices:
             proof = self._prove(
                 narrow.system, narrow.prop, narrow.seconds, narrow.samples
             )
@@ -529,6 +547,7 @@ class _Run:
             deadline=deadline,
             progress=memory_watch(self.settings),
             samples=samples,
+            lessons=self.lessons,
         )
 
 

@@ -165,7 +165,7 @@ class Expressions:
         vector = z3.BitVec(name, width)
         if len(domain) < 1 << width:
             self._axiom(z3.ULE(vector, len(domain) - 1))
-        return {value: equals(vector, n) for n, value in enumerate(domain)}
+        return {value: equals(vector, width, n) for n, value in enumerate(domain)}
 
     def _axiom(self, bit: Bit) -> None:
         if bit is not True:

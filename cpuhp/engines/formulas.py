@@ -58,11 +58,11 @@ def same(a: Bit, b: Bit) -> Bit:
 _numerals: dict[tuple[int, int], z3.BitVecNumRef] = {}
 
 
-def equals(vector: z3.BitVecRef, number: int) -> z3.BoolRef:
-    """The bit vector is this number."""
-    key = vector.size(), number
+def equals(vector: z3.BitVecRef, width: int, number: int) -> z3.BoolRef:
+    """The bit vector of this width is this number."""
+    key = width, number
     if key not in _numerals:
-        _numerals[key] = z3.BitVecVal(number, key[0])
+        _numerals[key] = z3.BitVecVal(number, width)
     made = z3.Z3_mk_eq(_ref, vector.ast, _numerals[key].ast)
     return z3.BoolRef(made, _context)
 

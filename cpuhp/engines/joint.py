@@ -22,6 +22,7 @@ from cpuhp.engines.checking import (
     memory_watch,
 )
 from cpuhp.engines.parametric import prove, prove_together
+from cpuhp.engines.parametric.lessons import Lessons, lessons_of
 from cpuhp.engines.parametric.sampling import Samples
 from cpuhp.engines.parametric.together import Scopes
 from cpuhp.engines.refinement import Refinement
@@ -73,9 +74,15 @@ def groups(
 
 
 def settle(
-    checker: Checker, group: Iterable[ClaimNumber], settings: Settings
+    checker: Checker,
+    group: Iterable[ClaimNumber],
+    settings: Settings,
+    lessons: Lessons = (),
 ) -> Answers:
-    """Answers to those claims of a group that could be proved for every CPU count."""
+    """Answers to those claims of a group that could be proved for every CPU count.
+
+    `lessons` are what another group of the program has taught.
+    """
     until = time.monotonic() + settings.timeout
     found: Answers = {}
     left = []
@@ -87,13 +94,20 @@ def settle(
             found[claim] = answer
     try:
         while left:
-            fitting, answers = _together(checker, left, settings, until)
+            fitting, answers = _together(checker, left, settings, lessons, until)
             if len(fitting) == len(left):
                 return found | answers
             left = fitting
     except OutOfMemory:  # each alone may fit
         pass
     return found
+
+
+def taught(answers: Iterable[Answer]) -> Lessons:
+    """What the longest of these proofs teaches."""
+    proofs = [(a.sliced.system, a.invariant) for a in answers if a.invariant]
+    longest = max(proofs, key=lambda proof: len(proof[1].clauses), default=None)
+    return () if longest is None else lessons_of(*longest)
 
 
 def _alone(
@@ -121,7 +135,11 @@ def _alone(
 
 
 def _together(
-    checker: Checker, chosen: list[ClaimNumber], settings: Settings, until: float
+    checker: Checker,
+    chosen: list[ClaimNumber],
+    settings: Settings,
+    lessons: Lessons,
+    until: float,
 ) -> tuple[list[ClaimNumber], Answers]:
     """The claims that no sample violates and, if that is all of them, proofs."""
     began = time.monotonic()
@@ -140,6 +158,7 @@ def _together(
         deadline=deadline,
         progress=memory_watch(settings),
         samples=samples,
+        lessons=lessons,
     )
     share = (time.monotonic() - began) / len(chosen)
     return fitting, {

@@ -73,7 +73,7 @@ class Refinement:
         narrow = self._refined(*_FEW_SAMPLES, soon, minimise=True)
         if narrow is not None and len(narrow.system.actions) <= _SMALL:
             yield replace(narrow, seconds=min(_SOON, 0.15 * left))
-        data = self._over(self.thin.data(), time.monotonic() + 0.3 * left)
+        data = self.data(time.monotonic() + 0.3 * left)
         if data is not None:
             yield data
         for states, walks in (_FEW_SAMPLES, _MANY_SAMPLES):
@@ -81,6 +81,10 @@ class Refinement:
             if narrow is not None:
                 share = 0.5 if states == _FEW_SAMPLES[0] else 1.0
                 yield replace(narrow, seconds=share * narrow.seconds)
+
+    def data(self, until: float) -> Narrow | None:
+        """The slice over what matters, without locks and shared pointers."""
+        return self._over(self.thin.data(), until)
 
     def _over(self, only: Variables, until: float) -> Narrow | None:
         """The slice over these variables, unless few CPUs violate the claim there."""

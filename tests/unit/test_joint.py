@@ -49,7 +49,7 @@ def test_only_claims_about_all_states_are_grouped(path):
 
 def test_a_group_settles_what_holds_and_leaves_the_rest(path):
     scenario = load(path)
-    settled = scenario.settle(CLAIMS[:5])
+    settled = scenario.settle(CLAIMS[:5]).answers
     assert sorted(settled) == [claim for claim in CLAIMS[:5] if claim != ("after", 3)]
     assert {answer.verdict for answer in settled.values()} == {"PROVED"}
     assert {answer.cpus for answer in settled.values()} == {"all"}
@@ -83,7 +83,7 @@ def test_answers_come_in_the_order_of_the_claims(path, jobs):
 
 def test_at_a_fixed_number_of_cpus_nothing_is_grouped(path):
     todo = plan((path,), None, ("after",), {}, 2, 60.0, None, {})
-    assert not any(job.together for job in opening(todo))
+    assert not any(start.job.together for start in opening(todo))
     assert len(list(opening(todo))) == 6
 
 
@@ -91,7 +91,7 @@ def test_what_an_earlier_run_proved_is_not_done_again(path):
     todo = plan((path,), None, (), {}, None, 60.0, None, {})
     first = next(iter(run(todo, 1, lambda done, text: None)))
     again = plan((path,), None, (), {}, None, 60.0, None, {first.fingerprint: first})
-    assert 0 not in {place for job in opening(again) for place in job.places}
+    assert 0 not in {place for start in opening(again) for place in start.job.places}
 
 
 WHO = """

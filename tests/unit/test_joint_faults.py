@@ -59,7 +59,7 @@ def nothing_is_proved_alone(monkeypatch):
 def settled(tmp_path, text=SPEC, claims=tuple(CLAIMS)):
     file = tmp_path / "spec.hp"
     file.write_text(text)
-    return load(str(file)).settle(claims, Settings(timeout=20))
+    return load(str(file)).settle(claims, Settings(timeout=20)).answers
 
 
 def sound(tmp_path):

@@ -29,6 +29,7 @@ from cpuhp.engines.parametric.cases import (
     pool_size,
     violation,
 )
+from cpuhp.engines.parametric.lessons import Lessons, guesses
 from cpuhp.engines.parametric.reading import Reader, Seated
 from cpuhp.engines.parametric.sampling import Samples, collect_samples
 from cpuhp.engines.parametric.text import view_text
@@ -66,6 +67,7 @@ class Learner:
         deadline: float | None,
         progress: Progress | None,
         samples: Samples | None,
+        lessons: Lessons = (),
     ):
         self.system, self.props = system, props
         self.deadline, self.progress = deadline, progress
@@ -84,7 +86,7 @@ class Learner:
         self.solver = z3.SolverFor("QF_FD")
         self._axioms = 0
         self.solver.add(as_z3(self.encoder.assumed(PRE)))
-        for clause in ranges(self.views):
+        for clause in (*ranges(self.views), *guesses(self.views, lessons)):
             self._add(clause)
 
     # The solver

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from cpuhp.engines.parametric.learner import GiveUp, Learner, Progress
+from cpuhp.engines.parametric.lessons import Lessons
 from cpuhp.engines.parametric.sampling import Samples
 from cpuhp.engines.parametric.verify import Undecided
 from cpuhp.model.invariant import Invariant
@@ -32,6 +33,7 @@ def prove(
     deadline: float | None = None,
     progress: Progress | None = None,
     samples: Samples | None = None,
+    lessons: Lessons = (),
 ) -> Proof:
     """Try to prove a property for every number of CPUs.
 
@@ -39,7 +41,12 @@ def prove(
     or UNKNOWN with the reason; never anything else.
     """
     return prove_together(
-        system, (prop,), deadline=deadline, progress=progress, samples=samples
+        system,
+        (prop,),
+        deadline=deadline,
+        progress=progress,
+        samples=samples,
+        lessons=lessons,
     )[0]
 
 
@@ -50,10 +57,12 @@ def prove_together(
     deadline: float | None = None,
     progress: Progress | None = None,
     samples: Samples | None = None,
+    lessons: Lessons = (),
 ) -> tuple[Proof, ...]:
     """Try to prove properties by one invariant; those that fail do not spoil the others.
 
-    Each proof tells the seconds that were spent on all. `samples` may grow.
+    Each proof tells the seconds that were spent on all. `samples` may grow;
+    `lessons` are guesses from other proofs about the same program.
     """
     start = time.monotonic()
     stats: dict[str, int] = {}
@@ -66,7 +75,7 @@ def prove_together(
     }
     if able:
         try:
-            learner = Learner(system, able, deadline, progress, samples)
+            learner = Learner(system, able, deadline, progress, samples, lessons)
             invariant = learner.run()
         except (GiveUp, Undecided) as error:
             reason = str(error)
