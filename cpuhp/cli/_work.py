@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -197,6 +198,7 @@ def run(
 ) -> Iterator[ShownAnswer]:
     """The answers in the order of the plan, each as soon as it is known."""
     count = min(jobs or os.cpu_count() or 1, max(1, len(todo.claims)))
+    collect_seldom()
     if count == 1:
         yield from _in_order(todo, _one_by_one(todo), tell)
         return
@@ -213,9 +215,15 @@ def run(
         executor.shutdown()
 
 
+def collect_seldom() -> None:
+    """Formulas and states are many and without cycles: do not look for some all day."""
+    gc.set_threshold(100_000, 50, 100)
+
+
 def _deaf() -> None:
     """Ctrl-C reaches all processes of a terminal; whoever prints decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_seldom()
 
 
 def in_order(
@@ -251,9 +259,11 @@ def _side_by_side(executor: Executor, todo: Plan) -> Iterator[Done]:
 
 def _next(todo: Plan, start: Start, done: Done) -> Iterator[Start]:
     """What waited for the job, and what it did not answer, a claim a job."""
-    left = [todo.claims[p] for p in start.job.places if p not in done.answers]
-    for job in (*start.then, *left):
-        yield Start(replace(job, lessons=done.lessons or start.job.lessons))
+    for job in start.then:
+        yield Start(replace(job, lessons=done.lessons))
+    for place in start.job.places:
+        if place not in done.answers:  # perhaps because of what it was taught
+            yield Start(todo.claims[place])
 
 
 def _in_order(

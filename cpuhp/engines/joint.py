@@ -31,9 +31,10 @@ from cpuhp.model.system import Expectation, TransitionSystem
 from cpuhp.model.verdict import Verdict
 
 Answers = dict[ClaimNumber, Answer]
-_SEVERAL = 5  # claims at most that are proved together,
+_SEVERAL = 8  # claims at most that are proved together,
 _WEIGHT = 8  # and what they may have beside what most claims have: variables,
 _POINTER = 4  # and one that holds a CPU counts as so many
+_LIGHT = 4  # who needs more is alone, or with those who need the same
 _SAMPLES = 6_000, 50  # states and walks
 _ALONE = 3.0  # seconds for a claim that has few variables,
 _SHARE = 10.0  # and for each of those that are proved together
@@ -60,16 +61,23 @@ def groups(
     def weight(variables: Iterable[str]) -> int:
         return sum(_POINTER if name in pointers else 1 for name in variables)
 
-    found: list[tuple[list[ClaimNumber], set[str]]] = []
-    for claim in sorted(able, key=lambda c: -weight(needs[c] - common)):
+    light = sorted(able, key=lambda claim: weight(needs[claim] - common))
+    found: list[tuple[list[ClaimNumber], frozenset[str]]] = []
+    for claim in light:
         own = needs[claim] - common
-        for members, variables in found:
-            if len(members) < _SEVERAL and weight(variables | own) <= _WEIGHT:
-                members.append(claim)
-                variables |= own
+        for position, (members, variables) in enumerate(found):
+            both = variables | own
+            alike = own <= variables or variables <= own
+            if weight(own) <= _LIGHT:
+                room = len(members) < _SEVERAL and weight(both) <= _WEIGHT
+            else:
+                room = alike and weight(variables) > _LIGHT
+            if room:
+                found[position] = ([*members, claim], both)
                 break
         else:
-            found.append(([claim], set(own)))
+            found.append(([claim], own))
+    found.sort(key=lambda group: -weight(group[1]))
     return [tuple(sorted(members)) for members, _ in found]
 
 
