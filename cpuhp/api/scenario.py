@@ -1,9 +1,4 @@
-"""The public Python interface: what the command line does, as a few calls.
-
-scenario = cpuhp.load("shutdown-three-phase", order="arm64.states")
-for answer in scenario.check():
-    print(answer.check, answer.verdict)
-"""
+"""A scenario, linked and ready: what can be asked of it."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpuhp import __version__
-from cpuhp.diagnostics import InputError, Source, fail, suggestion
+from cpuhp.diagnostics import fail, suggestion
 from cpuhp.engines.checking import (
     Answer,
     Checker,
@@ -25,15 +20,13 @@ from cpuhp.engines.checking import (
     Settings,
     Sliced,
 )
-from cpuhp.kernel.tables.order import USUAL, order_of, read_order, shipped_order
 from cpuhp.language import tree as t
-from cpuhp.language.library import Library, read_unit, shipped
-from cpuhp.language.parser import parse
-from cpuhp.language.program import Program, link
+from cpuhp.language.library import shipped
+from cpuhp.language.program import Program
 from cpuhp.language.terms import Terms
 from cpuhp.model.sorts import EnumSort, format_value
 from cpuhp.model.system import Property
-from cpuhp.model.table import HotplugState, Table
+from cpuhp.model.table import HotplugState
 from cpuhp.model.verdict import Result, Verdict
 from cpuhp.report.answers import (
     Context,
@@ -44,16 +37,14 @@ from cpuhp.report.answers import (
 )
 
 if TYPE_CHECKING:
-    from cpuhp.engines.certificate import Outcome
     from cpuhp.engines.parametric.lessons import Lessons
     from cpuhp.kernel.tables.states_file import KernelTable
     from cpuhp.report.diagrams.figure import Diagram
-    from cpuhp.report.display import Answers, HotplugTable
+    from cpuhp.report.display import Answers
     from cpuhp.timing.costs import CostTable
     from cpuhp.timing.estimate import Estimate
     from cpuhp.timing.setup import Setup
 
-DEFAULT_TABLE = USUAL
 DEFAULT_CPUS = 8
 
 
@@ -439,168 +430,5 @@ def context_of(
     return context([(s.program, s.shown()) for s in scenarios], answers, command)
 
 
-def load(
-    name: str,
-    *,
-    order: str | Path | None = None,
-    table: Table | None = None,
-    options: Mapping[str, str] | None = None,
-) -> Scenario:
-    """Load a shipped scenario by name, or a spec file by path (it ends in `.hp`).
-
-    `order` is a file in the format of /sys/devices/system/cpu/hotplug/states or of
-    specs/tables. Raises InputError for anything that is wrong with the input.
-    """
-    library = shipped()
-    if name.endswith(".hp") or "/" in name:
-        library, unit = _from_file(Path(name), library)
-    else:
-        unit = _by_name(name, library)
-    return _linked(name, unit, library, order, table, options)
-
-
-def _by_name(name: str, library: Library) -> t.Unit:
-    unit = library.units.get(name.replace("-", "_"))
-    if unit is None:
-        raise fail(
-            "HP201",
-            f"there is no scenario '{name}'",
-            help=suggestion(name, map(shown_name, library.units))
-            or "'cpuhp list' names them; the name of a spec file ends in .hp",
-        )
-    return unit
-
-
-def _linked(
-    name: str,
-    unit: t.Unit,
-    library: Library,
-    order: str | Path | None,
-    table: Table | None,
-    options: Mapping[str, str] | None,
-) -> Scenario:
-    if unit.kind != "scenario":
-        raise fail(
-            "HP502",
-            f"'{name}' is a {unit.kind or 'file of checks'}, not a scenario",
-            help="a file that can be checked begins with 'scenario NAME;'",
-        )
-    if table is None:
-        table = read_order(Path(order)) if order else order_of(unit)
-    given = dict(options or {})
-    program = link(unit, library, table, given)
-    _known_to_some_kernel(program)
-    return Scenario(program, given)
-
-
-def _known_to_some_kernel(program: Program) -> None:
-    """A model may be of a state that this table lacks, but not of one that none has."""
-    from cpuhp.kernel.tables.states_file import shipped_tables
-
-    odd = [c for c in program.unplaced if c.state.startswith("CPUHP_")]
-    tables = [shipped_order(name) for name in shipped_tables()] if odd else []
-    for callback in odd:
-        if not any(table.find(callback.state) for table in tables):
-            known = {name for table in tables for name, _ in table.enumerators}
-            raise fail(
-                "HP206",
-                f"no kernel that is known here has a hotplug state '{callback.state}'",
-                callback.span,
-                help=suggestion(callback.state, sorted(known)),
-            )
-
-
-def loads(
-    text: str,
-    *,
-    name: str = "text.hp",
-    order: str | Path | None = None,
-    options: Mapping[str, str] | None = None,
-) -> Scenario:
-    """Load a scenario from its text. `name` is what errors and steps call it.
-
-    Raises InputError for anything that is wrong with the text.
-    """
-    unit = parse(Source(name, text))
-    return _linked(name, unit, shipped().with_units([unit]), order, None, options)
-
-
-def table(name: str | Path) -> HotplugTable:
-    """A hotplug table: a shipped one by name, or a file.
-
-    The file is in the format of /sys/devices/system/cpu/hotplug/states or of
-    specs/tables. Raises InputError if it cannot be read.
-    """
-    from cpuhp.kernel.tables.states_file import shipped_tables
-    from cpuhp.report.display import HotplugTable
-
-    known = str(name) in shipped_tables()
-    found = shipped_order(str(name)) if known else read_order(Path(name))
-    return HotplugTable(found, _table_diagram)
-
-
-ON_A_TABLE = "shutdown-three-phase"  # the scenario that tells what a table's rows do
-
-
-def _table_diagram(found: Table, full: bool) -> Diagram:
-    from cpuhp.report.diagrams.draw import on_table
-    from cpuhp.report.diagrams.figure import Diagram
-
-    try:
-        whole = load(ON_A_TABLE, table=found).checker.whole
-    except InputError:  # the scenario does not fit this kernel
-        whole = None
-    drawn = on_table(found, whole, full=full)
-    return Diagram(drawn, drawn.title)
-
-
-def certify(
-    file: str | Path,
-    *,
-    solvers: Iterable[str] | None = None,
-    spec: str | None = None,
-    timeout: float = 60.0,
-) -> list[Outcome]:
-    """Check a certificate again, from the spec and the certificate alone.
-
-    One outcome a solver (of all that are installed, or those named). Raises Rejected if
-    the certificate does not fit the spec, InputError if a file cannot be read.
-    """
-    from cpuhp.engines.certificate import (
-        check,
-        obligation_of,
-        present,
-        program_of,
-        read_certificate,
-        scripts,
-    )
-
-    certificate = read_certificate(file)
-    obligation = obligation_of(certificate, program_of(certificate, spec))
-    made = scripts(obligation.system, obligation.prop, obligation.invariant, "qf")
-    return [check(made, "qf", name, timeout) for name in solvers or present()]
-
-
-def scenarios() -> list[str]:
-    """Names of the shipped scenarios that run without arguments."""
-    return sorted(
-        shown_name(unit.name)
-        for unit in shipped().units.values()
-        if unit.kind == "scenario"
-        and unit.span.source.name.startswith(("specs/scenarios/", "specs/systems/"))
-    )
-
-
 def shown_name(name: str) -> str:
     return name.replace("_", "-")
-
-
-def _from_file(path: Path, library: Library) -> tuple[Library, t.Unit]:
-    unit = read_unit(path)
-    known = library.units.get(unit.name)
-    if known is not None and known == unit:
-        return library, known
-    return library.with_units([unit]), unit
-
-
-__all__ = ["Scenario", "Settings", "certify", "load", "loads", "scenarios", "table"]
