@@ -21,6 +21,7 @@ from cpuhp.language.places import (
     entered_points,
     observed_points,
 )
+from cpuhp.language.primitives import IRQS_OFF
 from cpuhp.language.program import Declared
 from cpuhp.language.quotient import merged_loops, quotient, without_bystanders
 from cpuhp.language.terms import Terms, location_variable
@@ -491,7 +492,7 @@ def initial_value(terms: Terms, declared: Declared) -> Expr | None:
 
 
 def _is_plain(node: t.VariableDeclaration) -> bool:
-    if node.atomic:
+    if node.atomic or node.name == IRQS_OFF:  # that one is a flag of the CPU
         return False
     atomic = ("cpumask", "completion", "atomic_t")
     return not (isinstance(node.type, t.NamedType) and node.type.name in atomic)
