@@ -19,6 +19,7 @@ from cpuhp.engines.explicit.search import memory_used
 from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
 from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
+from cpuhp.graph.cycles import watching
 from cpuhp.language.build import build, build_together, private_variables
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
@@ -26,6 +27,7 @@ from cpuhp.model.expr import not_
 from cpuhp.model.invariant import Invariant
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Trace, Verdict
+from cpuhp.semantics.locks import circle
 
 if TYPE_CHECKING:
     from cpuhp.engines.parametric import Proof
@@ -95,6 +97,16 @@ class Checker:
             name: claims(self.whole, check) for name, check in program.checks.items()
         }
 
+    @cached_property
+    def watching(self) -> Checker:
+        """Answers about the order of locks: in this program, as one watches it."""
+        return Checker(watching(self.whole))
+
+    def deciding(self, check_name: str, number: int) -> Checker:
+        """The checker whose program decides the claim."""
+        kind = self.claim(check_name, number).expectation
+        return self.watching if kind is Expectation.INVERSION_FREE else self
+
     def claims(self) -> list[tuple[str, int, Property]]:
         """Check name, number of the claim within the check, and the claim."""
         return [
@@ -117,6 +129,8 @@ class Checker:
         self, check_name: str, number: int, accessed: frozenset[str] = frozenset()
     ) -> Thinned:
         """The parts of the program that matter to the claim."""
+        if self.deciding(check_name, number) is not self:
+            return self.watching.thinned(check_name, number, accessed)
         return self.thinned_together(((check_name, number),), accessed)
 
     def thinned_together(
@@ -168,6 +182,8 @@ class Checker:
 
     def entire(self, check_name: str, number: int) -> tuple[TransitionSystem, Property]:
         """The whole program, every statement a step, and the claim in its terms."""
+        if self.deciding(check_name, number) is not self:
+            return self.watching.entire(check_name, number)
         system, told = self._entire
         return system, told[check_name, number]
 
@@ -188,6 +204,9 @@ class Checker:
     ) -> Answer:
         """The verdict on one claim; `lessons` are what other proofs have taught."""
         started = time.monotonic()
+        if self.deciding(check_name, number) is not self:
+            answer = self.watching.answer(check_name, number, settings, progress)
+            return in_words(answer, self.claim(check_name, number))
         if self.claim(check_name, number).expectation is Expectation.RACE_FREE:
             # Each group of variables will have a slice of its own.
             sliced = Sliced(*self.entire(check_name, number), frozenset())
@@ -228,6 +247,14 @@ class Checker:
         answer = answer or run.unviolated(last)
         seconds = time.monotonic() - started
         return replace(answer, result=replace(answer.result, seconds=seconds))
+
+
+def in_words(answer: Answer, prop: Property) -> Answer:
+    """The answer about a watched program as one to the claim about the program."""
+    result = replace(answer.result, prop=prop)
+    if result.trace is not None:
+        result = replace(result, reason=circle(result.trace))
+    return replace(answer, result=result)
 
 
 def only_plain(system: TransitionSystem, *names: str) -> TransitionSystem:
@@ -523,7 +550,8 @@ class _Run:
         """What is known of a claim that was not proved for every number of CPUs."""
         assert last is not None
         reason = f"no proof for every number of CPUs: {result.reason}"
-        if self.sliced.prop.expectation is Expectation.DEADLOCK_FREE:
+        watched = self.checker.program.watch is not None
+        if watched or self.sliced.prop.expectation is Expectation.DEADLOCK_FREE:
             return Answer(replace(last, reason=reason), self.sliced)
         held = f"; it holds with up to {last.cpus} CPUs"
         return Answer(replace(result, reason=reason + held), self.sliced)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
 
-from cpuhp.graph.footprint import Footprints, Taken, is_wait, step_key
+from cpuhp.graph.footprint import footprints, is_wait, step_key
 from cpuhp.language.compile import Lowered, LoweredProcess
+from cpuhp.language.program import Dependency, Program
+from cpuhp.language.watching import blocks, queued, watched
 from cpuhp.model.expr import reads
 
 
@@ -16,61 +19,107 @@ from cpuhp.model.expr import reads
 class LockOrder:
     """`graph`: an edge from a held lock to one that is taken under it (data `steps`).
 
-    `cycles`: locks that are taken in a circle. `nested`: two locks of one kind, of which
-    two CPUs could take each other's. `inversions`: locks that an interrupt
-    takes and that somebody else takes with interrupts on. `contexts`: in which contexts
-    each lock is taken.
+    `circular`: the dependencies that lie on a circle of which each lock may be waited
+    for; without any, no run can have an inversion (NOTE(lock-order)). Of these, `cycles`
+    are locks that are taken in a circle, `nested` two locks of one kind, of which two
+    CPUs could take each other's, and `inversions` locks that an interrupt may find held
+    on its own CPU. `contexts`: in which contexts each lock is taken.
     """
 
     graph: nx.DiGraph
     kinds: Mapping[str, str]
     contexts: Mapping[str, tuple[str, ...]]
     users: Mapping[str, tuple[str, ...]]
+    circular: tuple[Dependency, ...]
     cycles: tuple[tuple[str, ...], ...]
     inversions: tuple[str, ...]
     nested: tuple[tuple[str, str], ...] = ()
 
 
-def lock_order(found: Footprints) -> LockOrder:
-    """The order in which locks nest, over all ways through the program."""
+def lock_order(lowered: Lowered) -> LockOrder:
+    """The order in which locks nest, over all ways through the program.
+
+    NOTE(lock-order): what a process holds at a point is over-approximated, by sets that
+    each step maps to those after it, and so is what an interrupt handler finds held. So
+    each dependency that some run shows is among these, for every number of CPUs. Two
+    locks of one name (of two CPUs) are taken for the same one.
+    """
+    found = footprints(lowered)
     graph: nx.DiGraph = nx.DiGraph()
     contexts: dict[str, dict[str, None]] = {}
     users: dict[str, dict[str, None]] = {}
     by_edge: dict[tuple[str, str], dict[str, None]] = {}
-    for lock in sorted({taken.lock for taken in found.taken}):
+    by_interrupt: dict[Dependency, dict[str, None]] = {}
+    inside: dict[Dependency, dict[tuple[str, str], None]] = {}
+    for lock in sorted({taken.lock.name for taken in found.taken}):
         graph.add_node(lock)
     for taken in found.taken:
-        contexts.setdefault(taken.lock, {})[taken.context] = None
-        users.setdefault(taken.lock, {})[taken.step] = None
-        for outer in sorted(taken.held):
-            by_edge.setdefault((outer, taken.lock), {})[taken.step] = None
-    for (outer, inner), steps in sorted(by_edge.items()):
-        graph.add_edge(outer, inner, steps=tuple(steps))
+        lock = taken.lock.name
+        contexts.setdefault(lock, {})[taken.context] = None
+        users.setdefault(lock, {})[taken.step] = None
+        for outer in sorted(taken.held, key=lambda hold: hold.name):
+            by_edge.setdefault((outer.name, lock), {})[taken.step] = None
+            if taken.asks:
+                pair = outer.grip, taken.lock.grip
+                inside.setdefault(pair, {})[outer.name, lock] = None
+        for outer in sorted(taken.stopped, key=lambda hold: hold.name):
+            if taken.asks:
+                pair = outer.grip, taken.lock.grip
+                by_interrupt.setdefault(pair, {})[outer.name] = None
+    for (outer_name, inner), steps in sorted(by_edge.items()):
+        graph.add_edge(outer_name, inner, steps=tuple(steps))
+    circular = on_circles(queued(lowered), {*inside, *by_interrupt})
+    crosswise = [pair for d in circular for pair in inside.get(d, ())]
     return LockOrder(
         graph,
         {lock: found.locks.get(lock.split("[")[0], "lock") for lock in graph},
         {lock: tuple(sorted(names)) for lock, names in contexts.items()},
         {lock: tuple(names) for lock, names in users.items()},
-        _circles(graph),
-        _inversions(found.taken),
-        tuple((a, b) for a, b in graph.edges if a != b and _class(a) == _class(b)),
+        circular,
+        _circles(graph.edge_subgraph(p for p in crosswise if _is_sure(p))),
+        tuple(sorted({n for d in circular for n in by_interrupt.get(d, ())})),
+        tuple(sorted({p for p in crosswise if not _is_sure(p)})),
     )
+
+
+def watching(lowered: Lowered) -> Program:
+    """The program in which a run tells whether it has an inversion.
+
+    Only dependencies that could be part of one are watched: if there are none, the claim
+    is true of the text.
+    """
+    return watched(lowered, lock_order(lowered).circular)
+
+
+def on_circles(
+    queued: frozenset[str], dependencies: Iterable[Dependency]
+) -> tuple[Dependency, ...]:
+    """Those on a circle in which each lock is asked for as it may be waited for."""
+    graph: nx.DiGraph = nx.DiGraph()
+    graph.add_nodes_from(sorted(dependencies))
+    graph.add_edges_from(
+        (one, other)
+        for one in graph
+        for other in graph
+        if blocks(queued, one[1], other[0])
+    )
+    return tuple(sorted(d for part in _circles(graph) for d in part))
+
+
+def _is_sure(pair: tuple[str, str]) -> bool:
+    """Is it one order of two locks, not that of two CPUs' locks of one kind?"""
+    one, other = pair
+    return one == other or _class(one) != _class(other)
 
 
 def _class(lock: str) -> str:
     return lock.split("[")[0]
 
 
-def _circles(graph: nx.DiGraph) -> tuple[tuple[str, ...], ...]:
+def _circles(graph: nx.DiGraph) -> tuple[tuple[Any, ...], ...]:
     """Strongly connected parts with a cycle, each sorted, in order."""
     parts = [tuple(sorted(part)) for part in nx.strongly_connected_components(graph)]
     return tuple(sorted(p for p in parts if len(p) > 1 or graph.has_edge(p[0], p[0])))
-
-
-def _inversions(taken: tuple[Taken, ...]) -> tuple[str, ...]:
-    in_irq = {t.lock for t in taken if t.context == "interrupt"}
-    open_ = {t.lock for t in taken if t.context == "irqs on"}
-    return tuple(sorted(in_irq & open_))
 
 
 def wait_cycles(lowered: Lowered) -> tuple[tuple[str, ...], ...]:

@@ -166,7 +166,7 @@ def _flows(
 def _shared_locks(found: Footprints, keys: Iterable[str]) -> Iterator[Tie]:
     users: dict[str, dict[str, None]] = {}
     for taken in found.taken:
-        users.setdefault(taken.lock, {})[taken.step] = None
+        users.setdefault(taken.lock.name, {})[taken.step] = None
     pairs: dict[tuple[str, str], list[str]] = {}
     for lock, steps in users.items():
         order = [key for key in keys if key in steps]

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cpuhp.diagnostics import Span
+from cpuhp.graph.holding import Hold, Holds, held_at, hold_of, under_which
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge
 from cpuhp.language.program import Registered
-from cpuhp.model.expr import TRUE, Apply, Const, Expr, Op, Param, Read, walk
-from cpuhp.model.sorts import NONE
+from cpuhp.model.expr import FALSE, TRUE, Boot, Const, Expr, Param, Read, walk
 from cpuhp.model.system import Origin, Runs
 
 IRQS_OFF = "irqs_off"
@@ -43,12 +43,17 @@ class Access:
 
 @dataclass(frozen=True)
 class Taken:
-    """A lock is taken: what may be held already, and whether interrupts may be on."""
+    """A lock is taken: what may be held already, and whether interrupts may be on.
+
+    `asks`: the step waits for it. `stopped`: held by whom the step may have interrupted.
+    """
 
     step: str
-    lock: str
-    held: Held
+    lock: Hold
+    asks: bool
+    held: Holds
     context: str  # "interrupt", "irqs off" or "irqs on"
+    stopped: Holds = frozenset()
     span: Span | None = field(default=None, compare=False)
 
 
@@ -115,25 +120,72 @@ def footprints(lowered: Lowered) -> Footprints:
     steps: dict[str, Step] = {}
     accesses: dict[Access, None] = {}
     taken: dict[Taken, None] = {}
+    exposed = {p.name: _exposed(p, lowered) for p in lowered.processes}
     for process in lowered.processes:
-        must = _held(process, locks, every=True)
-        may = _held(process, locks, every=False)
+        must, may = held_at(process, every=True), held_at(process, every=False)
         masked = _masked(process)
+        stopped = _stopped(process, lowered, exposed)
         for edge in process.flow.edges:
             key = step_key(process.name, edge)
             if key not in steps:
                 steps[key] = _step(key, process, edge, registered)
-            now, _ = _locking(edge, locks)
-            held = must.get(edge.source, frozenset()) | now
+            sure = must.get(edge.source, frozenset()) | _taken_by(edge)
+            held = frozenset(hold.name for hold in sure)
             for access in _accesses(process, edge, key, held, program.variables.keys()):
                 if access.variable not in locks:
                     accesses[access] = None
-            for lock in sorted(now):
-                before = may.get(edge.source, frozenset()) - {lock}
-                context = _context(process, masked.get(edge.source, frozenset()), edge)
-                span = edge.note.span if edge.note else None
-                taken[Taken(key, lock, before, context, span)] = None
+            context = _context(process, masked.get(edge.source, frozenset()), edge)
+            span = edge.note.span if edge.note else None
+            for use, before in under_which(edge, may.get(edge.source, frozenset())):
+                if use.asks or use.held != FALSE:
+                    args = hold_of(use), use.asks, before, context, stopped, span
+                    taken[Taken(key, *args)] = None
     return Footprints(steps, tuple(accesses), tuple(taken), locks)
+
+
+def _taken_by(edge: Edge) -> Holds:
+    return frozenset(hold_of(use) for use in edge.locks if use.held == TRUE)
+
+
+def _exposed(process: LoweredProcess, lowered: Lowered) -> Holds:
+    """What the process may hold where an interrupt may come."""
+    if process.kind in ("interrupt", "environment"):
+        return frozenset()
+    unsteady = any(_turns_on(other, process) for other in lowered.processes)
+    masked = _masked(process)
+    return frozenset[Hold]().union(
+        *(
+            holds
+            for point, holds in held_at(process, every=False).items()
+            if unsteady or masked.get(point) != frozenset({True})
+        )
+    )
+
+
+def _turns_on(other: LoweredProcess, process: LoweredProcess) -> bool:
+    """May somebody else turn on the interrupts that the process has turned off?"""
+    for edge in other.flow.edges:
+        for effect in edge.effects:
+            if effect.variable == IRQS_OFF and effect.value != TRUE:
+                own = effect.indices == (other.actor or Boot(),)
+                if not own or (other is not process and _may_share(other, process)):
+                    return True
+    return False
+
+
+def _stopped(
+    handler: LoweredProcess, lowered: Lowered, exposed: Mapping[str, Holds]
+) -> Holds:
+    if handler.kind != "interrupt":
+        return frozenset()
+    return frozenset[Hold]().union(
+        *(exposed[p.name] for p in lowered.processes if _may_share(handler, p))
+    )
+
+
+def _may_share(one: LoweredProcess, other: LoweredProcess) -> bool:
+    """Can both run on one CPU?"""
+    return {one.runs, other.runs} != {Runs.ONCE, Runs.EVERY_AP}
 
 
 def _step(
@@ -183,55 +235,6 @@ def is_wait(process: LoweredProcess, edge: Edge) -> bool:
         return False
     # With interrupts every point is a wait; the text tells those of the process.
     return edge.note is None or bool(_BLOCKS.search(edge.note.text))
-
-
-def _locking(edge: Edge, locks: Mapping[str, str]) -> tuple[Held, Held]:
-    """Locks that the edge takes, and that it drops."""
-    now: set[str] = set()
-    dropped: set[str] = set()
-    for effect in edge.effects:
-        if effect.variable not in locks:
-            continue
-        value = effect.value
-        name = _lock_name(effect.variable, effect.indices)
-        if isinstance(value, Const) and value.value == NONE:
-            dropped.add(name)
-        elif not (isinstance(value, Apply) and value.op is Op.ITE):
-            now.add(name)
-    return frozenset(now), frozenset(dropped)
-
-
-def _lock_name(variable: str, indices: tuple[Expr, ...]) -> str:
-    shown = []
-    for index in indices:
-        if isinstance(index, Const):
-            shown.append(str(index.value))
-        elif isinstance(index, Param):
-            shown.append(index.name.split("@")[0])
-        else:
-            shown.append("*")
-    return variable + "".join(f"[{part}]" for part in shown)
-
-
-def _held(
-    process: LoweredProcess, locks: Mapping[str, str], every: bool
-) -> dict[int, Held]:
-    """Locks held at each point, on every way there or on some way there."""
-    leaving = _leaving(process)
-    found: dict[int, Held] = {process.entry: frozenset()}
-    todo = [process.entry]
-    while todo:
-        at = todo.pop()
-        for edge in leaving.get(at, ()):
-            now, dropped = _locking(edge, locks)
-            after = (found[at] | now) - dropped
-            known = found.get(edge.target)
-            if known is not None:
-                after = known & after if every else known | after
-            if after != known:
-                found[edge.target] = after
-                todo.append(edge.target)
-    return found
 
 
 def _masked(process: LoweredProcess) -> dict[int, frozenset[bool]]:

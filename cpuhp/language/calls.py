@@ -120,9 +120,9 @@ def _primitive(work: Lowering, step: Step, into: Read | None, entry: int, leave:
         value = work.terms.coerce(step.value, into.sort, node.span)
         effects = (*effects, Assign(into.variable, into.indices, value))
     if step.guard == TRUE:
-        work.edge(entry, leave, node, context, effects=effects)
+        work.edge(entry, leave, node, context, effects=effects, lock=step.lock)
     else:
-        work.wait(node, step.guard, entry, leave, context, effects)
+        work.wait(node, step.guard, entry, leave, context, effects, step.lock)
 
 
 def _pick(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: int,

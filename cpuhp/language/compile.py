@@ -23,6 +23,7 @@ from cpuhp.language.program import (
     Registered,
 )
 from cpuhp.language.terms import Terms, location_variable
+from cpuhp.language.watching import inversion, with_observers
 from cpuhp.model.expr import (
     TRUE,
     Boot,
@@ -97,6 +98,7 @@ def lower(program: Program, keep: frozenset[str] | None = None) -> Lowered:
     ]
     lowered = [_lower_process(p, terms, callbacks) for p in chosen]
     _reject_uses(program, lowered)
+    lowered = list(with_observers(Lowered(program, tuple(lowered), terms)))
     return Lowered(program, tuple(_preempted(lowered, terms)), terms)
 
 
@@ -258,6 +260,8 @@ def claims(
         kind = claim.kind
         if kind == "never":
             kind, formula = "always", not_(formula)
+        if kind == "inversion_free" and lowered.program.watch is not None:
+            kind, formula = "always", not_(inversion(terms))
         expectation = Expectation(kind)
         found.append(Property(check.name, expectation, formula, goal, text, claim.span))
     return tuple(found)

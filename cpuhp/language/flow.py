@@ -42,8 +42,25 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class LockUse:
+    """What a step does to a lock.
+
+    `asks`: it waits until the lock can be had; `held`: whether the process holds it
+    afterwards, if it did not before. With `shared` it reads.
+    """
+
+    place: Read
+    asks: bool
+    held: Expr
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
-    """A guarded action from one program point to another."""
+    """A guarded action from one program point to another.
+
+    `locks` are told in the order in which the step comes to them.
+    """
 
     source: int
     target: int
@@ -51,6 +68,7 @@ class Edge:
     choices: tuple[Choice, ...] = ()
     effects: tuple[Assign, ...] = ()
     note: Note | None = field(default=None, compare=False)
+    locks: tuple[LockUse, ...] = field(default=(), compare=False)
 
     def reads(self) -> frozenset[str]:
         found = reads(self.guard)
@@ -106,6 +124,10 @@ def compose(first: Edge, second: Edge) -> Edge | None:
         )
         for effect in second.effects
     )
+    uses = tuple(
+        replace(u, place=_place(u.place, after), held=after(u.held))
+        for u in second.locks
+    )
     return Edge(
         first.source,
         second.target,
@@ -113,7 +135,12 @@ def compose(first: Edge, second: Edge) -> Edge | None:
         first.choices + choices,
         _merged(first.effects, effects),
         _joined(first, second),
+        first.locks + uses,
     )
+
+
+def _place(read: Read, after: Callable[[Expr], Expr]) -> Read:
+    return replace(read, indices=tuple(after(index) for index in read.indices))
 
 
 def _joined(first: Edge, second: Edge) -> Note | None:

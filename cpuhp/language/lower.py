@@ -12,7 +12,7 @@ from cpuhp.diagnostics import Span, fail
 from cpuhp.language import calls, loops
 from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of
-from cpuhp.language.flow import Edge, Flow, Note, atomic
+from cpuhp.language.flow import Edge, Flow, LockUse, Note, atomic
 from cpuhp.language.headline import headline
 from cpuhp.language.program import Registered, names_in
 from cpuhp.language.terms import Terms
@@ -64,6 +64,7 @@ class Lowering:
         guard: Expr = TRUE,
         effects: tuple[Assign, ...] = (),
         choices: tuple[Choice, ...] = (),
+        lock: LockUse | None = None,
     ) -> None:
         if guard == FALSE or any(choice.among == FALSE for choice in choices):
             return
@@ -76,7 +77,9 @@ class Lowering:
             if registered.source:
                 origin = Origin(registered.source, name)
         note = Note(headline(node), node.span, state, name, origin, context.places)
-        self.flow.edges.append(Edge(source, target, guard, choices, effects, note))
+        uses = (lock,) if lock is not None else ()
+        edge = Edge(source, target, guard, choices, effects, note, uses)
+        self.flow.edges.append(edge)
 
     def local(
         self, name: str, sort: Sort, context: Context, span: Span | None = None
@@ -300,11 +303,14 @@ class Lowering:
     def wait(
         self, node: t.Statement, condition: Expr, entry: int, leave: int,
         context: Context, effects: tuple[Assign, ...] = (),
+        lock: LockUse | None = None,
     ) -> None:  # fmt: skip
         self.flow.waits.add(entry)
         if context.outermost:
             self.flow.resting.add(entry)
-        self.edge(entry, leave, node, context, guard=condition, effects=effects)
+        self.edge(
+            entry, leave, node, context, guard=condition, effects=effects, lock=lock
+        )
 
     def _return(self, node: t.Return, entry: int, context: Context) -> None:
         if node.value is None:

@@ -45,7 +45,7 @@ _FRIENDLY = {
     "DIRECTION": "'startup', 'teardown'",
     "KIND": "'process', 'service', 'environment', 'interrupt'",
     "CLAIM": "'always', 'never', 'sometimes', 'finally'",
-    "SYSTEM_CLAIM": "'deadlock_free', 'race_free', 'terminates'",
+    "SYSTEM_CLAIM": "'deadlock_free', 'inversion_free', 'race_free', 'terminates'",
     "FAILS": "'fails'",
     "VOID": "'void'",
 }
@@ -66,12 +66,13 @@ _KEYWORDS = (
     "component scenario source use table register expect when enum option instances "
     "assume shared percpu per const counter void startup teardown for fails process "
     "service environment interrupt on check requires always never sometimes finally "
-    "deadlock_free race_free terminates leads to if else while forall either or return "
-    "break continue atomic auxiliary wait PROVED VIOLATED WITNESSED UNREACHABLE UNKNOWN"
+    "deadlock_free inversion_free race_free terminates leads to if else while forall "
+    "either or return break continue atomic auxiliary wait PROVED VIOLATED WITNESSED "
+    "UNREACHABLE UNKNOWN"
 ).split()
 _CLAIMS = (
     "a claim is `always E;` never, sometimes, finally, `E leads to F;`, "
-    "`deadlock_free;`, `race_free;` or `terminates;`"
+    "`deadlock_free;`, `inversion_free;`, `race_free;` or `terminates;`"
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _BRACES = re.compile(r'//[^\n]*|/\*.*?\*/|"[^"\n]*"|[{}]', re.DOTALL)

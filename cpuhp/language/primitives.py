@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
+from cpuhp.language.flow import LockUse
 from cpuhp.language.program import READS, WRITES
 from cpuhp.language.terms import Scope, Terms, wrong_arity
 from cpuhp.model.expr import (
@@ -42,6 +43,7 @@ class Step:
     value: Expr | None = None
     asserts: Expr | None = None
     goes_on: bool = False  # also where what it asserts does not hold
+    lock: LockUse | None = None
 
 
 Primitive = Callable[[Terms, Expr, t.Call, Scope], Step]
@@ -109,7 +111,8 @@ def _acquire(masks: bool) -> Primitive:
         flag = irqs_off(terms, self_cpu)
         if masks and flag is not None:
             effects = (*effects, _set(flag, TRUE))
-        return Step(eq(lock, none_of(CPU)), effects=effects)
+        use = LockUse(lock, asks=True, held=TRUE)
+        return Step(eq(lock, none_of(CPU)), effects=effects, lock=use)
 
     return step
 
@@ -121,7 +124,7 @@ def _release(unmasks: bool) -> Primitive:
         flag = irqs_off(terms, self_cpu)
         if unmasks and flag is not None:
             effects = (*effects, _set(flag, FALSE))
-        return Step(effects=effects)
+        return Step(effects=effects, lock=LockUse(lock, asks=False, held=FALSE))
 
     return step
 
@@ -132,7 +135,8 @@ def _trylock(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
     lock = _lock(terms, _args(call, 1)[0], scope)
     free = eq(lock, none_of(CPU))
     held = ite(free, self_cpu, lock)
-    return Step(TRUE, effects=(_set(lock, held),), value=free)
+    use = LockUse(lock, asks=False, held=free)
+    return Step(TRUE, effects=(_set(lock, held),), value=free, lock=use)
 
 
 def _completion(terms: Terms, node: t.Term, scope: Scope) -> Read:

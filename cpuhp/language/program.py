@@ -34,6 +34,8 @@ WRITES = {
     "rwlock": "write_lock",
     "srcu_struct": "synchronize_srcu",
 }
+Grip = tuple[str, bool]  # a lock, and whether it is shared: held by readers
+Dependency = tuple[Grip, Grip]  # the first is held while the second is asked for
 MAX_RANGE = 1024  # values of an int type
 _RESERVED = {"true", "false", "none", "boot", "cpus", "aps", "nobody", "cpu"}
 _RESERVED |= {"this_cpu"}
@@ -77,6 +79,14 @@ class OptionValue:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Dependencies between locks that are watched for; where writers hold up readers."""
+
+    dependencies: tuple[Dependency, ...]
+    queued: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Program:
     scenario: t.Unit
     units: tuple[t.Unit, ...]
@@ -93,6 +103,7 @@ class Program:
     expectations: tuple[t.Expect, ...]
     assumptions: tuple[t.Assume, ...]
     landmarks: tuple[HotplugState, ...]  # hotplug states that the text names
+    watch: Watch | None = None  # if the order of locks is watched
 
     def components(self) -> frozenset[str]:
         return frozenset(unit.name for unit in self.units)

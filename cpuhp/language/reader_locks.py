@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
+from cpuhp.language.flow import LockUse
 from cpuhp.language.primitives import Step, one_lock
 from cpuhp.language.terms import Scope, Terms
 from cpuhp.model.expr import (
@@ -139,11 +140,17 @@ def _set(place: Read, value: Expr) -> Assign:
 
 def _begin_read(lock: _Lock) -> Step:
     guard = and_(lock.free, lock.nobody("writer"))
-    return Step(guard, effects=(_set(lock.mine("reader"), TRUE),))
+    use = LockUse(lock.place, asks=True, held=TRUE, shared=True)
+    return Step(guard, effects=(_set(lock.mine("reader"), TRUE),), lock=use)
 
 
 def _end_read(lock: _Lock) -> Step:
-    return Step(effects=(_set(lock.mine("reader"), FALSE),))
+    effects = (_set(lock.mine("reader"), FALSE),)
+    return Step(effects=effects, lock=_let_go(lock))
+
+
+def _let_go(lock: _Lock) -> LockUse:
+    return LockUse(lock.place, asks=False, held=FALSE, shared=True)
 
 
 def _down_write(lock: _Lock) -> Step:
@@ -151,20 +158,24 @@ def _down_write(lock: _Lock) -> Step:
     waits = lock.mine("writer")
     guard = and_(lock.free, lock.nobody("reader"))
     taken = (_set(lock.place, lock.caller.cpu), _set(waits, FALSE))
-    return Step(guard, (_set(waits, TRUE),), taken)
+    use = LockUse(lock.place, asks=True, held=TRUE)
+    return Step(guard, (_set(waits, TRUE),), taken, lock=use)
 
 
 def _write_lock(lock: _Lock) -> Step:
     guard = and_(lock.free, lock.nobody("reader"))
-    return Step(guard, effects=(_set(lock.place, lock.caller.cpu),))
+    use = LockUse(lock.place, asks=True, held=TRUE)
+    return Step(guard, effects=(_set(lock.place, lock.caller.cpu),), lock=use)
 
 
 def _end_write(lock: _Lock) -> Step:
-    return Step(effects=(_set(lock.place, none_of(CPU)),))
+    use = LockUse(lock.place, asks=False, held=FALSE)
+    return Step(effects=(_set(lock.place, none_of(CPU)),), lock=use)
 
 
 def _srcu_read_lock(lock: _Lock) -> Step:
-    return Step(effects=(_set(lock.mine("reader"), TRUE),))
+    use = LockUse(lock.place, asks=False, held=TRUE, shared=True)
+    return Step(effects=(_set(lock.mine("reader"), TRUE),), lock=use)
 
 
 def _srcu_read_unlock(lock: _Lock) -> Step:
@@ -175,7 +186,7 @@ def _srcu_read_unlock(lock: _Lock) -> Step:
             bound = (lock.terms.fresh("w", CPU),)
         indices = lock.place.indices + bound + lock.me
         effects.append(Assign(period.name, indices, FALSE, bound))
-    return Step(effects=tuple(effects))
+    return Step(effects=tuple(effects), lock=_let_go(lock))
 
 
 def _synchronize(lock: _Lock) -> Step:
@@ -189,7 +200,7 @@ def _synchronize(lock: _Lock) -> Step:
         snapshot.append(Assign(period.name, indices, reader, bound))
         gone = not_(Read(period.name, indices, BOOL))
         left = and_(left, forall(bound[0], gone) if bound else gone)
-    return Step(left, tuple(snapshot))
+    return Step(left, tuple(snapshot), lock=LockUse(lock.place, True, FALSE))
 
 
 def _primitive(kind: str, step: Callable[[_Lock], Step]) -> ReaderPrimitive:

@@ -190,6 +190,7 @@ class Expectation(Enum):
     DEADLOCK_FREE = "deadlock_free"
     LEADS_TO = "leads_to"
     RACE_FREE = "race_free"
+    INVERSION_FREE = "inversion_free"
     TERMINATES = "terminates"
 
 

@@ -7,7 +7,7 @@ in the whole program, statement by statement.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -16,9 +16,10 @@ from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.graph.claim import thinned
 from cpuhp.graph.slicing import Slice, relevant
+from cpuhp.language.compile import Lowered
 from cpuhp.language.flow import Edge
 from cpuhp.model.expr import TRUE
-from cpuhp.model.system import Expectation, Order, Property, TransitionSystem
+from cpuhp.model.system import Expectation, Order, TransitionSystem
 from cpuhp.model.verdict import Result, Trace, Verdict
 from cpuhp.ordering.content import content_of
 from cpuhp.ordering.variant import Variant
@@ -113,16 +114,33 @@ def sliced(checker: Checker, question: Question) -> Sliced:
 def seen(checker: Checker, question: Question) -> Slice:
     """The variables and parts that can matter to the question; no system is built."""
     only = frozenset({question.variable} if question.variable else ())
-    prop = _claim(checker, question)
-    return relevant(checker.start().thinner, (prop,), accessed=only)
+    decider = checker.deciding(question.check, question.number)
+    prop = decider.claim(question.check, question.number)
+    found = relevant(decider.start().thinner, (prop,), accessed=only)
+    if question.kind is not Expectation.INVERSION_FREE:
+        return found
+    locking = _locking(checker.whole)
+    read = (e.reads() for e in _edges(checker.whole) if _within(e, locking))
+    return Slice(found.variables.union(*read), found.parts | locking)
 
 
-def _claim(checker: Checker, question: Question) -> Property:
-    return next(
-        prop
-        for name, number, prop in checker.claims()
-        if (name, number) == (question.check, question.number)
+def _locking(whole: Lowered) -> frozenset[str]:
+    """The parts that use locks. They matter to their order, whatever is watched now."""
+    return frozenset(
+        place
+        for edge in _edges(whole)
+        if edge.locks and edge.note is not None
+        for place in edge.note.places
     )
+
+
+def _edges(lowered: Lowered) -> Iterator[Edge]:
+    for process in lowered.processes:
+        yield from process.flow.edges
+
+
+def _within(edge: Edge, parts: frozenset[str]) -> bool:
+    return edge.note is not None and bool(parts & {*edge.note.places[-1:]})
 
 
 def key_of(found: Sliced, bound: Bound) -> str:
@@ -139,14 +157,18 @@ def statements(checker: Checker, question: Question) -> frozenset[tuple[str, int
     A statement whose condition and effects were all projected away cannot: leaving it
     out, or making it weaker, leaves the sliced system as it is.
     """
-    prop = _claim(checker, question)
-    start = checker.start(frozenset({question.variable} if question.variable else ()))
-    left = thinned(start, (prop, question.number)).projected()
+    decider = checker.deciding(question.check, question.number)
+    only = frozenset({question.variable} if question.variable else ())
+    prop = decider.claim(question.check, question.number)
+    left = thinned(decider.start(only), (prop, question.number)).projected()
+    edges = [edge for edge in _edges(left) if _does_something(edge)]
+    if question.kind is Expectation.INVERSION_FREE:
+        locking = _locking(checker.whole)
+        edges += [edge for edge in _edges(checker.whole) if _within(edge, locking)]
     return frozenset(
         (edge.note.span.source.name, edge.note.span.start, edge.note.span.end)
-        for process in left.processes
-        for edge in process.flow.edges
-        if edge.note is not None and _does_something(edge)
+        for edge in edges
+        if edge.note is not None
     )
 
 

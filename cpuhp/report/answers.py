@@ -19,6 +19,7 @@ from cpuhp.model.system import (
 )
 from cpuhp.model.verdict import Trace, Verdict
 from cpuhp.semantics import Machine, cell_name, cell_value
+from cpuhp.semantics.locks import is_of_observers, order_seen
 
 if TYPE_CHECKING:
     from cpuhp.report.diagrams.figure import Diagram
@@ -186,12 +187,17 @@ def show_trace(
             for cell, (variable, _) in enumerate(machine.cells)
             if before[cell] != step.state[cell] and _is_shown(variable)
         }
+        order = order_seen(step)
+        if order is not None:
+            changed[" before ".join(order)] = ("false", "true")
         steps.append(_step(step.action, step.binding, trace.boot, changed))
         before = step.state
     initial = {
         cell_name(machine, cell): cell_value(machine, cell, trace.initial[cell])
         for cell, (variable, _) in enumerate(machine.cells)
-        if variable.role is not Role.LOCATION and variable.owner is None
+        if variable.role is not Role.LOCATION
+        and variable.owner is None
+        and not is_of_observers(variable.name)
     }
     count = len(trace.steps) if replayed is None else replayed
     return ShownTrace(trace.cpus, trace.boot, initial, tuple(steps), trace.loop, count)
@@ -200,6 +206,7 @@ def show_trace(
 def _is_shown(variable: Variable) -> bool:
     # What a loop over CPUs keeps to itself explains nothing.
     helper = variable.owner is not None and "." in variable.name.split(".", 2)[-1]
+    helper = helper or is_of_observers(variable.name)
     return variable.role is not Role.LOCATION and not helper
 
 

@@ -50,7 +50,7 @@ def of_program(
     if kind == "state-machine":
         return machine.picture(name, state_machine(whole, focus), theme, base)
     assert kind == "lockdep", kind
-    return lockdep.picture(name, lock_order(footprints(whole)), theme)
+    return lockdep.picture(name, lock_order(whole), theme)
 
 
 def of_answers(
