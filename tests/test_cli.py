@@ -53,7 +53,7 @@ def test_a_proof_covers_every_number_of_cpus():
     assert result.returncode == 0, result.stdout + result.stderr
     assert "PROVED      cpus=all  duty_on_live_cpu" in result.stdout
     assert "WITNESSED" in result.stdout
-    assert result.stdout.splitlines()[-1] == "verdicts: 5 PROVED, 1 WITNESSED"
+    assert result.stdout.splitlines()[-1] == "verdicts: 6 PROVED, 1 WITNESSED"
 
 
 def test_a_fixed_number_of_cpus_is_not_called_all():

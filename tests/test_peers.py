@@ -34,7 +34,7 @@ from cpuhp.engines.explicit.symmetry import SymmetricSpace, count_orbits
 from cpuhp.language import tree as t
 from cpuhp.language.library import data_root
 from cpuhp.model.expr import FALSE, TRUE
-from cpuhp.model.system import Order
+from cpuhp.model.system import Expectation, Order
 from cpuhp.report.export import EXPORTABLE, export
 from cpuhp.semantics import Machine
 
@@ -101,6 +101,11 @@ def scenario(path, options):
     return load(path, options=dict(options))
 
 
+def is_exportable(prop):
+    # Lock orders are exported as the `always` of the watched program.
+    return prop.expectation in (*EXPORTABLE, Expectation.INVERSION_FREE)
+
+
 def own_claims(loaded):
     """The exportable claims of the checks that the scenario's file declares."""
     items = loaded.program.scenario.items
@@ -108,7 +113,7 @@ def own_claims(loaded):
     return [
         (name, number)
         for name, number, prop in loaded.claims()
-        if (name in own or not own) and prop.expectation in EXPORTABLE
+        if (name in own or not own) and is_exportable(prop)
     ]
 
 
@@ -180,7 +185,7 @@ def exportable(loaded, names=None):
     return [
         (name, number)
         for name, number, prop in loaded.claims()
-        if prop.expectation in EXPORTABLE and (names is None or name in names)
+        if is_exportable(prop) and (names is None or name in names)
     ]
 
 

@@ -41,7 +41,9 @@ NOT_FOR_ALL = {
     ("topology-lock", "no_deadlock"),
 }
 # Claims of every scenario, told in words where they matter.
-GENERAL = {"no_deadlock", "every_cpu_finishes", "no_data_race", "no_bug"}
+GENERAL = {
+    "no_deadlock", "every_cpu_finishes", "no_data_race", "no_bug", "no_lock_inversion",
+}  # fmt: skip
 POSTED = [(("posted", "true"),)]
 SLOW = {
     ("deferred-probe", "every_cpu_finishes"),

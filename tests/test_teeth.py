@@ -13,6 +13,7 @@ WITNESS = re.compile(r"^\s*sometimes\b", re.MULTILINE)
 
 QUICK, SERIAL = "shutdown-three-phase", "shutdown-serial"
 PARALLEL, FULLY, LATE = "bringup-parallel", "bringup-fully-parallel", "bringup-late"
+LOCKS = str(data_root() / "specs/mutants/locks/driver-lock-order.hp")
 MUTANT = str(data_root() / "specs/mutants/shutdown/parallel-dead.hp")
 
 # What each check rejects: scenario and options ("-name" is off, "name" is on).
@@ -37,6 +38,7 @@ TEETH = {
     "no_callback_twice": (QUICK, "already_down kick_always"),
     "no_data_race": (MUTANT, ""),
     "no_deadlock": (FULLY, ""),
+    "no_lock_inversion": (LOCKS, ""),
     "no_stack_is_shared": ("bringup-serial", "start_all_at_once"),
     "no_startup_ipi_for_a_running_cpu": (LATE, ""),
     "nobody_blocks_with_interrupts_off": (QUICK, "irqs_stay_on"),

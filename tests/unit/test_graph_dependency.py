@@ -137,7 +137,7 @@ def test_neighbourhood_keeps_what_is_tied(small):
 
 
 def test_lock_order_and_its_circles(small, tmp_path):
-    order = lock_order(footprints(small))
+    order = lock_order(small)
     assert list(order.graph.edges) == [("outer_lock", "inner_lock")]
     assert not order.cycles
     crossed = spec(
@@ -147,7 +147,7 @@ def test_lock_order_and_its_circles(small, tmp_path):
         process p { mutex_lock(a); mutex_lock(b); mutex_unlock(b); mutex_unlock(a); }
         process q { mutex_lock(b); mutex_lock(a); mutex_unlock(a); mutex_unlock(b); }""",
     )
-    assert lock_order(footprints(crossed)).cycles == (("a", "b"),)
+    assert lock_order(crossed).cycles == (("a", "b"),)
 
 
 def test_an_interrupt_that_finds_its_lock_held(tmp_path):
@@ -155,9 +155,9 @@ def test_an_interrupt_that_finds_its_lock_held(tmp_path):
         raw_spinlock l; shared bool x; percpu bool irqs_off;
         process p(cpu) on cpus { raw_spin_lock%s(l); x = true; raw_spin_unlock%s(l); }
         interrupt i(cpu) when (x) { raw_spin_lock(l); x = false; raw_spin_unlock(l); }"""
-    plain = lock_order(footprints(spec(tmp_path, text % ("", ""))))
+    plain = lock_order(spec(tmp_path, text % ("", "")))
     assert plain.inversions == ("l",)
-    masked = lock_order(footprints(spec(tmp_path, text % ("_irqsave", "_irqrestore"))))
+    masked = lock_order(spec(tmp_path, text % ("_irqsave", "_irqrestore")))
     assert not masked.inversions
 
 
@@ -173,7 +173,7 @@ def test_locks_of_two_cpus_nest(tmp_path):
             raw_spin_unlock(l[cpu]);
         }""",
     )
-    assert lock_order(footprints(whole)).nested == (("l[cpu]", "l[*]"),)
+    assert lock_order(whole).nested == (("l[cpu]", "l[*]"),)
 
 
 def test_hand_shakes_are_no_wait_cycle_but_a_circle_is(small, tmp_path):
