@@ -205,8 +205,10 @@ class Checker:
         """The verdict on one claim; `lessons` are what other proofs have taught."""
         started = time.monotonic()
         if self.deciding(check_name, number) is not self:
-            answer = self.watching.answer(check_name, number, settings, progress)
-            return in_words(answer, self.claim(check_name, number))
+            found = self.watching.answer(
+                check_name, number, settings, progress, lessons
+            )
+            return in_words(found, self.claim(check_name, number))
         if self.claim(check_name, number).expectation is Expectation.RACE_FREE:
             # Each group of variables will have a slice of its own.
             sliced = Sliced(*self.entire(check_name, number), frozenset())
