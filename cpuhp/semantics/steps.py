@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import overload
 
@@ -25,7 +26,12 @@ def initial_states(
     without one starts where its process does. `given` fixes the value of cells.
     """
     free = [n for n, (variable, _) in enumerate(machine.cells) if is_free(variable)]
-    yield from _fill(machine, _Partial(machine), tuple(free), given or {})
+    demands = [
+        demand
+        for assumption in machine.system.assumptions
+        for demand in _demands(machine, assumption, {})
+    ]
+    yield from _fill(machine, _Partial(machine), tuple(free), given or {}, demands)
 
 
 def is_initial(machine: Machine, state: State) -> bool:
@@ -183,11 +189,30 @@ class _Partial(Sequence[int]):
         return value
 
 
+@dataclass(frozen=True)
+class _Demand:
+    """A part of an assumption, told of certain elements."""
+
+    formula: Expr
+    binding: dict[Param, int]
+
+    def holds(self, machine: Machine, state: Sequence[int]) -> bool | None:
+        """None: that depends on cells without a value."""
+        try:
+            return holds(machine, self.formula, state, self.binding)
+        except _Unknown:
+            return None
+
+
 def _fill(
-    machine: Machine, state: _Partial, free: Values, given: Mapping[int, int]
+    machine: Machine,
+    state: _Partial,
+    free: Values,
+    given: Mapping[int, int],
+    demands: list[_Demand],
 ) -> Iterator[State]:
-    # Cell by cell, giving up as soon as an assumption fails: the topologies of eight
-    # CPUs are far too many to try each to its end.
+    # Cell by cell, giving up as soon as a demand fails: the topologies of eight CPUs
+    # are far too many to try each to its end. What holds is not looked at again.
     if not free:
         yield from _complete(machine, state)
         return
@@ -196,9 +221,31 @@ def _fill(
         if given.get(cell, value) != value:
             continue
         state.cells[cell] = value
-        if not any(_refuted(machine, a, state, {}) for a in machine.system.assumptions):
-            yield from _fill(machine, state, later, given)
+        open_demands = []
+        for demand in demands:
+            held = demand.holds(machine, state)
+            if held is False:
+                break
+            if held is None:
+                open_demands.append(demand)
+        else:
+            yield from _fill(machine, state, later, given, open_demands)
     state.cells[cell] = None
+
+
+def _demands(
+    machine: Machine, expr: Expr, binding: dict[Param, int]
+) -> Iterator[_Demand]:
+    """The conjuncts of an assumption, one for each of the elements it speaks of."""
+    match expr:
+        case Apply(Op.AND, args, _):
+            for arg in args:
+                yield from _demands(machine, arg, binding)
+        case Quantified(Quantifier.FORALL, param, body):
+            for element in machine.elements(param.sort):
+                yield from _demands(machine, body, {**binding, param: element})
+        case _:
+            yield _Demand(expr, binding)
 
 
 def _complete(machine: Machine, state: _Partial) -> Iterator[State]:
@@ -213,24 +260,6 @@ def _complete(machine: Machine, state: _Partial) -> Iterator[State]:
     state.cells[:] = given
     if all(holds(machine, a, full) for a in machine.system.assumptions):
         yield full
-
-
-def _refuted(
-    machine: Machine, expr: Expr, state: _Partial, binding: dict[Param, int]
-) -> bool:
-    """Is the assumption false whatever the missing cells will be?"""
-    match expr:
-        case Apply(Op.AND, args, _):
-            return any(_refuted(machine, a, state, binding) for a in args)
-        case Quantified(Quantifier.FORALL, param, body):
-            return any(
-                _refuted(machine, body, state, {**binding, param: element})
-                for element in machine.elements(param.sort)
-            )
-    try:
-        return not holds(machine, expr, state, binding)
-    except _Unknown:
-        return False
 
 
 def _cells(machine: Machine, variable: Variable, state: State) -> Values:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.liveness import check_liveness
@@ -183,6 +184,11 @@ class Search:
     transitions: int = 0
     stopped: str | None = None
 
+    @cached_property
+    def races(self) -> RaceFinder:
+        """What can race; seldom asked for."""
+        return RaceFinder(self.space.compiled)
+
     def results(self) -> list[Result]:
         """One result for each property, in order."""
         return [self._result(claim) for claim in self.claims]
@@ -229,7 +235,6 @@ def search(
     claims = [_Claim(p, _early_test(space, p)) for p in props]
     found = Search(space, claims, budget, traces)
     stuck = stuck_test(space)
-    races = RaceFinder(space.compiled)
     layer = space.initial()
     found.parents.update((key, None) for key in layer)
     while layer and found.stopped is None:
@@ -237,7 +242,7 @@ def search(
         _look_early(found, layer)
         if props and all(claim.decided for claim in claims):
             break
-        layer = _expand(found, layer, stuck, races, progress)
+        layer = _expand(found, layer, stuck, progress)
         _conclude(found)
         if props and all(claim.decided for claim in claims):
             break
@@ -264,12 +269,11 @@ def _expand(
     found: Search,
     layer: list[Key],
     stuck: Callable[[Key, bool], bool],
-    races: RaceFinder,
     progress: Progress | None,
 ) -> list[Key]:
     """The next layer. Notes what is decided by what a state can do."""
     space, parents, fresh = found.space, found.parents, list[Key]()
-    late = _late_tests(found, stuck, races)
+    late = _late_tests(found, stuck)
     successors = space.successors
     for number, key in enumerate(layer):
         ahead = successors(key)
@@ -291,7 +295,7 @@ def _expand(
 
 
 def _late_tests(
-    found: Search, stuck: Callable[[Key, bool], bool], races: RaceFinder
+    found: Search, stuck: Callable[[Key, bool], bool]
 ) -> list[tuple[_Claim, Callable[[Key, bool], bool]]]:
     tests: list[tuple[_Claim, Callable[[Key, bool], bool]]] = []
     for claim in found.claims:
@@ -302,8 +306,8 @@ def _late_tests(
                 tests.append((claim, stuck))
             case Expectation.FINALLY:
                 tests.append((claim, _final_test(found.space, claim.prop)))
-            case Expectation.RACE_FREE if races.plain:
-                tests.append((claim, _race_test(found.space, races)))
+            case Expectation.RACE_FREE if found.races.plain:
+                tests.append((claim, _race_test(found.space, found.races)))
             case _:
                 pass
     return tests

@@ -200,18 +200,26 @@ class _Reached:
         machine = self.machine
         states = list(islice(initial_states(machine), _STARTS + 1))
         if len(states) > _STARTS:
-            states = [s for _ in range(_STARTS) for s in self._random_start()]
+            states = list(self._random_starts())
         return list(dict.fromkeys(self.space.key(state) for state in states))
 
-    def _random_start(self) -> list[State]:
+    def _random_starts(self) -> Iterator[State]:
+        """Values at random; those that an assumption ties together as they may be."""
         machine, tied = self.machine, self._tied
-        given = {
-            cell: self.random.choice(machine.values(variable.sort))
+        free = [
+            (cell, machine.values(variable.sort), variable.name in tied)
             for cell, (variable, _) in enumerate(machine.cells)
-            if is_free(variable) and variable.name not in tied
-        }
-        some = list(islice(initial_states(machine, given), _STARTS))
-        return [self.random.choice(some)] if some else []
+            if is_free(variable)
+        ]
+        first = {cell: values[0] for cell, values, is_tied in free if not is_tied}
+        some = list(islice(initial_states(machine, first), _STARTS))
+        for _ in range(_STARTS if some else 0):
+            like = self.random.choice(some)
+            given = {
+                cell: like[cell] if is_tied else self.random.choice(values)
+                for cell, values, is_tied in free
+            }
+            yield from islice(initial_states(machine, given), 1)
 
     def _trace(self, path: list[Key]) -> Trace:
         """The way along these keys, as steps of one machine."""
