@@ -10,7 +10,7 @@ from cpuhp.cli._advice import Advice, advice_options
 
 if TYPE_CHECKING:
     from cpuhp.model.table import Table
-    from cpuhp.ordering.place import Placement
+    from cpuhp.ordering.placement import Placement
     from cpuhp.ordering.steps import Step
     from cpuhp.ordering.variant import Variant
 

@@ -104,10 +104,7 @@ def _silent_loops(
 
 def _renamed(edges: Iterable[Edge], names: dict[int, int]) -> list[Edge]:
     """The edges between classes, each once, without silent steps on the spot."""
-    moved = (
-        replace(edge, source=names[edge.source], target=names[edge.target])
-        for edge in edges
-    )
+    moved = (_between(edge, names[edge.source], names[edge.target]) for edge in edges)
     return list(
         dict.fromkeys(e for e in moved if e.source != e.target or not is_silent(e))
     )
@@ -115,28 +112,27 @@ def _renamed(edges: Iterable[Edge], names: dict[int, int]) -> list[Edge]:
 
 def _alike(edges: list[Edge], points: set[int], apart: set[int]) -> dict[int, int]:
     """For each point the first of those from which the same can be done."""
-    leaving: dict[int, list[Edge]] = {point: [] for point in points}
+    labels: dict[Edge, int] = {}
+    does: dict[int, list[tuple[int, int]]] = {point: [] for point in points}
     for edge in edges:
-        leaving[edge.source].append(edge)
-    steps = {edge: n for n, edge in enumerate(_labels(edges))}
+        number = labels.setdefault(_between(edge, 0, 0), len(labels))
+        does[edge.source].append((number, edge.target))
     name = {point: point if point in apart else -1 for point in points}
     while True:
         first: dict[object, int] = {}
         refined: dict[int, int] = {}
         for point in sorted(points):
-            does = frozenset((steps[_label(e)], name[e.target]) for e in leaving[point])
-            refined[point] = first.setdefault((name[point], does), point)
+            seen = frozenset([(label, name[target]) for label, target in does[point]])
+            refined[point] = first.setdefault((name[point], seen), point)
         if len(set(refined.values())) == len(set(name.values())):
             return refined
         name = refined
 
 
-def _label(edge: Edge) -> Edge:
-    return replace(edge, source=0, target=0, note=None)
-
-
-def _labels(edges: list[Edge]) -> dict[Edge, None]:
-    return dict.fromkeys(_label(edge) for edge in edges)
+def _between(edge: Edge, source: int, target: int) -> Edge:
+    if (edge.source, edge.target) == (source, target):
+        return edge
+    return Edge(source, target, edge.guard, edge.choices, edge.effects, edge.note)
 
 
 __all__ = ["merged_loops", "quotient", "without_bystanders"]

@@ -70,10 +70,9 @@ def unroll(
                     queue.append(target)
                     if len(numbers) > MAX_POINTS:
                         return None
+                here, there = numbers[point, values], numbers[target]
                 result.append(
-                    replace(
-                        split, source=numbers[point, values], target=numbers[target]
-                    )
+                    Edge(here, there, split.guard, split.choices, split.effects, edge.note)
                 )
     return Unrolled(
         tuple(result),
@@ -96,20 +95,18 @@ def _split(
 ) -> list[tuple[tuple[int, Values], Edge]]:
     """The edge from a point with these values, once per outcome for the tracked."""
 
+    def value_of(expr: Expr) -> Expr | None:
+        if isinstance(expr, Read) and expr.variable in names:
+            return values[names[expr.variable]]
+        return None
+
     def told(expr: Expr) -> Expr:
-        return rebuild(
-            expr,
-            lambda e: (
-                values[names[e.variable]]
-                if isinstance(e, Read) and e.variable in names
-                else None
-            ),
-        )
+        return rebuild(expr, value_of)
 
     guard = told(edge.guard)
     if guard == FALSE:
         return []
-    choices = tuple(replace(c, among=told(c.among)) for c in edge.choices)
+    choices = tuple([replace(c, among=told(c.among)) for c in edge.choices])
     if any(choice.among == FALSE for choice in choices):
         return []
     rest: list[Assign] = []

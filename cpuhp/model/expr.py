@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from operator import is_
 
 from cpuhp.model.sorts import BOOL, CPU, NONE, EnumSort, IndexSort, RangeSort, Sort
 
@@ -108,15 +109,27 @@ def or_(*args: Expr) -> Expr:
     return _junction(Op.OR, args, unit=FALSE, zero=TRUE)
 
 
+FEW = 6  # so many are compared one by one, which is cheaper than to hash them
+
+
 def _junction(op: Op, args: Iterable[Expr], unit: Const, zero: Const) -> Expr:
-    flat: dict[Expr, None] = {}
+    parts: list[Expr] = []
     for arg in args:
-        parts = arg.args if isinstance(arg, Apply) and arg.op is op else (arg,)
-        for part in parts:
-            if part == zero or not_(part) in flat:
-                return zero
-            if part != unit:
+        if isinstance(arg, Apply) and arg.op is op:
+            parts += arg.args
+        elif arg != unit:
+            parts.append(arg)
+    if len(parts) < 2:
+        return parts[0] if parts else unit
+    flat: list[Expr] | dict[Expr, None] = [] if len(parts) <= FEW else {}
+    for part in parts:
+        if part == zero or not_(part) in flat:
+            return zero
+        if part != unit and part not in flat:
+            if isinstance(flat, dict):
                 flat[part] = None
+            else:
+                flat.append(part)
     if not flat:
         return unit
     return next(iter(flat)) if len(flat) == 1 else Apply(op, tuple(flat), BOOL)
@@ -242,21 +255,35 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 def reads(expr: Expr) -> frozenset[str]:
     """Names of the state variables that the expression reads."""
-    return frozenset(e.variable for e in walk(expr) if isinstance(e, Read))
+    match expr:
+        case Const() | Param() | Boot():
+            return _NOTHING
+        case Read(variable, (), _):
+            return frozenset((variable,))
+    return frozenset([e.variable for e in walk(expr) if isinstance(e, Read)])
+
+
+_NOTHING = frozenset[str]()
 
 
 def rebuild(expr: Expr, visit: Callable[[Expr], Expr | None]) -> Expr:
-    """Replace parts: where `visit` returns None, go on inside that part."""
+    """Replace parts: where `visit` returns None, go on inside that part.
+
+    What has no replaced part is the same object as before.
+    """
     replaced = visit(expr)
     if replaced is not None:
         return replaced
     match expr:
-        case Read(variable, indices, sort):
-            return Read(variable, tuple(rebuild(i, visit) for i in indices), sort)
-        case Apply(op, args, sort):
-            return apply(op, tuple(rebuild(a, visit) for a in args), sort)
+        case Read(variable, old, sort):
+            new = tuple([rebuild(i, visit) for i in old])
+            return expr if all(map(is_, new, old)) else Read(variable, new, sort)
+        case Apply(op, old, sort):
+            new = tuple([rebuild(a, visit) for a in old])
+            return expr if all(map(is_, new, old)) else apply(op, new, sort)
         case Quantified(kind, param, body):
-            return quantified(kind, param, rebuild(body, visit))
+            inside = rebuild(body, visit)
+            return expr if inside is body else quantified(kind, param, inside)
         case _:
             return expr
 

@@ -27,6 +27,10 @@ class EnumSort:
     def __str__(self) -> str:
         return self.name
 
+    def __hash__(self) -> int:
+        # Program points have hundreds of names, and each constant names its sort.
+        return hash((self.name, len(self.values)))
+
 
 @dataclass(frozen=True, slots=True)
 class RangeSort:

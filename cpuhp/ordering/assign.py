@@ -431,7 +431,10 @@ class _Search:
                 yield ((f"turn {one}", True),), f"{one} in turn"
             if not view.cuts[at] and at not in idle:
                 for gap in gaps:
-                    yield ((f"meet {gap}", True),), f"all meet between {one} and {below}"
+                    yield (
+                        ((f"meet {gap}", True),),
+                        f"all meet between {one} and {below}",
+                    )
             turns = view.serial[at] and (two is None or view.serial[at + 1])
             linked = turns and not view.cuts[at] and (two is not None or view.own)
             if turns and not linked and at not in idle:

@@ -11,48 +11,77 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
+from typing import Any
 
 from cpuhp import __version__
+from cpuhp.model.expr import Param
+from cpuhp.model.sorts import Sort
 from cpuhp.model.system import Property, TransitionSystem
 
 
 def content_of(system: TransitionSystem, prop: Property, settings: str) -> str:
-    """SHA-256 of all that a verdict depends on: no names of scenarios, spans or texts."""
+    """SHA-256 of all that a verdict depends on: no names of scenarios, spans or texts.
+
+    Bound names count by where they first appear: each elaboration makes them up anew.
+    """
     nameless = replace(system, name="")
     claim = replace(prop, check="")
     digest = hashlib.sha256(f"{__version__} {settings}".encode())
-    memo: dict[int, bytes] = {}
-    digest.update(_told(nameless, memo))
-    digest.update(_told(claim, memo))
+    sorts: dict[int, bytes] = {}
+    for name in _compared_of(nameless):
+        value = getattr(nameless, name)
+        digest.update(name.encode())
+        for part in value if isinstance(value, tuple) else (value,):
+            digest.update(_Teller(sorts).told(part))
+    digest.update(_Teller(sorts).told(claim))
     return digest.hexdigest()
 
 
-def _told(node: object, memo: dict[int, bytes]) -> bytes:
-    """A text that is equal for equal nodes. `memo` is by identity: nodes are shared."""
-    if isinstance(node, Enum):
-        return node.name.encode()
-    if is_dataclass(node) and not isinstance(node, type):
-        known = memo.get(id(node))
-        if known is None:
-            parts = (_told(getattr(node, name), memo) for name in _compared(type(node)))
-            text = type(node).__name__.encode() + b"(" + b",".join(parts) + b")"
-            known = text if len(text) < 64 else hashlib.sha256(text).digest()
-            memo[id(node)] = known
-        return known
-    if isinstance(node, tuple):
-        return b"[" + b",".join(_told(part, memo) for part in node) + b"]"
-    if isinstance(node, frozenset):
-        return b"{" + b",".join(sorted(_told(part, memo) for part in node)) + b"}"
-    return repr(node).encode()
+class _Teller:
+    """Tells one part of a system. `sorts` are known by identity, and name nothing."""
+
+    def __init__(self, sorts: dict[int, bytes]):
+        self.sorts = sorts
+        self.memo: dict[int, bytes] = {}  # by identity: nodes are shared
+        self.names: dict[str, int] = {}
+
+    def told(self, node: object) -> bytes:
+        """A text that is equal for equal nodes."""
+        if isinstance(node, Enum):
+            return node.name.encode()
+        if isinstance(node, Param):
+            number = self.names.setdefault(node.name, len(self.names))
+            return b"<%d %s>" % (number, self.told(node.sort))
+        if is_dataclass(node) and not isinstance(node, type):
+            memo = self.sorts if isinstance(node, Sort) else self.memo
+            known = memo.get(id(node))
+            if known is None:
+                known = memo[id(node)] = self.fields(node)
+            return known
+        if isinstance(node, tuple):
+            return b"[" + b",".join([self.told(part) for part in node]) + b"]"
+        if isinstance(node, frozenset):
+            return b"{" + b",".join(sorted(self.told(part) for part in node)) + b"}"
+        return repr(node).encode()
+
+    def fields(self, node: object) -> bytes:
+        parts = [self.told(getattr(node, name)) for name in _compared_of(node)]
+        text = type(node).__name__.encode() + b"(" + b",".join(parts) + b")"
+        return text if len(text) < 64 else hashlib.sha256(text).digest()
+
+
+def _compared_of(node: object) -> tuple[str, ...]:
+    kind: Any = type(node)
+    return _compared(kind)
 
 
 @cache
-def _compared(kind: type) -> tuple[str, ...]:
+def _compared(kind: Any) -> tuple[str, ...]:
     """The fields that take part in equality; a span does not."""
     return tuple(_names(kind))
 
 
-def _names(kind: type) -> Iterator[str]:
+def _names(kind: Any) -> Iterator[str]:
     for field in fields(kind):
         if field.compare:
             yield field.name

@@ -6,17 +6,33 @@ with none of them in between lead to the same system, and one search answers for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from cpuhp.diagnostics import InputError
 from cpuhp.language import tree as t
 from cpuhp.language.program import nodes_below
 from cpuhp.model.system import Expectation
-from cpuhp.model.table import HotplugState, Section, Table
-from cpuhp.ordering.minimal import smallest
-from cpuhp.ordering.questions import ENDLESS, Finding, Outcome, Question, questions
+from cpuhp.model.table import Section, Table
+from cpuhp.ordering.placement import Placement
+from cpuhp.ordering.questions import (
+    ENDLESS,
+    Finding,
+    Outcome,
+    Question,
+    observed,
+    questions,
+)
+from cpuhp.ordering.reasons import (
+    RUNS,
+    Case,
+    constraints,
+    everywhere,
+    explained,
+    ranges,
+    reasons,
+)
 from cpuhp.ordering.steps import (
     Slot,
     Step,
@@ -25,110 +41,41 @@ from cpuhp.ordering.steps import (
     rules,
     slots,
     with_step,
-    without_callbacks,
 )
 from cpuhp.ordering.variant import Variant
 from cpuhp.ordering.workers import Judges
 
-RUNS = "step_runs"  # the check that is added: somebody runs the callback at all
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a slot is forbidden: a check of a scenario, or (without) a rule.
-
-    `responsible`: callbacks of other steps without one of which it would not fail.
-    """
-
-    text: str
-    scenario: str = ""
-    question: Question | None = None
-    finding: Finding | None = None
-    variant: Variant | None = None
-    responsible: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Range:
-    """Slots in a row with the same reasons; without a reason they are allowed."""
-
-    slots: tuple[Slot, ...]
-    reasons: tuple[Reason, ...]
-
-    @property
-    def lower(self) -> HotplugState:
-        return self.slots[0].lower
-
-    @property
-    def upper(self) -> HotplugState:
-        return self.slots[-1].upper
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """The step stands above (or below) a row, or `check` of `scenario` fails."""
-
-    above: bool
-    row: HotplugState
-    check: str
-    scenario: str
-
-
-@dataclass(frozen=True)
-class Placement:
-    """All slots of a table. `excluded`: checks that fail without the step as well."""
-
-    step: Step
-    table: Table
-    bound: str
-    scenarios: tuple[str, ...]
-    ranges: tuple[Range, ...]
-    constraints: tuple[Constraint, ...]
-    own: Slot | None
-    excluded: tuple[tuple[str, str], ...]
-    unknown: tuple[tuple[str, str], ...]
-    relevant: int  # questions that depend on where the step stands
-    questions: int  # all of them
-    systems: int  # that were searched
-    naive: int  # searches if each slot were checked on its own
-    ruled: Mapping[Section, list[str]]  # sections that a rule of the kernel forbids
-    everywhere: tuple[Reason, ...] = ()  # checks that fail wherever the step stands
-
-    @property
-    def allowed(self) -> list[Range]:
-        """The slots that keep all checks but those that fail `everywhere`."""
-        return [r for r in self.ranges if not r.reasons]
+AT_ONCE = 64  # questions that are asked together at most
 
 
 @dataclass(frozen=True)
 class _Setup:
     """A scenario with the step. `listed`: questions that the step can matter to, each
-    with the number of variables that it looks at; `probes` ask who runs the step.
+    with what it is like; `probes` ask who runs the step. `tried`: slots whose variant
+    has been compiled.
     """
 
     scenario: str
     base: Variant
     variant: Variant
     there: Mapping[int, Variant]
-    listed: Mapping[Question, int]
+    listed: Mapping[Question, _Weight]
     probes: tuple[Question, ...]
     everything: int
+    tried: set[int] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
-class _Case:
-    """A question of a scenario: the slots for which it was asked, and where it fails."""
+@dataclass(frozen=True, order=True)
+class _Weight:
+    """Questions that come first are likely to forbid most, and take least.
 
-    scenario: str
-    question: Question
-    asked: frozenset[int]
-    failing: Mapping[int, tuple[Finding, Variant]]
-    unknown: bool = False
+    `aside`: the claim does not speak of what the step writes; `race`: it is one about
+    data races; `size`: the number of variables that it looks at.
+    """
 
-    @property
-    def everywhere(self) -> bool:
-        """It fails in all slots: that is no matter of where the step stands."""
-        return len(self.asked) > 1 and self.asked == self.failing.keys()
+    aside: bool
+    race: bool
+    size: int
 
 
 def place(
@@ -155,16 +102,17 @@ def place(
     cases, excluded = _tried(setups, step, left, judges, thorough)
     always = [case for case in cases if case.everywhere]
     cases = [case for case in cases if not case.everywhere]
-    reasons = _reasons([idle, *cases], gaps, ruled)
-    ranges = _explained(_ranges(gaps, reasons), step, judges, setups)
+    why = reasons([idle, *cases], gaps, ruled)
+    there = {setup.scenario: setup.there for setup in setups}
+    found = explained(ranges(gaps, why), step, judges, there)
     everything = sum(setup.everything for setup in setups)
     return Placement(
         step,
         table,
         str(judges.bound),
         tuple(setup.scenario for setup in setups),
-        tuple(ranges),
-        tuple(_constraints(cases, gaps)),
+        tuple(found),
+        tuple(constraints(cases, gaps)),
         own_slot(table, step.state, gaps),
         tuple(excluded),
         tuple((c.scenario, c.question.check) for c in cases if c.unknown),
@@ -173,7 +121,7 @@ def place(
         judges.runs - before,
         everything * len(gaps),
         ruled,
-        tuple(_everywhere(always, step, judges)),
+        tuple(everywhere(always, step, judges)),
     )
 
 
@@ -204,7 +152,7 @@ def _setups(
 
 def _idle(
     setups: Sequence[_Setup], step: Step, left: Sequence[Slot], judges: Judges
-) -> _Case:
+) -> Case:
     """The slots in which no scenario runs all of the step's callbacks."""
     idle: dict[int, tuple[Finding, Variant]] = {}
     question: Question | None = None
@@ -212,12 +160,15 @@ def _idle(
     for setup in setups:
         idle, open_slots = {}, left
         for question in setup.probes:
-            case = _case(setup, question, step, open_slots, judges)
+            (case,) = _cases([(setup, question)], step, open_slots, judges)
             idle |= case.failing
         left = [s for s in left if s.number in idle]
     assert question is not None or not setups
     nobody = Question(RUNS, 0, Expectation.SOMETIMES, "")
-    return _Case("every scenario", question or nobody, asked, idle)
+    return Case("every scenario", question or nobody, asked, idle)
+
+
+_Asked = tuple[_Setup, Question]
 
 
 def _tried(
@@ -226,40 +177,71 @@ def _tried(
     left: Sequence[Slot],
     judges: Judges,
     thorough: bool,
-) -> tuple[list[_Case], list[tuple[str, str]]]:
-    """Check by check, those first that look at few variables.
+) -> tuple[list[Case], list[tuple[str, str]]]:
+    """Check by check, those first that are about the step and look at few variables.
 
     Also the checks of scenarios that fail without the step as well.
     """
-    weights: dict[str, int] = {}
+    weights: dict[str, _Weight] = {}
     for setup in setups:
         for question, weight in setup.listed.items():
-            weights[question.check] = max(weight, weights.get(question.check, 0))
-    order = sorted(
+            known = weights.get(question.check, weight)
+            weights[question.check] = max(weight, known)
+    ranked = sorted(
         ((weights[q.check], q.check, weight, at, number, setup, q)
          for at, setup in enumerate(setups)
          for number, (q, weight) in enumerate(setup.listed.items())),
         key=lambda one: one[:5],
     )  # fmt: skip
-    cases: list[_Case] = []
-    excluded: dict[tuple[str, str], None] = {}
-    for *_, setup, question in order:
-        if not left:
-            break
-        case = _case(setup, question, step, left, judges)
-        if case.failing and _fails_without(setup, question, judges):
-            excluded[setup.scenario, question.check] = None
-            continue
-        cases.append(case)
-        if not thorough and not case.everywhere:
-            left = [s for s in left if s.number not in case.failing]
+    cases: list[Case] = []
+    excluded = _unsound([(setup, q) for *_, setup, q in ranked], judges)
+    order = [(s, q) for *_, s, q in ranked if (s.scenario, q.check) not in excluded]
+    at, size = 0, 1
+    while at < len(order) and left:
+        window = order[at : at + size]
+        found = _cases(window, step, left, judges)
+        at += size
+        # As long as nothing fails, more and more are asked at once, for many workers.
+        size = 1 if any(case.failing for case in found) else min(AT_ONCE, 2 * size)
+        for (setup, question), case in zip(window, found):
+            case = case.only(left)
+            if case.failing and _fails_without(setup, question, judges):
+                excluded[setup.scenario, question.check] = None
+                continue
+            cases.append(case)
+            if not thorough and not case.everywhere:
+                left = [s for s in left if s.number not in case.failing]
     return cases, list(excluded)
 
 
-def _fails_without(setup: _Setup, question: Question, judges: Judges) -> bool:
+def _unsound(order: Sequence[_Asked], judges: Judges) -> dict[tuple[str, str], None]:
+    """Checks that fail without the step as well, of those that are known to fail at
+    times: so the scenario itself says.
+    """
+    doubtful = [(s, q) for s, q in order if q.check in _known_to_fail(s.base)]
+    doubtful = [(s, q) for s, q in doubtful if _is_shipped(s, q)]
+    found = judges.findings([(s.base, q) for s, q in doubtful])
+    return {
+        (setup.scenario, question.check): None
+        for (setup, question), finding in zip(doubtful, found)
+        if finding.outcome is Outcome.FAILS
+    }
+
+
+def _known_to_fail(base: Variant) -> set[str]:
+    told = base.program().expectations
+    return {expect.check for expect in told if expect.verdict == "VIOLATED"}
+
+
+def _is_shipped(setup: _Setup, question: Question) -> bool:
     mine = (question.check, question.number, question.variable)
-    shipped = {(q.check, q.number, q.variable) for q in questions(setup.base.checker())}
-    if mine not in shipped:
+    return mine in {
+        (q.check, q.number, q.variable) for q in questions(setup.base.checker())
+    }
+
+
+def _fails_without(setup: _Setup, question: Question, judges: Judges) -> bool:
+    if not _is_shipped(setup, question):
         return False
     (found,) = judges.findings([(setup.base, question)])
     return found.outcome is Outcome.FAILS
@@ -337,7 +319,7 @@ def _setup(
     names = {c.name for c in step.callbacks}
     table = variant.program().table
     there = {s.number: _at_slot(variant, step, s, table) for s in gaps}
-    sights: dict[Question, int] = {}
+    sights: dict[Question, _Weight] = {}
     count = 0
     for section in (Section.ONLINE, Section.STARTING, Section.PREPARE):
         members = [s for s in gaps if s.section is section]
@@ -349,9 +331,13 @@ def _setup(
         if not _is_lowered(middle, names):
             continue
         count = len(asked)
+        written = _written(middle, names)
         for question, sight in zip(asked, judges.sights(middle, asked, whole=False)):
             if names & set(sight.callbacks):
-                sights[question] = len(sight.variables)
+                about = observed(middle.checker(), question)
+                race = question.variable is not None
+                size = len(sight.variables)
+                sights[question] = _Weight(not written & about, race, size)
         break
     shipped_ones = {(q.check, q.number, q.variable) for q in questions(base.checker())}
     mine = _declared_in(step)
@@ -370,6 +356,17 @@ def _setup(
     return _Setup(name, base, variant, there, listed, probes, everything)
 
 
+def _written(variant: Variant, callbacks: set[str]) -> frozenset[str]:
+    return frozenset[str]().union(
+        *(
+            edge.writes()
+            for process in variant.checker().whole.processes
+            for edge in process.flow.edges
+            if edge.note is not None and callbacks & set(edge.note.places)
+        )
+    )
+
+
 def _declared_in(step: Step) -> set[str]:
     items = step.unit.items if step.unit else ()
     return {item.name for item in items if isinstance(item, t.VariableDeclaration)}
@@ -384,27 +381,40 @@ def _is_lowered(variant: Variant, names: set[str]) -> bool:
     )
 
 
-def _case(
-    setup: _Setup,
-    question: Question,
-    step: Step,
-    left: Sequence[Slot],
-    judges: Judges,
-) -> _Case:
-    """The question in these slots; one search for all that lead to the same system."""
-    classes = _classes(setup, question, step, left, judges)
-    wanted = [(setup.there[group[0]], question) for group in classes]
-    failing: dict[int, tuple[Finding, Variant]] = {}
-    unknown = False
-    bad = {Outcome.FAILS, Outcome.UNKNOWN}
-    if question.check == RUNS:
-        bad = {Outcome.UNREACHED}
-    for group, (at, _), finding in zip(classes, wanted, judges.findings(wanted)):
-        if finding.outcome in bad:
-            unknown = unknown or finding.outcome is Outcome.UNKNOWN
-            failing |= {number: (finding, at) for number in group}
-    asked = frozenset(s.number for s in left)
-    return _Case(setup.scenario, question, asked, failing, unknown)
+def _cases(
+    asked: Sequence[_Asked], step: Step, left: Sequence[Slot], judges: Judges
+) -> list[Case]:
+    """The questions in these slots; one search for all that lead to the same system."""
+    groups = [
+        (number, setup, question, group)
+        for number, (setup, question) in enumerate(asked)
+        for group in _classes(setup, question, step, left, judges)
+    ]
+    wanted = [(_of_one(setup, group), q) for _, setup, q, group in groups]
+    failing: list[dict[int, tuple[Finding, Variant]]] = [{} for _ in asked]
+    unknown: set[int] = set()
+    for (number, _, question, group), (at, _), finding in zip(
+        groups, wanted, judges.findings(wanted)
+    ):
+        bad = finding.outcome in (Outcome.FAILS, Outcome.UNKNOWN)
+        if question.check == RUNS:
+            bad = finding.outcome is Outcome.UNREACHED
+        if bad:
+            failing[number] |= {slot: (finding, at) for slot in group}
+        if finding.outcome is Outcome.UNKNOWN:
+            unknown.add(number)
+    slots = frozenset(slot.number for slot in left)
+    return [
+        Case(setup.scenario, question, slots, failing[number], number in unknown)
+        for number, (setup, question) in enumerate(asked)
+    ]
+
+
+def _of_one(setup: _Setup, group: Sequence[int]) -> Variant:
+    """The variant of one of these slots, of one that was compiled before if there is."""
+    slot = next((number for number in group if number in setup.tried), group[0])
+    setup.tried.add(slot)
+    return setup.there[slot]
 
 
 def _classes(
@@ -440,115 +450,3 @@ def _classes(
         for _, group in groupby(members, key=below):
             classes.append([slot.number for slot in group])
     return classes
-
-
-def _reasons(
-    cases: Sequence[_Case], gaps: Sequence[Slot], ruled: Mapping[Section, list[str]]
-) -> dict[int, tuple[Reason, ...]]:
-    found: dict[int, tuple[Reason, ...]] = {}
-    for slot in gaps:
-        reasons = [Reason(why) for why in ruled.get(slot.section, [])]
-        for case in cases:
-            if slot.number not in case.failing:
-                continue
-            finding, variant = case.failing[slot.number]
-            text = case.question.check
-            if case.question.check == RUNS:
-                text = "nobody runs a callback in this slot"
-            elif finding.outcome is Outcome.UNKNOWN:
-                text = f"{text}: not known ({finding.reason})"
-            reasons.append(Reason(text, case.scenario, case.question, finding, variant))
-        found[slot.number] = tuple(reasons)
-    return found
-
-
-def _everywhere(
-    always: Sequence[_Case], step: Step, judges: Judges
-) -> Iterator[Reason]:
-    """One reason a check, with the steps that are responsible."""
-    for case in always:
-        finding, variant = next(iter(case.failing.values()))
-        check = case.question.check
-        reason = Reason(check, case.scenario, case.question, finding, variant)
-        if finding.outcome is Outcome.FAILS:
-            told = _responsible(reason, step, judges)
-            reason = replace(reason, responsible=told)
-        yield reason
-
-
-def _ranges(
-    gaps: Sequence[Slot], reasons: Mapping[int, tuple[Reason, ...]]
-) -> list[Range]:
-    def told(slot: Slot) -> tuple[tuple[str, str], ...]:
-        return tuple((r.text, r.scenario) for r in reasons[slot.number])
-
-    found = []
-    for _, part in groupby(gaps, key=told):
-        listed = tuple(part)
-        found.append(Range(listed, reasons[listed[0].number]))
-    return found
-
-
-def _explained(
-    ranges: Sequence[Range], step: Step, judges: Judges, setups: Sequence[_Setup]
-) -> list[Range]:
-    """The first reason of each range with the steps that are responsible for it."""
-    good = next((r.slots[0].number for r in ranges if not r.reasons), None)
-    beside = {s.scenario: s.there[good] for s in setups} if good is not None else {}
-    found = []
-    for one in ranges:
-        reasons = list(one.reasons)
-        for at, reason in enumerate(reasons):
-            fails = reason.finding and reason.finding.outcome is Outcome.FAILS
-            if fails:
-                told = _responsible(reason, step, judges, beside.get(reason.scenario))
-                reasons[at] = replace(reason, responsible=told)
-                break
-        found.append(replace(one, reasons=tuple(reasons)))
-    return found
-
-
-def _responsible(
-    reason: Reason, step: Step, judges: Judges, beside: Variant | None = None
-) -> tuple[str, ...]:
-    """A minimal set of other callbacks with which the claim still fails.
-
-    With only these the step would do no harm in a slot that is allowed (`beside`): what
-    fails there as well, fails because too much was taken away.
-    """
-    variant, question = reason.variant, reason.question
-    assert variant is not None and question is not None
-    names = {c.name for c in step.callbacks}
-    (sight,) = judges.sights(variant, [question], whole=False)
-    others = [name for name in sight.callbacks if name not in names]
-
-    def outcome(where: Variant, left: frozenset[str]) -> Outcome:
-        reduced = without_callbacks(where, set(others) - left)
-        (finding,) = judges.findings([(reduced, question)])
-        return finding.outcome
-
-    def still_fails(left: frozenset[str]) -> bool:
-        if outcome(variant, left) is not Outcome.FAILS:
-            return False
-        return beside is None or outcome(beside, left) is not Outcome.FAILS
-
-    if still_fails(frozenset()):
-        return ()
-    return tuple(n for n in others if n in smallest(others, still_fails))
-
-
-def _constraints(cases: Sequence[_Case], gaps: Sequence[Slot]) -> list[Constraint]:
-    """The borders between slots where a check holds and where it fails."""
-    found: dict[tuple[bool, int, str], Constraint] = {}
-    for case in cases:
-        tried = [slot for slot in gaps if slot.number in case.asked]
-        for one, two in pairwise(tried):
-            bad, good = one.number in case.failing, two.number in case.failing
-            if bad == good:
-                continue
-            row = two.lower if bad else one.upper
-            key = (bad, row.number, case.question.check)
-            found.setdefault(
-                key, Constraint(bad, row, case.question.check, case.scenario)
-            )
-    return sorted(found.values(), key=lambda c: (c.row.number, not c.above, c.check))

@@ -16,6 +16,7 @@ from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.graph.claim import thinned
 from cpuhp.graph.slicing import Slice, relevant
+from cpuhp.language.build import observed_by
 from cpuhp.language.compile import Lowered
 from cpuhp.language.flow import Edge
 from cpuhp.model.expr import TRUE
@@ -124,6 +125,13 @@ def seen(checker: Checker, question: Question) -> Slice:
     return Slice(found.variables.union(*read), found.parts | locking)
 
 
+def observed(checker: Checker, question: Question) -> frozenset[str]:
+    """The variables that the claim itself speaks of."""
+    if question.variable is not None:
+        return frozenset({question.variable})
+    return observed_by((checker.claim(question.check, question.number),))
+
+
 def _locking(whole: Lowered) -> frozenset[str]:
     """The parts that use locks. They matter to their order, whatever is watched now."""
     return frozenset(
@@ -206,7 +214,7 @@ def _quick(found: Sliced, bound: Bound) -> Result | None:
     sometimes = found.prop.expectation is Expectation.SOMETIMES
     if not sometimes and found.prop.expectation not in SAFETY:
         return None
-    system = _in_any_order(found.system)
+    system = in_any_order(found.system)
     if not is_symmetric(system, [found.prop]):
         return None
     result: Result | None = None
@@ -222,7 +230,8 @@ def _quick(found: Sliced, bound: Bound) -> Result | None:
     return result
 
 
-def _in_any_order(system: TransitionSystem) -> TransitionSystem:
+def in_any_order(system: TransitionSystem) -> TransitionSystem:
+    """The system in which each choice takes whom it likes: it can do all the same."""
     actions = tuple(
         replace(a, choices=tuple(replace(c, order=Order.ANY) for c in a.choices))
         for a in system.actions

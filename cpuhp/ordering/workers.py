@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from cpuhp.ordering.questions import (
     statements,
 )
 from cpuhp.ordering.text import Keys
+from cpuhp.ordering.together import together
 from cpuhp.ordering.variant import Variant
 
 
@@ -46,8 +47,10 @@ class Sight:
 
 Asked = tuple[Variant, Question]
 BROKEN = "does not compile: "  # instead of a key
-PART = 16  # questions that a worker gets at a time
-Judged = list[tuple[str, Finding, bool]]
+PART = 16  # questions that a worker gets at a time,
+WHOLE = 64  # and if all are about one variant
+OneJudged = tuple[str, Finding, bool]
+Judged = list[OneJudged]
 Tell = Callable[[int, int], None]  # done, of how many
 
 
@@ -165,6 +168,7 @@ class Judges:
         executor: Executor | None = None,
         cache: Cache | None = None,
         tell: Tell | None = None,
+        wider: Judges | None = None,
     ):
         self.bound = bound
         self.cache = cache or Cache()
@@ -172,8 +176,21 @@ class Judges:
         self.asked = 0  # questions
         self._executor = executor
         self._tell = tell
+        self._wider = wider
         self._keys: dict[Asked, str] = {}
         self._searched: set[str] = set()
+        self._narrower: dict[int, Judges] = {}
+
+    def up_to(self, cpus: int) -> Judges:
+        """The same with fewer CPUs: who wants to know less need not search as far."""
+        if cpus >= self.bound.cpus:
+            return self
+        if cpus not in self._narrower:
+            bound = replace(self.bound, cpus=cpus)
+            self._narrower[cpus] = Judges(
+                bound, self._executor, self.cache, self._tell, self
+            )
+        return self._narrower[cpus]
 
     def findings(self, asked: Sequence[Asked], broken: bool = False) -> list[Finding]:
         """The findings, in the order of the questions.
@@ -181,17 +198,9 @@ class Judges:
         A variant that does not compile raises its InputError, or with `broken` counts
         as not known.
         """
-        self.asked += len(asked)
+        self._count(asked=len(asked))
         wanted = [one for one in dict.fromkeys(asked) if not self._is_known(one)]
-        by_question: dict[Question, list[Asked]] = {}
-        for one in wanted:  # equal systems come to one worker, which searches one
-            by_question.setdefault(one[1], []).append(one)
-        size = max(1, min(PART, len(wanted) // 8))  # few questions are spread, too
-        parts = [
-            listed[at : at + size]
-            for listed in by_question.values()
-            for at in range(0, len(listed), size)
-        ]
+        parts = list(_parts(wanted))
         done = 0
         for part, found in self._judged(parts):
             self._note(part, found, broken)
@@ -199,6 +208,12 @@ class Judges:
             if self._tell:
                 self._tell(done, len(wanted))
         return [self._known(self._keys[one]) for one in asked]
+
+    def _count(self, asked: int = 0, runs: int = 0) -> None:
+        self.asked += asked
+        self.runs += runs
+        if self._wider is not None:
+            self._wider._count(asked, runs)
 
     def _is_known(self, one: Asked) -> bool:
         key = self._keys.get(one)
@@ -220,7 +235,7 @@ class Judges:
                 continue
             if ran and key not in self._searched:
                 self._searched.add(key)
-                self.runs += 1
+                self._count(runs=1)
             self.cache.put(key, told)
 
     def _judged(self, parts: list[list[Asked]]) -> Iterator[tuple[list[Asked], Judged]]:
@@ -267,6 +282,26 @@ class Judges:
                 self._keys[variant, question] = key
 
 
+def _parts(wanted: Sequence[Asked]) -> Iterator[list[Asked]]:
+    """What comes to one worker.
+
+    All questions about a variant, which can share a search; else the same question about
+    many variants, some of which may have equal systems. Few questions are spread.
+    """
+    by_variant: dict[Variant, list[Asked]] = {}
+    by_question: dict[Question, list[Asked]] = {}
+    for one in wanted:
+        by_variant.setdefault(one[0], []).append(one)
+        by_question.setdefault(one[1], []).append(one)
+    if 2 * len(by_variant) <= len(wanted):
+        groups, size = list(by_variant.values()), max(4, min(WHOLE, len(wanted) // 4))
+    else:
+        groups, size = list(by_question.values()), max(1, min(PART, len(wanted) // 8))
+    for group in groups:
+        for at in range(0, len(group), size):
+            yield group[at : at + size]
+
+
 def sights(variant: Variant, listed: list[Question], whole: bool) -> list[Sight]:
     """What each question looks at. This runs in a worker process."""
     checker = variant.checker()
@@ -302,21 +337,40 @@ def judged(
     has no room for is UNKNOWN. A variant that does not compile has a key that says so.
     """
     known = cache or _of_this_process(folder)
-    found = []
+    shared = _shared(part, bound, known)
+    return [shared.get(one) or _judged_alone(*one, bound, known) for one in part]
+
+
+def _shared(part: list[Asked], bound: Bound, known: Cache) -> dict[Asked, OneJudged]:
+    """What holds in systems that several questions about one variant have in common."""
+    by_variant: dict[Variant, list[Question]] = {}
     for variant, question in part:
-        before = known.hits
+        by_variant.setdefault(variant, []).append(question)
+    found: dict[Asked, OneJudged] = {}
+    for variant, listed in by_variant.items():
         try:
-            key, told = judge(variant, question, bound, known.get)
-        except InputError as error:
-            told = Finding(Outcome.UNKNOWN, 0, reason=error.diagnostics[0].message)
-            found.append((BROKEN + told.reason, told, False))
-            continue
-        except (MemoryError, RecursionError) as error:
-            key = f"{variant.scenario.name} {question.check} {error!r}"
-            told = Finding(Outcome.UNKNOWN, 0, reason=f"out of room: {error!r}")
-        found.append((key, told, known.hits == before))
-        known.put(key, told)
+            for told in together(variant, listed, bound, known.get):
+                found[variant, told.question] = told.key, told.finding, told.searched
+                known.put(told.key, told.finding)
+        except (InputError, MemoryError, RecursionError):
+            continue  # each by itself may fare better, or tells what is wrong
     return found
+
+
+def _judged_alone(
+    variant: Variant, question: Question, bound: Bound, known: Cache
+) -> OneJudged:
+    before = known.hits
+    try:
+        key, told = judge(variant, question, bound, known.get)
+    except InputError as error:
+        told = Finding(Outcome.UNKNOWN, 0, reason=error.diagnostics[0].message)
+        return BROKEN + told.reason, told, False
+    except (MemoryError, RecursionError) as error:
+        key = f"{variant.scenario.name} {question.check} {error!r}"
+        told = Finding(Outcome.UNKNOWN, 0, reason=f"out of room: {error!r}")
+    known.put(key, told)
+    return key, told, known.hits == before
 
 
 @lru_cache(maxsize=4)

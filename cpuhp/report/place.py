@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cpuhp.model.table import HotplugState
-from cpuhp.ordering.place import Constraint, Placement, Range, Reason
+from cpuhp.ordering.placement import Constraint, Placement, Range, Reason
 from cpuhp.ordering.steps import shown
 from cpuhp.report.prose import WIDTH, wrapped
 
