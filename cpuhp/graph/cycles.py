@@ -8,11 +8,14 @@ from typing import Any
 
 import networkx as nx
 
-from cpuhp.graph.footprint import footprints, is_wait, step_key
+from cpuhp.graph.footprint import Taken, footprints, is_wait, step_key
+from cpuhp.graph.holding import Hold
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.program import Dependency, Program
 from cpuhp.language.watching import blocks, queued, watched
 from cpuhp.model.expr import reads
+
+Pair = tuple[str, str]  # names of a lock that is held, and of one that is taken then
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,9 @@ class LockOrder:
     `circular`: the dependencies that lie on a circle of which each lock may be waited
     for; without any, no run can have an inversion (NOTE(lock-order)). Of these, `cycles`
     are locks that are taken in a circle, `nested` two locks of one kind, of which two
-    CPUs could take each other's, and `inversions` locks that an interrupt may find held
-    on its own CPU. `contexts`: in which contexts each lock is taken.
+    CPUs could take each other's, and `interrupted` a lock that an interrupt may find held
+    on its own CPU and the one that it asks for, with the steps that do. `contexts`: in
+    which contexts each lock is taken.
     """
 
     graph: nx.DiGraph
@@ -32,8 +36,13 @@ class LockOrder:
     users: Mapping[str, tuple[str, ...]]
     circular: tuple[Dependency, ...]
     cycles: tuple[tuple[str, ...], ...]
-    inversions: tuple[str, ...]
-    nested: tuple[tuple[str, str], ...] = ()
+    interrupted: Mapping[Pair, tuple[str, ...]]
+    nested: tuple[Pair, ...] = ()
+
+    @property
+    def inversions(self) -> tuple[str, ...]:
+        """Locks that an interrupt may find held on its own CPU."""
+        return tuple(sorted({held for held, _ in self.interrupted}))
 
 
 def lock_order(lowered: Lowered) -> LockOrder:
@@ -48,38 +57,48 @@ def lock_order(lowered: Lowered) -> LockOrder:
     graph: nx.DiGraph = nx.DiGraph()
     contexts: dict[str, dict[str, None]] = {}
     users: dict[str, dict[str, None]] = {}
-    by_edge: dict[tuple[str, str], dict[str, None]] = {}
-    by_interrupt: dict[Dependency, dict[str, None]] = {}
-    inside: dict[Dependency, dict[tuple[str, str], None]] = {}
-    for lock in sorted({taken.lock.name for taken in found.taken}):
-        graph.add_node(lock)
+    for taken in sorted(found.taken, key=lambda taken: taken.lock.name):
+        graph.add_node(taken.lock.name)
     for taken in found.taken:
-        lock = taken.lock.name
-        contexts.setdefault(lock, {})[taken.context] = None
-        users.setdefault(lock, {})[taken.step] = None
-        for outer in sorted(taken.held, key=lambda hold: hold.name):
-            by_edge.setdefault((outer.name, lock), {})[taken.step] = None
-            if taken.asks:
-                pair = outer.grip, taken.lock.grip
-                inside.setdefault(pair, {})[outer.name, lock] = None
-        for outer in sorted(taken.stopped, key=lambda hold: hold.name):
-            if taken.asks:
-                pair = outer.grip, taken.lock.grip
-                by_interrupt.setdefault(pair, {})[outer.name] = None
-    for (outer_name, inner), steps in sorted(by_edge.items()):
-        graph.add_edge(outer_name, inner, steps=tuple(steps))
-    circular = on_circles(queued(lowered), {*inside, *by_interrupt})
-    crosswise = [pair for d in circular for pair in inside.get(d, ())]
+        contexts.setdefault(taken.lock.name, {})[taken.context] = None
+        users.setdefault(taken.lock.name, {})[taken.step] = None
+    nested = [(held, taken) for taken in found.taken for held in taken.held]
+    for pair, steps in sorted(_steps(nested).items()):
+        graph.add_edge(*pair, steps=steps)
+    below = [(held, taken) for taken in found.taken for held in taken.stopped]
+    circular = on_circles(queued(lowered), map(_dependency, _asking(nested + below)))
+    inside = _steps([n for n in _asking(nested) if _dependency(n) in circular])
+    stopped = _steps([n for n in _asking(below) if _dependency(n) in circular])
     return LockOrder(
         graph,
         {lock: found.locks.get(lock.split("[")[0], "lock") for lock in graph},
         {lock: tuple(sorted(names)) for lock, names in contexts.items()},
         {lock: tuple(names) for lock, names in users.items()},
         circular,
-        _circles(graph.edge_subgraph(p for p in crosswise if _is_sure(p))),
-        tuple(sorted({n for d in circular for n in by_interrupt.get(d, ())})),
-        tuple(sorted({p for p in crosswise if not _is_sure(p)})),
+        _circles(graph.edge_subgraph(pair for pair in inside if _is_sure(pair))),
+        dict(sorted(stopped.items())),
+        tuple(sorted(pair for pair in inside if not _is_sure(pair))),
     )
+
+
+Nesting = tuple[Hold, Taken]  # a lock that is held, and another one that is taken then
+
+
+def _asking(nestings: list[Nesting]) -> list[Nesting]:
+    return [(held, taken) for held, taken in nestings if taken.asks]
+
+
+def _dependency(nesting: Nesting) -> Dependency:
+    held, taken = nesting
+    return held.grip, taken.lock.grip
+
+
+def _steps(nestings: list[Nesting]) -> dict[Pair, tuple[str, ...]]:
+    """By the names of the two locks, the steps that nest them."""
+    found: dict[Pair, dict[str, None]] = {}
+    for held, taken in nestings:
+        found.setdefault((held.name, taken.lock.name), {})[taken.step] = None
+    return {pair: tuple(steps) for pair, steps in found.items()}
 
 
 def watching(lowered: Lowered) -> Program:
@@ -96,7 +115,7 @@ def on_circles(
 ) -> tuple[Dependency, ...]:
     """Those on a circle in which each lock is asked for as it may be waited for."""
     graph: nx.DiGraph = nx.DiGraph()
-    graph.add_nodes_from(sorted(dependencies))
+    graph.add_nodes_from(sorted(set(dependencies)))
     graph.add_edges_from(
         (one, other)
         for one in graph
@@ -106,7 +125,7 @@ def on_circles(
     return tuple(sorted(d for part in _circles(graph) for d in part))
 
 
-def _is_sure(pair: tuple[str, str]) -> bool:
+def _is_sure(pair: Pair) -> bool:
     """Is it one order of two locks, not that of two CPUs' locks of one kind?"""
     one, other = pair
     return one == other or _class(one) != _class(other)

@@ -157,6 +157,7 @@ def test_an_interrupt_that_finds_its_lock_held(tmp_path):
         interrupt i(cpu) when (x) { raw_spin_lock(l); x = false; raw_spin_unlock(l); }"""
     plain = lock_order(spec(tmp_path, text % ("", "")))
     assert plain.inversions == ("l",)
+    assert plain.interrupted == {("l", "l"): ("i",)}
     masked = lock_order(spec(tmp_path, text % ("_irqsave", "_irqrestore")))
     assert not masked.inversions
 

@@ -253,7 +253,7 @@ def _ending(
     room = width - LEFT - 12
     bad = found.verdict == "VIOLATED"
     lead = "Now the claim is broken: " if bad else "Now it has happened: "
-    values = ", ".join(found.ending[:16])
+    values = found.reason or ", ".join(found.ending[:16])
     chars = int(room / (9 * 0.58))
     lines = [Line(t, 10, True, color=theme.bad if bad else theme.good)
              for t in folded(lead + found.claim, int(chars * 0.88), 3)]  # fmt: skip

@@ -54,6 +54,7 @@ class Evidence:
     loop: int | None
     moments: tuple[Moment, ...]
     ending: tuple[str, ...]  # values at the end of what the claim speaks of
+    reason: str = ""  # what breaks a claim that speaks of no values
 
 
 def choose(results: Any, check: str | None, name: str) -> Mapping[str, Any]:
@@ -87,6 +88,7 @@ def evidence(result: Mapping[str, Any], name: str) -> Evidence:
             str(result["scenario"]), str(result["check"]), str(result.get("claim", "")),
             str(result["verdict"]), int(machine.get("cpus", 1)),
             int(machine.get("boot", 0)), _number(machine.get("loop")), moments, (),
+            str(result.get("reason") or ""),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise fail("HP810", f"'{name}' is not a result of cpuhp check ({error!r:.80})",
@@ -106,7 +108,7 @@ def evidence(result: Mapping[str, Any], name: str) -> Evidence:
     )
     return Evidence(
         found.scenario, found.check, found.claim, found.verdict,
-        max(found.cpus, lanes), found.boot, found.loop, moments, ending,
+        max(found.cpus, lanes), found.boot, found.loop, moments, ending, found.reason,
     )  # fmt: skip
 
 

@@ -23,9 +23,10 @@ def picture(title: str, order: LockOrder, theme: Theme) -> Picture:
     graph.attr(rankdir="LR")
     taken: dict[str, str] = {}
     circular = {lock for cycle in order.cycles for lock in cycle}
+    asked = {lock for _, lock in order.interrupted}
     doubtful = {lock for pair in order.nested for lock in pair}
     alone = [lock for lock in order.graph if not order.graph.degree(lock)]
-    plain = [lock for lock in alone if lock not in order.inversions]
+    plain = [lock for lock in alone if lock not in {*order.inversions, *asked}]
     for lock in order.graph:
         if lock in plain:
             continue
@@ -38,7 +39,7 @@ def picture(title: str, order: LockOrder, theme: Theme) -> Picture:
         rows += [_small(shortened(f"{u}()", 46), theme.ink) for u in users[:6]]
         if len(users) > 6:
             rows.append(_small(f"and {len(users) - 6} more", theme.faint))
-        bad = lock in circular or lock in order.inversions
+        bad = lock in circular or lock in order.inversions or lock in asked
         if lock in order.inversions:
             rows.append(_small("⚠ an interrupt may find it held", theme.bad, True))
         if lock in circular:
@@ -68,10 +69,21 @@ def picture(title: str, order: LockOrder, theme: Theme) -> Picture:
             penwidth="2.4" if bad else "1.2",
             tooltip=tooltip(f"{inner} is taken under {outer}", *names),
         )
+    for (held, lock), steps in order.interrupted.items():
+        graph.edge(
+            name_of(held, taken),
+            name_of(lock, taken),
+            label=f"<{markup(shortened(f'{steps[0]}() interrupts', 40))}>",
+            color=theme.bad,
+            style="dashed",
+            penwidth="2.4",
+            tooltip=tooltip(f"an interrupt asks for {lock} under {held}", *steps),
+        )
     if plain:
         _alone(graph, order, plain, theme)
     remarks = [
-        "An arrow: the second lock is taken while the first is held.",
+        "An arrow: the second lock is taken while the first is held"
+        + (", dashed: by an interrupt." if order.interrupted else "."),
         f"Circles: {_told(order.cycles)}. "
         f"Interrupt inversions: {', '.join(order.inversions) or 'none'}.",
         "lock[cpu] is the lock of the CPU itself, lock[*] that of some CPU.",
