@@ -37,7 +37,7 @@ _POINTER = 4  # and one that holds a CPU counts as so many
 _LIGHT = 4  # who needs more is alone, or with those who need the same
 _SAMPLES = 6_000, 50  # states and walks
 _ALONE = 3.0  # seconds for a claim that has few variables,
-_SHARE = 10.0  # and for each of those that are proved together
+_SHARE = 15.0  # and for each of those that are proved together
 
 
 def groups(
@@ -152,6 +152,8 @@ def _together(
     """The claims that no sample violates and, if that is all of them, proofs."""
     began = time.monotonic()
     thin = checker.thinned_together(tuple(chosen))
+    if thin.auxiliary():  # its relations are narrow; other proofs' clauses hide them
+        lessons = ()
     only = thin.data()
     system, props = thin.together(only)
     samples = Samples(system, props, _scopes(checker, chosen, system))
