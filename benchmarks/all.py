@@ -62,6 +62,9 @@ WORKLOADS = (
     ("W11 Illinois", "illinois", {}, {"quiet_write": "true"}, "illinois_exclusive_is_alone"),
     ("W11 MOESI", "moesi", {}, {"stale_copies": "true"}, "moesi_modified_is_alone"),
     ("W11 Szymanski", "szymanski", {}, {"no_door": "true"}, "szymanski_one_in_section"),
+    ("W11 Szymanski, looks apart", "szymanski", {"apart": "true"}, {"apart": "true", "no_door": "true"}, "szymanski_one_in_section"),
+    ("W11 Burns", "burns", {}, {"hasty": "true"}, "burns_one_in_section"),
+    ("W11 Bakery", "bakery", {}, {"glance": "true"}, "bakery_one_in_section"),
 )  # fmt: skip
 OPTION = re.compile(r"^\s*(!?)(\w+)(?:\s*==\s*(\w+))?\s*$")
 

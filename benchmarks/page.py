@@ -162,10 +162,10 @@ def workloads(keys: list[str], store: Store) -> list[str]:
         "## Workloads for every number of CPUs",
         "",
         "W1 is the three-phase shutdown with K local callbacks and one that hands over a "
-        "context; W2 the same with a stale choice of the new owner. W11 is the literature: "
-        "Szymanski's algorithm rests on the order of process numbers, which a proof for "
-        "all counts reads as any, so there is none; so do Burns' and the bakery, which are "
-        "not written for that reason. Flash is not written.",
+        "context; W2 the same with a stale choice of the new owner. W11 is the literature. "
+        "Szymanski's and Burns' algorithms rest on an order of the processes: any total "
+        "one here. Where Szymanski's looks and what they decide are steps apart, no "
+        "invariant about two processes at a time was found. Flash is not written.",
     ]
 
     def rows() -> Iterator[str]:

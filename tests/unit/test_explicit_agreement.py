@@ -23,6 +23,7 @@ from builders import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cpuhp.api import loads
 from cpuhp.diagnostics import InputError
 from cpuhp.engines.explicit import Limits, check_many, count_runs, trace
 from cpuhp.engines.explicit.compile import compile_machine
@@ -278,3 +279,32 @@ def all_ends(machine):
         stack += ahead
         if not ahead:
             yield state
+
+
+@pytest.mark.parametrize("cpus", [2, 3, 4])
+def test_cpus_that_name_each_other_have_one_key_an_orbit(cpus):
+    """Masks of each CPU: who looks like another one may name others than that does."""
+    scenario = loads("""
+        scenario spec;
+        const percpu cpumask before = any;
+        assume all(a in cpus : !(a in before[a]));
+        percpu cpu? friend;
+        process ap(cpu) on aps { friend[cpu] = any(o in aps : o in before[cpu]); }
+        check some { sometimes exists(a in aps : friend[a] != none); }
+    """)
+    system = scenario.checker.slice("some", 0).system
+    compiled = compile_machine(Machine(system, cpus))
+    plain, folded = PlainSpace(compiled), SymmetricSpace(compiled)
+
+    def reached(space):
+        found = set(space.initial())
+        todo = list(found)
+        while todo:
+            new = set(space.successors(todo.pop())) - found
+            found |= new
+            todo += new
+        return found
+
+    orbits = reached(folded)
+    assert {folded.key(state) for state in reached(plain)} == orbits
+    assert count_orbits(orbits, folded, folded.permuter) == len(reached(plain))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
-from itertools import permutations
-from math import factorial
+from itertools import chain, groupby, permutations, product
+from math import factorial, prod
 
 from cpuhp.engines.explicit.compile import Compiled, is_pointer
 from cpuhp.engines.explicit.space import Key, PlainSpace
@@ -17,6 +17,7 @@ from cpuhp.model.verdict import State
 from cpuhp.semantics import Instance, Machine, initial_states
 
 _MOST_KNOWN = 200_000  # states whose canonical state is remembered
+_MOST_ORDERS = 120  # of CPUs that look alike; with more, an orbit may have two keys
 _ORDERED = (Op.BEFORE, Op.LT, Op.LE, Op.ADD, Op.SUB)
 
 
@@ -165,6 +166,22 @@ class Permuter:
         """The CPUs in canonical order; the control CPU keeps its number."""
         keys = self.keys(state)
         ranked = sorted(self.others, key=lambda cpu: keys[cpu])  # type: ignore[arg-type,return-value]
+        if self.complete:
+            return self._with_boot(ranked)
+        alike = [list(cpus) for _, cpus in groupby(ranked, key=lambda cpu: keys[cpu])]
+        if prod(factorial(len(cpus)) for cpus in alike) > _MOST_ORDERS:
+            return self._with_boot(ranked)
+        # CPUs that look alike may differ in whom they name: the least state decides.
+        orders = [
+            self._with_boot(chain.from_iterable(chosen))
+            for chosen in product(*map(permutations, alike))
+        ]
+        if len(orders) == 1:
+            return orders[0]
+        return min(orders, key=lambda order: self.rename(state, order))
+
+    def _with_boot(self, others: Iterable[int]) -> tuple[int, ...]:
+        ranked = list(others)
         ranked.insert(self.machine.boot, self.machine.boot)
         return tuple(ranked)
 
@@ -192,7 +209,10 @@ class Permuter:
         return source
 
     def canonical(self, state: State) -> State:
-        """The same state for all (or most) states of an orbit, and one of it."""
+        """The same state for all states of an orbit, and one of it.
+
+        Where more than five CPUs look alike and name each other, for most of them.
+        """
         return self.rename(state, self.order(state))
 
     def orbit(self, state: State) -> set[State]:

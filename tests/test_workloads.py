@@ -1,0 +1,30 @@
+"""The workloads of the benchmarks give the verdicts that their headers tell."""
+
+from pathlib import Path
+
+import pytest
+
+from cpuhp.api import load
+
+FOLDER = Path(__file__).parents[1] / "benchmarks/workloads"
+PATIENCE = {"UNKNOWN": 4.0}  # seconds a claim, where more would be wasted
+
+
+def variants():
+    """Each workload as it is, and with each of its options turned on."""
+    for file in sorted(FOLDER.glob("*.hp")):
+        yield pytest.param(str(file), {}, id=file.stem)
+        for name, kind, _, _ in load(str(file)).options():
+            assert kind == "bool"
+            yield pytest.param(str(file), {name: "true"}, id=f"{file.stem}-{name}")
+
+
+@pytest.mark.parametrize("path, options", list(variants()))
+def test_its_own_check_is_as_its_header_says(path, options):
+    scenario = load(path, options=options)
+    (check,) = [n for n, c in scenario.program.checks.items() if c.span.source.name == path]
+    expected = {scenario.expected(prop) for _, _, prop in scenario.claims(check)}
+    seconds = min(PATIENCE.get(verdict, 60.0) for verdict in expected)
+    answers = scenario.check(check, timeout=seconds)
+    assert [a.verdict for a in answers] == [a.expected for a in answers]
+    assert all(a.cpus == "all" for a in answers if a.verdict == "PROVED")
