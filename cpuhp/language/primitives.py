@@ -255,4 +255,5 @@ VALUE_PRIMITIVES: dict[str, Primitive] = {
     "atomic_dec_and_test": _atomic_add(Op.SUB, tested=True),
     "mutex_trylock": _trylock,
     "spin_trylock": _trylock,
+    "raw_spin_trylock": _trylock,
 }
