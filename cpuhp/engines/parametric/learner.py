@@ -68,6 +68,7 @@ class Learner:
         progress: Progress | None,
         samples: Samples | None,
         lessons: Lessons = (),
+        seed: int = 0,
     ):
         self.system, self.props = system, props
         self.deadline, self.progress = deadline, progress
@@ -84,6 +85,7 @@ class Learner:
         self._reader = Reader(self.encoder)
         self._records: list[_Record] = []
         self.solver = z3.SolverFor("QF_FD")
+        self.solver.set("random_seed", seed)
         self._axioms = 0
         self.solver.add(as_z3(self.encoder.assumed(PRE)))
         for clause in (*ranges(self.views), *guesses(self.views, lessons)):

@@ -58,11 +58,13 @@ def prove_together(
     progress: Progress | None = None,
     samples: Samples | None = None,
     lessons: Lessons = (),
+    seed: int = 0,
 ) -> tuple[Proof, ...]:
     """Try to prove properties by one invariant; those that fail do not spoil the others.
 
     Each proof tells the seconds that were spent on all. `samples` may grow;
-    `lessons` are guesses from other proofs about the same program.
+    `lessons` are guesses from other proofs about the same program. Another `seed` looks
+    for the proof in another order.
     """
     start = time.monotonic()
     stats: dict[str, int] = {}
@@ -75,7 +77,9 @@ def prove_together(
     }
     if able:
         try:
-            learner = Learner(system, able, deadline, progress, samples, lessons)
+            learner = Learner(
+                system, able, deadline, progress, samples, lessons, seed
+            )
             invariant = learner.run()
         except (GiveUp, Undecided) as error:
             reason = str(error)

@@ -81,8 +81,10 @@ class Samples:
         system: TransitionSystem,
         props: tuple[Property, ...] = (),
         scopes: Scopes = (),
+        seed: int = 0,
     ):
         self.system = without_order(system)
+        self.seed = seed  # of the random walks
         self.scopes = scopes
         self.watched = list(props)  # those that no state violated yet
         self.symmetric = is_symmetric(system)
@@ -127,7 +129,7 @@ class _Reached:
         self.compiled = compile_machine(self.machine)
         self.space: Space = make_space(self.compiled, samples.symmetric)
         self.projector = _Projector(self.machine, samples.views, samples.together)
-        self.random = Random(0)
+        self.random = Random(samples.seed)
         self.walked: set[Key] = set()
         self.complete = False
         self._tied = frozenset[str]().union(*map(reads, samples.system.assumptions))
