@@ -221,6 +221,11 @@ def _assert(negated: bool, goes_on: bool = False) -> Primitive:
     return step
 
 
+def _nothing(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
+    _args(call, 0)
+    return Step()
+
+
 def _assume(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
     return Step(and_(terms.boolean(_args(call, 1)[0], scope)))
 
@@ -233,6 +238,7 @@ PRIMITIVES: dict[str, Primitive] = {
     "local_irq_enable": _irqs(FALSE),
     "cpumask_set_cpu": _set_bit(TRUE, tested=False),
     "cpumask_clear_cpu": _set_bit(FALSE, tested=False),
+    "might_sleep": _nothing,
     "atomic_inc": _atomic_add(Op.ADD),
     "atomic_dec": _atomic_add(Op.SUB),
     "assert": _assert(negated=False),

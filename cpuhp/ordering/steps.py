@@ -14,6 +14,7 @@ from cpuhp.ordering.variant import Variant
 
 SLEEPS = frozenset(
     {
+        "might_sleep",
         "mutex_lock",
         "down_read",
         "down_write",
