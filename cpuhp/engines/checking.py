@@ -90,7 +90,9 @@ class Checker:
         self.program = program
         self.whole = lower(program)
         self._starts: dict[frozenset[str], Folded] = {}
-        self._thinned: dict[tuple[tuple[ClaimNumber, ...], frozenset[str]], Thinned] = {}
+        self._thinned: dict[
+            tuple[tuple[ClaimNumber, ...], frozenset[str]], Thinned
+        ] = {}
         self._race_slices: dict[tuple[str, int, frozenset[str]], Sliced] = {}
         self._race_groups: dict[tuple[str, int], list[frozenset[str]]] = {}
         self._props = {

@@ -319,7 +319,9 @@ class Encoder(Expressions):
 
     def _starts(self, read: Read, initial: Expr, env: Env, frame: Frame) -> Bit:
         if isinstance(read.sort, CounterSort) and not self.closed:
-            if counts_its_mask_at_first(self.system, self.system.variable(read.variable)):
+            if counts_its_mask_at_first(
+                self.system, self.system.variable(read.variable)
+            ):
                 where = tuple(self.value(i, env, frame) for i in read.indices)
                 seats = tuple(next(iter(values)) for values in where)
                 return within(self.cell(frame, read.variable, seats), (0,))

@@ -55,8 +55,7 @@ class Thinned:
         pointers = {
             name
             for name, declared in program.variables.items()
-            if declared.lock
-            or (name in pointing and not declared.declaration.constant)
+            if declared.lock or (name in pointing and not declared.declaration.constant)
         }
         pointers -= deciding(self.lowered, self.props)
         return self.kept.variables - pointers | self.auxiliary()

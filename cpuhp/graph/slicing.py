@@ -170,8 +170,7 @@ def _assumed(lowered: Lowered) -> list[frozenset[str]]:
     """Variables whose values an assumption ties together: they stay together."""
     terms = lowered.terms
     return [
-        reads(terms.boolean(node.condition, {}))
-        for node in lowered.program.assumptions
+        reads(terms.boolean(node.condition, {})) for node in lowered.program.assumptions
     ]
 
 

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from cpuhp.diagnostics import suggestion
 
 _ORDERED = "memory is sequentially consistent here: leave it out"
-_MARKED = "declare the variable `atomic`, as `shared atomic bool x;`, and read or assign it"
+_MARKED = (
+    "declare the variable `atomic`, as `shared atomic bool x;`, and read or assign it"
+)
 _WAITED = "wait for what is waited for: `wait (E);`"
 _RWSEM = "declare `rwsem cpu_hotplug_lock;` and take "
 _LOOP = (

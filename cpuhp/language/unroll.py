@@ -72,7 +72,14 @@ def unroll(
                         return None
                 here, there = numbers[point, values], numbers[target]
                 result.append(
-                    Edge(here, there, split.guard, split.choices, split.effects, edge.note)
+                    Edge(
+                        here,
+                        there,
+                        split.guard,
+                        split.choices,
+                        split.effects,
+                        edge.note,
+                    )
                 )
     return Unrolled(
         tuple(result),

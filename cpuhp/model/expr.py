@@ -292,6 +292,4 @@ def substitute(expr: Expr, binding: Mapping[Param, Expr]) -> Expr:
     """Replace free parameters. Bound names are unique, so nothing is captured."""
     if not binding:
         return expr
-    return rebuild(
-        expr, lambda e: binding.get(e, e) if isinstance(e, Param) else None
-    )
+    return rebuild(expr, lambda e: binding.get(e, e) if isinstance(e, Param) else None)

@@ -85,27 +85,38 @@ def shipped_step(state: str, table: Table) -> Step:
     """The shipped models of a hotplug state. Raises InputError HP521."""
     row = table.find(state)
     names = {state} | ({row.name, row.enumerator} if row else set())
-    found = [
-        item
-        for unit in shipped().units.values()
-        if unit.span.source.name.startswith("specs/callbacks/")
-        for item in unit.items
-        if isinstance(item, t.Callback) and item.state in names
+    if names & _landmarks():
+        raise fail(
+            "HP521",
+            f"'{state}' cannot be moved: the walk over the table changes hands there",
+            help="'cpuhp list steps shutdown-serial' names steps that have a model",
+        )
+    models = [
+        item for item in _nodes("specs/callbacks/") if isinstance(item, t.Callback)
     ]
+    found = [callback for callback in models if callback.state in names]
     if not found:
-        known = {
-            item.state
-            for unit in shipped().units.values()
-            for item in unit.items
-            if isinstance(item, t.Callback)
-        }
+        known = sorted({callback.state for callback in models} - _landmarks())
         raise fail(
             "HP521",
             f"there is no model of a step '{state}'",
-            help=suggestion(state, sorted(known))
-            or "give a file with its callbacks, or a state that 'cpuhp list steps' shows",
+            help=suggestion(state, known)
+            or "give a file with its callbacks, or a step that 'cpuhp list steps "
+            "shutdown-serial' names",
         )
     return Step(found[0].state, tuple(found))
+
+
+def _landmarks() -> set[str]:
+    """Hotplug states that the walk over the table itself names."""
+    names = {n.name for n in _nodes("specs/core/") if isinstance(n, t.Name)}
+    return {name for name in names if name.startswith("CPUHP_")}
+
+
+def _nodes(folder: str) -> Iterator[object]:
+    for unit in shipped().units.values():
+        if unit.span.source.name.startswith(folder):
+            yield from nodes_below(unit.items)
 
 
 def with_step(base: Variant, step: Step) -> Variant:

@@ -277,9 +277,7 @@ def reserve(needs: list[Need], seats: int) -> list[Bit]:
     return granted
 
 
-def pool_size(
-    system: TransitionSystem, props: Iterable[Property], cap: int = 6
-) -> int:
+def pool_size(system: TransitionSystem, props: Iterable[Property], cap: int = 6) -> int:
     """How many AP seats the cases would like, at least 3."""
     wanted = 3
     pointers = any(_is_pointer(variable.sort) for variable in system.variables)
