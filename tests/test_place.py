@@ -3,6 +3,7 @@
 import pytest
 
 from cpuhp.api import load
+from cpuhp.diagnostics import InputError
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import data_root, read_unit
 from cpuhp.model.table import Section
@@ -35,7 +36,7 @@ def reasons(found, row):
 
 
 def test_m13_threads_are_parked_after_the_grace_period_that_needs_them():
-    found = placed("m13-park-threads.hp", section=Section.ONLINE)
+    found = placed("m13-park-threads.hp", section=Section.ONLINE, thorough=True)
     assert not reasons(found, "CPUHP_AP_SCHED_WAIT_EMPTY")  # where the kernel has it
     assert "no_deadlock" in reasons(found, "CPUHP_AP_ACTIVE")
 
@@ -97,6 +98,70 @@ def test_what_fails_everywhere_does_not_hide_the_rest(tmp_path):
     found = place(step_in(read_unit(path)), [base], Judges(Bound(2)), Section.ONLINE)
     assert {reason.text for reason in found.everywhere} == {"no_bug"}
     assert found.allowed
+
+
+UP_AND_DOWN = """
+/// Takes a reference on the way up and drops it on the way down.
+component counted_step source "drivers/base/cpu.c";
+use hotplug;
+percpu atomic bool taken = starts_online;
+startup counted_up(cpu) for "counted" { taken[cpu] = true; return 0; }
+teardown counted_down(cpu) for "counted" { taken[cpu] = false; return 0; }
+check reference_is_dropped requires counted_step, smp_shutdown {
+    always all(c in dead : !taken[c]);
+}
+"""
+
+
+def test_a_step_with_both_callbacks_may_stand_where_one_scenario_runs_each(tmp_path):
+    path = tmp_path / "counted.hp"
+    path.write_text(UP_AND_DOWN)
+    bases = [
+        variant_of(load(name, table=TABLE).program, {})
+        for name in ("bringup-serial", "shutdown-serial")
+    ]
+    found = place(step_in(read_unit(path)), bases, Judges(Bound(2)))
+    assert not found.unrun
+    assert {"reference_is_dropped"} == reasons(found, "CPUHP_OFFLINE")
+    assert not reasons(found, "CPUHP_AP_ACTIVE")
+    above = reasons(found, "CPUHP_AP_ONLINE")
+    assert above == {"nobody runs counted_up() in this slot"}
+    down = place(step_in(read_unit(path)), bases[1:], Judges(Bound(2)), Section.ONLINE)
+    assert down.unrun == ("counted_up",) and len(down.allowed) == 1
+
+
+KNOWN = {
+    # What the comments of the kernel say of the order of its steps.
+    "CPUHP_AP_ACTIVE": ("CPUHP_AP_RANDOM_ONLINE", None),
+    "CPUHP_AP_SCHED_WAIT_EMPTY": (None, "CPUHP_AP_SMPBOOT_THREADS"),
+    "CPUHP_AP_HRTIMERS_DYING": ("CPUHP_AP_OFFLINE", "CPUHP_AP_TICK_DYING"),
+    "CPUHP_AP_TICK_DYING": ("CPUHP_AP_HRTIMERS_DYING", "CPUHP_TEARDOWN_CPU"),
+    "CPUHP_AP_SMPCFD_DYING": ("CPUHP_AP_OFFLINE", "CPUHP_TEARDOWN_CPU"),
+    "CPUHP_TIMERS_PREPARE": ("CPUHP_OFFLINE", "CPUHP_BRINGUP_CPU"),
+    "CPUHP_CREATE_THREADS": ("CPUHP_OFFLINE", "CPUHP_BRINGUP_CPU"),
+    "CPUHP_RCUTREE_PREP": ("CPUHP_OFFLINE", "CPUHP_BRINGUP_CPU"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", KNOWN)
+def test_what_the_kernel_says_of_the_order_of_its_steps(state):
+    bases = [
+        variant_of(load(name, table=TABLE).program, {})
+        for name in ("bringup-serial", "shutdown-serial")
+    ]
+    found = place(shipped_step(state, TABLE), bases, Judges(Bound(2)))
+    (allowed,) = found.allowed
+    assert found.own in allowed.slots
+    lower, upper = KNOWN[state]
+    assert lower is None or shown(allowed.lower) == lower
+    assert upper is None or shown(allowed.upper) == upper
+
+
+def test_the_core_of_the_walk_is_not_moved():
+    for state in ("CPUHP_TEARDOWN_CPU", "CPUHP_BRINGUP_CPU"):
+        with pytest.raises(InputError, match="HP521.*cannot be moved"):
+            shipped_step(state, TABLE)
 
 
 def test_a_slot_is_a_gap_and_knows_its_section():

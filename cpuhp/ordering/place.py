@@ -51,8 +51,8 @@ AT_ONCE = 64  # questions that are asked together at most
 @dataclass(frozen=True)
 class _Setup:
     """A scenario with the step. `listed`: questions that the step can matter to, each
-    with what it is like; `probes` ask who runs the step. `tried`: slots whose variant
-    has been compiled.
+    with what it is like; `probes` ask for each callback if somebody runs it. `tried`:
+    slots whose variant has been compiled.
     """
 
     scenario: str
@@ -60,7 +60,7 @@ class _Setup:
     variant: Variant
     there: Mapping[int, Variant]
     listed: Mapping[Question, _Weight]
-    probes: tuple[Question, ...]
+    probes: Mapping[str, Question]
     everything: int
     tried: set[int] = field(default_factory=set)
 
@@ -96,13 +96,13 @@ def place(
     before = judges.runs
     setups, ruled = _setups(step, bases, gaps, judges)
     left = [s for s in gaps if thorough or not ruled.get(s.section)]
-    idle = _idle(setups, step, left, judges)
+    idle, unrun = _idle(setups, step, left, judges)
     if not thorough:
-        left = [s for s in left if s.number not in idle.failing]
+        left = [s for s in left if not any(s.number in one.failing for one in idle)]
     cases, excluded = _tried(setups, step, left, judges, thorough)
     always = [case for case in cases if case.everywhere]
     cases = [case for case in cases if not case.everywhere]
-    why = reasons([idle, *cases], gaps, ruled)
+    why = reasons([*idle, *cases], gaps, ruled)
     there = {setup.scenario: setup.there for setup in setups}
     found = explained(ranges(gaps, why), step, judges, there)
     everything = sum(setup.everything for setup in setups)
@@ -122,6 +122,8 @@ def place(
         everything * len(gaps),
         ruled,
         tuple(everywhere(always, step, judges)),
+        unrun,
+        not any(setup.listed for setup in setups),
     )
 
 
@@ -152,20 +154,38 @@ def _setups(
 
 def _idle(
     setups: Sequence[_Setup], step: Step, left: Sequence[Slot], judges: Judges
-) -> Case:
-    """The slots in which no scenario runs all of the step's callbacks."""
-    idle: dict[int, tuple[Finding, Variant]] = {}
-    question: Question | None = None
-    asked = frozenset(s.number for s in left)
-    for setup in setups:
-        idle, open_slots = {}, left
-        for question in setup.probes:
+) -> tuple[list[Case], tuple[str, ...]]:
+    """For each callback the slots in which no scenario runs it.
+
+    And the callbacks that no scenario runs anywhere: of them nothing is known.
+    """
+    asked = frozenset(slot.number for slot in left)
+    cases: list[Case] = []
+    unrun: list[str] = []
+    for callback in step.callbacks:
+        idle: dict[int, tuple[Finding, Variant]] = {}
+        open_slots = left
+        question: Question | None = None
+        for setup in sorted(setups, key=lambda s: _is_against(s, callback)):
+            question = setup.probes.get(callback.name)
+            if question is None or not open_slots:
+                continue
             (case,) = _cases([(setup, question)], step, open_slots, judges)
-            idle |= case.failing
-        left = [s for s in left if s.number in idle]
-    assert question is not None or not setups
-    nobody = Question(RUNS, 0, Expectation.SOMETIMES, "")
-    return Case("every scenario", question or nobody, asked, idle)
+            idle = dict(case.failing)
+            open_slots = [slot for slot in open_slots if slot.number in idle]
+        if len(open_slots) == len(left):
+            unrun.append(callback.name)
+        elif question is not None:
+            told = replace(question, text=callback.name)
+            cases.append(Case("every scenario", told, asked, idle))
+    return cases, tuple(unrun)
+
+
+def _is_against(setup: _Setup, callback: t.Callback) -> bool:
+    """Whether the scenario as a whole goes the other way."""
+    online = setup.base.program().options.get("starts_online")
+    goes_up = online is not None and not online.value
+    return goes_up != (callback.direction == "startup")
 
 
 _Asked = tuple[_Setup, Question]
@@ -272,16 +292,17 @@ def _is_run(units: Sequence[t.Unit]) -> bool:
 def _with_probe(variant: Variant, step: Step) -> Variant:
     """The scenario with a check that somebody runs each of the step's callbacks."""
     span = variant.scenario.span
-    here = {c.name for u in variant.program().units for c in u.items
-            if isinstance(c, t.Callback)}  # fmt: skip
-    claims = tuple(
-        t.Claim("sometimes", formula, None, span)
-        for callback in step.callbacks
-        if callback.name in here and (formula := _somebody_at(variant, callback.name))
-    )
+    formulas = (_somebody_at(variant, name) for name in _present(variant, step))
+    claims = tuple(t.Claim("sometimes", f, None, span) for f in formulas if f)
     probe = t.CheckDeclaration(RUNS, (), claims, "", span)
     items = (*variant.scenario.items, probe)
     return replace(variant, scenario=replace(variant.scenario, items=items))
+
+
+def _present(variant: Variant, step: Step) -> list[str]:
+    here = {c.name for u in variant.program().units for c in u.items
+            if isinstance(c, t.Callback)}  # fmt: skip
+    return [callback.name for callback in step.callbacks if callback.name in here]
 
 
 def _somebody_at(variant: Variant, callback: str) -> t.Term | None:
@@ -321,24 +342,17 @@ def _setup(
     there = {s.number: _at_slot(variant, step, s, table) for s in gaps}
     sights: dict[Question, _Weight] = {}
     count = 0
+    looked_at: set[str] = set()
     for section in (Section.ONLINE, Section.STARTING, Section.PREPARE):
         members = [s for s in gaps if s.section is section]
-        if not members:
+        middle = there[members[len(members) // 2].number] if members else None
+        if middle is None or _lowered(middle, names) <= looked_at:
             continue
-        middle = there[members[len(members) // 2].number]
+        looked_at |= _lowered(middle, names)
         asked = [q for q in questions(middle.checker()) if q.check != RUNS]
         asked = [q for q in asked if q.kind is not Expectation.SOMETIMES]
-        if not _is_lowered(middle, names):
-            continue
         count = len(asked)
-        written = _written(middle, names)
-        for question, sight in zip(asked, judges.sights(middle, asked, whole=False)):
-            if names & set(sight.callbacks):
-                about = observed(middle.checker(), question)
-                race = question.variable is not None
-                size = len(sight.variables)
-                sights[question] = _Weight(not written & about, race, size)
-        break
+        sights = _weighed(middle, asked, names, judges) | sights
     shipped_ones = {(q.check, q.number, q.variable) for q in questions(base.checker())}
     mine = _declared_in(step)
     listed = {
@@ -350,10 +364,25 @@ def _setup(
         and (q.kind not in ENDLESS or (q.check, q.number, None) not in shipped_ones)
     }
     anywhere = there[gaps[0].number]
-    probes = tuple(q for q in questions(anywhere.checker()) if q.check == RUNS)
+    asked = [q for q in questions(anywhere.checker()) if q.check == RUNS]
+    probes = dict(zip(_present(variant, step), asked))
     name = variant.scenario.name.replace("_", "-")
     everything = count + len(probes)
     return _Setup(name, base, variant, there, listed, probes, everything)
+
+
+def _weighed(
+    variant: Variant, asked: Sequence[Question], names: set[str], judges: Judges
+) -> dict[Question, _Weight]:
+    """Those of the questions that look at what the step does."""
+    written = _written(variant, names)
+    found = {}
+    for question, sight in zip(asked, judges.sights(variant, asked, whole=False)):
+        if names & set(sight.callbacks):
+            about = observed(variant.checker(), question)
+            race = question.variable is not None
+            found[question] = _Weight(not written & about, race, len(sight.variables))
+    return found
 
 
 def _written(variant: Variant, callbacks: set[str]) -> frozenset[str]:
@@ -372,13 +401,15 @@ def _declared_in(step: Step) -> set[str]:
     return {item.name for item in items if isinstance(item, t.VariableDeclaration)}
 
 
-def _is_lowered(variant: Variant, names: set[str]) -> bool:
-    """Whether some process can come to the callbacks, as far as the text goes."""
-    return any(
-        edge.note is not None and names & set(edge.note.places)
+def _lowered(variant: Variant, names: set[str]) -> set[str]:
+    """The callbacks that some process can come to, as far as the text goes."""
+    places = (
+        edge.note.places
         for process in variant.checker().whole.processes
         for edge in process.flow.edges
+        if edge.note is not None
     )
+    return names & set[str]().union(*places)
 
 
 def _cases(

@@ -71,6 +71,8 @@ class Placement:
     naive: int  # searches if each slot were checked on its own
     ruled: Mapping[Section, list[str]]  # sections that a rule of the kernel forbids
     everywhere: tuple[Reason, ...] = ()  # checks that fail wherever the step stands
+    unrun: tuple[str, ...] = ()  # callbacks that no scenario runs, wherever they stand
+    blind: bool = False  # no check of any scenario looks at what the step does
 
     @property
     def allowed(self) -> list[Range]:

@@ -52,7 +52,7 @@ def reasons(
             finding, variant = case.failing[slot.number]
             text = case.question.check
             if case.question.check == RUNS:
-                text = "nobody runs a callback in this slot"
+                text = f"nobody runs {case.question.text}() in this slot"
             elif finding.outcome is Outcome.UNKNOWN:
                 text = f"{text}: not known ({finding.reason})"
             listed.append(Reason(text, case.scenario, case.question, finding, variant))

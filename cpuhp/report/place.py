@@ -40,6 +40,9 @@ def text(found: Placement) -> Iterator[str]:
     yield ""
     yield "Constraints"
     told = [*map(_constraint, found.constraints), *_rules(found)]
+    told += [f"{name}() is not run in any of the scenarios" for name in found.unrun]
+    if found.blind:
+        told.append("no check looks at what the step does: give it one")
     for line in told or ["none"]:
         yield from wrapped(line, "  ", "    ")
     for scenario, check in found.excluded:
@@ -146,6 +149,8 @@ def as_json(found: Placement) -> dict[str, Any]:
         ],
         "rules": {section.value: list(why) for section, why in found.ruled.items()},
         "everywhere": [_told(reason) for reason in found.everywhere],
+        "unrun": list(found.unrun),
+        "blind": found.blind,
         "excluded": [list(pair) for pair in found.excluded],
         "unknown": [list(pair) for pair in found.unknown],
         "claims": {"all": found.questions, "relevant": found.relevant},
