@@ -42,6 +42,7 @@ def first_value(value, known):
 
 
 true_possible, true_begun = unroll._possible, begun
+true_between = quotient._between
 FAULTS = {
     "a place that a claim names may be skipped":
         (build, "observed_points", lambda props: {}),
@@ -59,8 +60,8 @@ FAULTS = {
         (build, "quotient", lambda edges, entry, apart:
             quotient.quotient(edges, entry, set())),
     "points are alike whatever is done there":
-        (quotient, "_label", lambda edge:
-            replace(edge, source=0, target=0, note=None, effects=())),
+        (quotient, "_between", lambda edge, source, target: true_between(
+            edge if source or target else replace(edge, effects=()), source, target)),
     "a guarded step is silent":
         (quotient, "is_silent", lambda edge: not edge.effects and not edge.choices),
     "a loop at the beginning is entered once":
