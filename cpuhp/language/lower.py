@@ -28,6 +28,7 @@ from cpuhp.model.expr import (
 from cpuhp.model.sorts import (
     BOOL,
     CPU,
+    CounterSort,
     Sort,
 )
 from cpuhp.model.system import Assign, Choice, Origin, Variable
@@ -246,15 +247,39 @@ class Lowering:
         shared = place.variable not in self.locals
         if shared and place.variable in reads(expr) and not context.atomic:
             # A plain read-modify-write: others may come between the two.
-            held = self.local(f"old.{place.variable}", place.sort, context)
+            held = self._register(place, context)
             middle = self.point(node.span, context)
             load = Assign(held.variable, held.indices, expr)
             self.edge(entry, middle, node, context, effects=(load,))
             store = Assign(place.variable, place.indices, held)
-            clear = Assign(held.variable, held.indices, default_of(place.sort))
-            self.edge(middle, leave, node, context, effects=(store, clear))
+            effects: tuple[Assign, ...] = (store,)
+            if not self._follows(place):
+                clear = Assign(held.variable, held.indices, default_of(place.sort))
+                effects = (store, clear)
+            self.edge(middle, leave, node, context, effects=effects)
             return
         self.edge(entry, leave, node, context, effects=(effect,))
+
+    def _register(self, place: Read, context: Context) -> Read:
+        """Where the process holds the new value of a place until it is stored."""
+        own = replace(context, function="register")
+        held = self.local(place.variable, place.sort, own)
+        if self._follows(place):
+            declared = self.terms.program.variables[place.variable].declaration
+            if declared.value is not None:
+                initial = self.terms.value(declared.value, {}, place.sort)
+                found = replace(self.locals[held.variable], initial=initial)
+                self.locals[held.variable] = found
+        return held
+
+    def _follows(self, place: Read) -> bool:
+        """Does a register keep what was stored, from the start, as if it were the place?
+
+        Others are cleared, so that there are fewer states. A counter is seen as its
+        difference to what it counts: a register that stood still would drift.
+        """
+        is_counter = isinstance(place.sort, CounterSort)
+        return is_counter and not self.actor and not place.indices
 
     def _if(self, node: t.If, entry: int, leave: int, context: Context) -> None:
         if isinstance(node.condition, t.Call) and calls.takes_steps(
