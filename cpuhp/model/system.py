@@ -273,6 +273,22 @@ def counts_its_mask_at_first(system: TransitionSystem, variable: Variable) -> bo
             return False
 
 
+def kept_pointers(system: TransitionSystem) -> tuple[Variable, ...]:
+    """Shared pointers to a CPU that no step reads: they are kept for proofs."""
+    read = frozenset[str]().union(*(action.read for action in system.actions))
+    return tuple(
+        variable
+        for variable in system.variables
+        if is_shared_pointer(variable) and variable.name not in read
+    )
+
+
+def is_shared_pointer(variable: Variable) -> bool:
+    """Does it point to a CPU, and is there one of it?"""
+    sort = variable.sort
+    return isinstance(sort, IndexSort) and sort.name == "cpu" and not variable.indices
+
+
 def location_sort(system: TransitionSystem, process: Process) -> EnumSort:
     """The program points of a process."""
     sort = system.variable(process.location).sort

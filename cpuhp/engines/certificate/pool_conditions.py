@@ -8,7 +8,7 @@ something (`Pool.may`, `Pool.granted`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import product
 
@@ -52,6 +52,8 @@ from cpuhp.model.system import (
     TransitionSystem,
     Variable,
     counts_its_mask_at_first,
+    is_shared_pointer,
+    kept_pointers,
 )
 
 MAX_APS = 7  # more seats make the formulas stronger, and larger
@@ -73,6 +75,10 @@ class PoolConditions:
         self._safety()
         for _, base in sorted(self._bases.items()):
             yield base.script
+
+    @cached_property
+    def _kept(self) -> tuple[Variable, ...]:
+        return kept_pointers(self.system)
 
     @cached_property
     def _trial(self) -> Pool:
@@ -158,7 +164,7 @@ class PoolConditions:
         if action.actor:
             trial[action.actor] = self._trial.seats[1]
         price = self._enabled(self._trial, action, trial, 99)[1]
-        base = self._base(roles + price)
+        base = self._base(roles + price + len(self._kept))
         for actor in self._actors(action):
             for env, used in _placed(base.pool, action, actor):
                 self._from(base, action, env, used, broken, roles)
@@ -200,7 +206,8 @@ class PoolConditions:
         params = sum(is_cpu(p.sort) for p in action.params)
         there = [pool.is_there[env[p]] for p in action.params if is_cpu(p.sort)]
         enabled, price = self._enabled(pool, action, env, pool.aps - roles)
-        room = pool.aps - params - price
+        shown, seats = self._pointed(pool, self._kept, pool.aps - roles - price, set())
+        room = pool.aps - params - price - seats
         step = _Step(pool, action, env)
         parts = []
         for number in broken:
@@ -208,9 +215,9 @@ class PoolConditions:
             if any(text != FALSE for text in texts):
                 parts.append((f"clause {number + 1}", disj(texts)))
         # What is plain to see without a solver is counted, and asked, all the same.
-        shown = tuple(parts) or (("any clause", FALSE),)
-        premise = conj((*there, enabled))
-        base.add(Condition("consecution", action.name, premise, shown))
+        broken_ones = tuple(parts) or (("any clause", FALSE),)
+        premise = conj((*there, enabled, shown))
+        base.add(Condition("consecution", action.name, premise, broken_ones))
 
     # Safety
 
@@ -300,7 +307,7 @@ class PoolConditions:
         return conj((*found, text)), total + more
 
     def _pointed(
-        self, pool: Pool, pointers: list[Variable], spare: int, had: set[str]
+        self, pool: Pool, pointers: Iterable[Variable], spare: int, had: set[str]
     ) -> tuple[str, int]:
         """The CPUs that these point to are seated, while seats last."""
         found: list[str] = []
@@ -486,11 +493,6 @@ class _Step:
         pool.axiom(f"(<= 0 {rest})")
         pool.axiom(disj((pool.outside, equal(rest, "0"))))
         return rest
-
-
-def is_shared_pointer(variable: Variable) -> bool:
-    """Does it point to a CPU, and is there one of it?"""
-    return is_cpu(variable.sort) and not variable.indices
 
 
 def _logic(pool: Pool) -> str:

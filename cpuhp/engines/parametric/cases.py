@@ -37,6 +37,9 @@ from cpuhp.model.system import (
     Property,
     Runs,
     TransitionSystem,
+    Variable,
+    is_shared_pointer,
+    kept_pointers,
 )
 
 PRE = ""  # the frame of the state before the step
@@ -64,6 +67,7 @@ class Case:
     written: frozenset[str]
     touched: frozenset[str]  # variables that matter to the step
     move: Move | None = None
+    kept: tuple[Need, ...] = ()  # what pointers point at that are kept for proofs
 
     @property
     def action(self) -> Action:
@@ -101,6 +105,7 @@ def _place(
 def cases(encoder: Encoder) -> list[Case]:
     """All steps of all actions, except those that can never be taken."""
     found = []
+    kept = tuple(_pointed_to(encoder, kept_pointers(encoder.system)))
     for action in encoder.system.actions:
         written = written_by(encoder.system, action)
         for env, used in placements(encoder.system, action):
@@ -109,7 +114,7 @@ def cases(encoder: Encoder) -> list[Case]:
             if enabled is not False and written:
                 touched = action.read | written
                 move = _move(encoder.system, taken)
-                found.append(Case(taken, used, enabled, written, touched, move))
+                found.append(Case(taken, used, enabled, written, touched, move, kept))
     return found
 
 
@@ -247,6 +252,7 @@ def _reserved(
     needs = encoder.guard_needs(case.taken, PRE)
     needs += encoder.effect_needs(case.taken, PRE, pair)
     needs += _pointed_at(encoder, case, clause, i, j)
+    needs += case.kept
     return reserve(needs, len(encoder.seats) - 1 - len(used))
 
 
@@ -400,11 +406,15 @@ def _stuck(encoder: Encoder, bad: Bad) -> Bad:
 
 def _seen_through_pointers(encoder: Encoder) -> Iterator[Need]:
     """A CPU that a shared pointer points to can have a seat."""
-    for variable in encoder.system.variables:
-        if _is_pointer(variable.sort) and not variable.indices:
-            there = encoder.cell(PRE, variable.name, ()).get(OTHER, False)
-            if there is not False:
-                yield Need(1, negate(there))
+    shared = filter(is_shared_pointer, encoder.system.variables)
+    return _pointed_to(encoder, shared)
+
+
+def _pointed_to(encoder: Encoder, pointers: Iterable[Variable]) -> Iterator[Need]:
+    for variable in pointers:
+        there = encoder.cell(PRE, variable.name, ()).get(OTHER, False)
+        if there is not False:
+            yield Need(1, negate(there))
 
 
 def _disabled_needs(encoder: Encoder, taken: Taken) -> list[Need]:
