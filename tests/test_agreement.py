@@ -26,7 +26,8 @@ from test_reductions import program
 from cpuhp.diagnostics import InputError
 from cpuhp.engines.bounded import decided
 from cpuhp.engines.bounded import search as bounded
-from cpuhp.engines.checking import Checker, Settings
+from cpuhp.engines.answer import Settings
+from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.parametric import collect_samples, prove
 from cpuhp.model.system import Expectation

@@ -13,7 +13,7 @@ import networkx as nx
 import pytest
 
 from cpuhp.api import loads
-from cpuhp.engines.checking import Settings
+from cpuhp.engines.answer import Settings
 from cpuhp.graph import cycles, footprint, holding
 from cpuhp.graph.cycles import lock_order
 from cpuhp.language import watching

@@ -11,7 +11,8 @@ import pytest
 
 from cpuhp.api import DEFAULT_TABLE
 from cpuhp.diagnostics import Source
-from cpuhp.engines.checking import Checker, Settings, only_plain
+from cpuhp.engines.answer import Settings
+from cpuhp.engines.checking import Checker, only_plain
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.symmetry import (

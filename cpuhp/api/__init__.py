@@ -9,7 +9,7 @@ from cpuhp.api.certificates import certify
 from cpuhp.api.loading import load, loads, scenarios
 from cpuhp.api.scenario import DEFAULT_CPUS, Scenario, context_of, shown_name
 from cpuhp.api.tables import DEFAULT_TABLE, ON_A_TABLE, table
-from cpuhp.engines.checking import Settings
+from cpuhp.engines.answer import Settings
 
 __all__ = [
     "DEFAULT_CPUS",

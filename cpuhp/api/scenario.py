@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from cpuhp import __version__
 from cpuhp.diagnostics import fail, suggestion
-from cpuhp.engines.checking import (
+from cpuhp.engines.answer import (
     Answer,
-    Checker,
     ClaimNumber,
     Progress,
     Settings,
     Sliced,
 )
+from cpuhp.engines.checking import Checker
 from cpuhp.language import tree as t
 from cpuhp.language.library import shipped
 from cpuhp.language.program import Program
@@ -123,12 +123,12 @@ class Scenario:
     ) -> ShownAnswer:
         """The answer to one claim, as plain data; `lessons` are those of other proofs."""
         answer = self.checker.answer(check, number, settings, progress, lessons)
-        return self._proved(answer, number)
+        return self._proved(answer, number, settings)
 
-    def _proved(self, answer: Answer, number: int) -> ShownAnswer:
+    def _proved(self, answer: Answer, number: int, settings: Settings) -> ShownAnswer:
         return replace(
             self.show(answer),
-            proof=self.certify(answer, number),
+            proof=self.certify(answer, number) if settings.certify else None,
             invariant=_sentences(answer),
         )
 
@@ -148,7 +148,7 @@ class Scenario:
         from cpuhp.engines.joint import settle, taught
 
         found = settle(self.checker, group, settings, lessons)
-        shown = {claim: self._proved(found[claim], claim[1]) for claim in found}
+        shown = {c: self._proved(a, c[1], settings) for c, a in found.items()}
         return Settled(shown, taught(found.values()))
 
     def answers(

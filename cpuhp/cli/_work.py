@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from cpuhp.api import Scenario, Settings, context_of, load, scenarios
 from cpuhp.cli._files import read_results
 from cpuhp.diagnostics import InputError, fail
-from cpuhp.engines.checking import ClaimNumber
+from cpuhp.engines.answer import ClaimNumber
 from cpuhp.files import write_whole
 from cpuhp.kernel.tables.order import complete, read_order
 from cpuhp.kernel.tables.states_file import KernelTable
@@ -86,13 +86,10 @@ def plan(
     table: Table | None,
     checks: tuple[str, ...],
     options: dict[str, str],
-    cpus: int | None,
-    timeout: float,
-    memory: int | None,
+    settings: Settings,
     earlier: Mapping[str, ShownAnswer],
 ) -> Plan:
     """Load everything, so that bad input is known before any work begins."""
-    settings = Settings(cpus=cpus, timeout=timeout, memory=memory)
     chosen = names or tuple(scenarios())
     loaded: list[Scenario] = []
     claims: list[Job] = []
@@ -104,7 +101,7 @@ def plan(
         for check, number, prop in scenario.claims(*checks):
             place = len(claims)
             answer = earlier.get(f"{scenario.fingerprint}.{check}.{prop.text}")
-            if answer is not None and (cpus is None) == (answer.cpus == "all"):
+            if answer is not None and (settings.cpus is None) == (answer.cpus == "all"):
                 known[place] = answer
             one = ((check, number),)
             claims.append(Job(name, table, given, (place,), one, False, settings))
@@ -115,7 +112,8 @@ def opening(todo: Plan) -> Iterator[Start]:
     """The jobs to begin with: claims that share a proof, then those that do not.
 
     Where many proofs are wanted, one goes ahead, and the others learn from it. So do
-    claims that are hardly witnessed: what never happens has to be proved.
+    claims about the order of locks, and those that are hardly witnessed: what never
+    happens has to be proved.
     """
     asked = [c for c in todo.claims if c.places[0] not in todo.known]
     for key, found in groupby(asked, key=_program):
@@ -132,14 +130,15 @@ def opening(todo: Plan) -> Iterator[Start]:
         if len(proofs) < MANY_PROOFS:
             yield from map(Start, proofs)
         else:
-            late = [claim for claim in single if _hardly(scenario, claim)]
+            late = [claim for claim in single if _learns(scenario, claim)]
             yield Start(proofs[0], (*proofs[1:], *(single.pop(c) for c in late)))
         yield from map(Start, single.values())
 
 
-def _hardly(scenario: Scenario, claim: ClaimNumber) -> bool:
+def _learns(scenario: Scenario, claim: ClaimNumber) -> bool:
     prop = scenario.checker.claim(*claim)
-    return scenario.expected(prop) == Verdict.UNREACHABLE.value
+    hardly = scenario.expected(prop) == Verdict.UNREACHABLE.value
+    return hardly or prop.expectation.value == "inversion_free"
 
 
 def _program(job: Job) -> tuple[str, Table | None, tuple[tuple[str, str], ...]]:

@@ -126,13 +126,19 @@ def command(
     Without arguments, all shipped scenarios. A scenario is a name that `cpuhp list`
     shows, or a spec file.
     """
+    from cpuhp.api import Settings
     from cpuhp.cli._work import Folder, certified, order_of, plan
 
     table = order_of(order, tree)
     earlier = certified(resume) if resume else {}
-    limit = memory and memory << 20
-    todo: Plan = plan(scenarios, table, checks, options, cpus, timeout, limit, earlier)
     folder = out or resume
+    settings = Settings(
+        cpus=cpus,
+        timeout=timeout,
+        memory=memory and memory << 20,
+        certify=folder is not None,
+    )
+    todo: Plan = plan(scenarios, table, checks, options, settings, earlier)
     keep = Folder(folder, todo, _told()).keep if folder else None
     answers: list[ShownAnswer] = []
     interrupted = False

@@ -8,14 +8,22 @@ was replayed in the whole program before it gets here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from cpuhp.engines.answer import (
+    Answer,
+    ClaimNumber,
+    OutOfMemory,
+    Progress,
+    Settings,
+    Sliced,
+    memory_watch,
+)
 from cpuhp.engines.explicit import Limits, check
-from cpuhp.engines.explicit.search import memory_used
 from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
 from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
@@ -24,7 +32,6 @@ from cpuhp.language.build import build, build_together, private_variables
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
 from cpuhp.model.expr import not_
-from cpuhp.model.invariant import Invariant
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Trace, Verdict
 from cpuhp.semantics.locks import circle
@@ -34,8 +41,6 @@ if TYPE_CHECKING:
     from cpuhp.engines.parametric.lessons import Lessons
     from cpuhp.engines.parametric.sampling import Samples
 
-Progress = Callable[[str], None]
-ClaimNumber = tuple[str, int]  # name of a check, number of the claim in it
 FEW = (2, 3)  # numbers of CPUs that are always searched first
 MORE = (4,)  # and those that are searched if there is no proof,
 MANY_STATES = 5_000  # unless the others had more states than this
@@ -44,43 +49,6 @@ HOPELESS = 500  # never, as far as was seen, where there are more actions
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 LIFTABLE = (*PROVABLE, Expectation.SOMETIMES)
 HARMLESS = (Verdict.PROVED, Verdict.UNREACHABLE)  # nothing was found
-
-
-class OutOfMemory(Exception):
-    """A proof was given up; the message says at which limit."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to cover (`cpus` None: every number), and when to give up."""
-
-    cpus: int | None = None
-    boot: int | None = None  # None: lowest, middle and highest
-    timeout: float = 60.0  # seconds, per claim
-    memory: int | None = None  # bytes, of the whole process
-    max_states: int = 400_000
-    confirm: bool = True  # by z3, beside the replay; what is shown needs both
-
-
-@dataclass(frozen=True)
-class Sliced:
-    """The transition system of one claim, and the claim told in its terms."""
-
-    system: TransitionSystem
-    prop: Property
-    parts: frozenset[str]
-    only: frozenset[str] | None = None  # None: conditions on all variables are kept
-    together: tuple[ClaimNumber, ...] = ()  # that the system is for, if for several
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A result, with what is needed to show it and to check it again."""
-
-    result: Result
-    sliced: Sliced
-    invariant: Invariant | None = None
-    replayed: Trace | None = None  # the trace in the whole program
 
 
 class Checker:
@@ -288,6 +256,9 @@ class _Run:
         last, answer = self.search(FEW)
         if answer is not None:
             return answer
+        never = self._never() if self._is_seldom else None
+        if never is not None:
+            return never
         if self.sliced.prop.expectation not in PROVABLE:
             later, answer = self._search_more(last)
             return answer or self._beyond(later or last)
@@ -488,11 +459,8 @@ class _Run:
         prop = self.sliced.prop
         if self.settings.cpus is not None:
             return self.unviolated(last)
-        if prop.expectation is Expectation.SOMETIMES:
-            never = self._never()
-            result = never.result if never else last
-            result = replace(result, prop=prop, verdict=Verdict.UNREACHABLE)
-            return Answer(result, self.sliced)
+        if self._is_seldom:
+            return Answer(replace(last, verdict=Verdict.UNREACHABLE), self.sliced)
         if prop.expectation not in PROVABLE:
             return Answer(
                 replace(last, reason="this kind of claim is checked at fixed counts"),
@@ -517,8 +485,12 @@ class _Run:
         proof = self._prove(sliced.system, sliced.prop, DOUBTFUL if seldom else None)
         return Answer(proof.result, sliced, proof.invariant)
 
+    @property
+    def _is_seldom(self) -> bool:
+        return self.sliced.prop.expectation is Expectation.SOMETIMES
+
     def _never(self) -> Answer | None:
-        """A proof that what should happen sometimes never does."""
+        """UNREACHABLE, if there is a proof that what should happen sometimes never does."""
         thin = self.checker.thinned(self.check_name, self.number)
         never = replace(
             thin.props[0],
@@ -526,9 +498,13 @@ class _Run:
             formula=not_(thin.props[0].formula),
         )
         try:
-            return self._refined(replace(thin, props=(never,)))
+            found = self._refined(replace(thin, props=(never,)))
         except OutOfMemory:
             return None
+        if found is None:
+            return None
+        told = replace(found.result, prop=self.sliced.prop, verdict=Verdict.UNREACHABLE)
+        return Answer(told, self.sliced)
 
     def _refined(self, thin: Thinned) -> Answer | None:
         """A proof over some of the variables, if there is one in time."""
@@ -581,17 +557,6 @@ class _Run:
             samples=samples,
             lessons=self.lessons,
         )
-
-
-def memory_watch(settings: Settings) -> Progress:
-    """Raises OutOfMemory at the limit; a proof looks at nothing but the clock."""
-
-    def watch(text: str) -> None:
-        most = settings.memory
-        if most is not None and memory_used() > most:
-            raise OutOfMemory(f"limit of {most >> 20} MiB of memory reached")
-
-    return watch
 
 
 def _told(names: frozenset[str]) -> str:

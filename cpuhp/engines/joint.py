@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
-from cpuhp.engines.checking import (
+from cpuhp.engines.answer import (
     Answer,
-    Checker,
     ClaimNumber,
     OutOfMemory,
     Settings,
     Sliced,
     memory_watch,
 )
+from cpuhp.engines.checking import Checker
 from cpuhp.engines.parametric import Proof, prove, prove_together
 from cpuhp.engines.parametric.lessons import Lessons, lessons_of
 from cpuhp.engines.parametric.sampling import Samples
@@ -31,14 +32,15 @@ from cpuhp.model.system import Expectation, TransitionSystem
 from cpuhp.model.verdict import Verdict
 
 Answers = dict[ClaimNumber, Answer]
-_SEVERAL = 8  # claims at most that are proved together,
-_WEIGHT = 8  # and what they may have beside what most claims have: variables,
+_SEVERAL = 12  # claims at most that are proved together,
+_WEIGHT = 16  # and what they may have beside what most claims have: variables,
 _POINTER = 4  # and one that holds a CPU counts as so many
-_LIGHT = 4  # who needs more is alone, or with those who need the same
-_SAMPLES = 6_000, 50  # states and walks
+_SAMPLES = 4_000, 50  # states and walks,
+_NARROW = 6_000, 200  # where there are auxiliary variables
 _ALONE = 3.0  # seconds for a claim that has few variables,
 _SHARE = 2.0  # and for each of those that are proved together, in one attempt;
-_ATTEMPTS = 6  # who was led astray by a view that no state has gains by beginning anew
+_PATIENCE = 6  # guesses that may turn out wrong at first, and more in each attempt: who
+_ATTEMPTS = 6  # believed a view that no state has gains by beginning anew
 
 
 def groups(
@@ -52,34 +54,55 @@ def groups(
     ]
     needs: dict[ClaimNumber, frozenset[str]] = {}
     pointers: set[str] = set()
+    special: set[str] = set()
     for claim in able:
         thin = checker.thinned(*claim)
         needs[claim] = thin.data() | observed_by(thin.props)
         pointers |= thin.pointers()
+        special |= thin.auxiliary() | thin.locks()
     count = Counter(name for needed in needs.values() for name in needed)
     common = {name for name, times in count.items() if 2 * times > len(able)}
 
     def weight(variables: Iterable[str]) -> int:
         return sum(_POINTER if name in pointers else 1 for name in variables)
 
-    light = sorted(able, key=lambda claim: weight(needs[claim] - common))
-    found: list[tuple[list[ClaimNumber], frozenset[str]]] = []
-    for claim in light:
-        own = needs[claim] - common
-        for position, (members, variables) in enumerate(found):
-            both = variables | own
-            alike = own <= variables or variables <= own
-            if weight(own) <= _LIGHT:
-                room = len(members) < _SEVERAL and weight(both) <= _WEIGHT
-            else:
-                room = alike and weight(variables) > _LIGHT
-            if room:
-                found[position] = ([*members, claim], both)
-                break
+    own = {claim: needed - common for claim, needed in needs.items()}
+    found = _packed(own, weight, special)
+    found.sort(key=lambda group: -weight(group.variables))
+    pilots = [group for group in found if not group.variables & special]
+    if pilots:  # the lightest one goes ahead
+        found.remove(pilots[-1])
+        found.insert(0, pilots[-1])
+    return [group.members for group in found]
+
+
+class _Group(NamedTuple):
+    members: tuple[ClaimNumber, ...]
+    variables: frozenset[str]  # that they need beside what most claims need
+
+
+def _packed(
+    own: dict[ClaimNumber, frozenset[str]],
+    weight: Callable[[Iterable[str]], int],
+    special: set[str],
+) -> list[_Group]:
+    """Each claim where it adds least, the heaviest first; `special` ones among equals."""
+    found: list[_Group] = []
+    for claim in sorted(own, key=lambda claim: -weight(own[claim])):
+        more = {
+            place: weight(own[claim] - group.variables)
+            for place, group in enumerate(found)
+            if own[claim] & special == group.variables & special
+            and len(group.members) < _SEVERAL
+            and weight(group.variables | own[claim]) <= _WEIGHT
+        }
+        if more:
+            place = min(more, key=lambda place: more[place])
+            members, variables = found[place]
+            found[place] = _Group((*members, claim), variables | own[claim])
         else:
-            found.append(([claim], own))
-    found.sort(key=lambda group: -weight(group[1]))
-    return [tuple(sorted(members)) for members, _ in found]
+            found.append(_Group((claim,), own[claim]))
+    return found
 
 
 def settle(
@@ -101,12 +124,19 @@ def settle(
             left.append(claim)
         else:
             found[claim] = answer
+    pending = [left]
     try:
-        while left:
-            fitting, answers = _together(checker, left, settings, lessons, until)
-            if len(fitting) == len(left):
-                return found | answers
-            left = fitting
+        while pending:
+            some = pending.pop()
+            if not some:
+                continue
+            fitting, answers = _together(checker, some, settings, lessons, until)
+            found |= answers
+            if len(fitting) < len(some):
+                pending.append(fitting)
+            elif not answers and len(some) > 1 and time.monotonic() < until:
+                middle = len(some) // 2
+                pending += [some[middle:], some[:middle]]
     except OutOfMemory:  # each alone may fit
         pass
     return found
@@ -153,17 +183,18 @@ def _together(
     """The claims that no sample violates and, if that is all of them, proofs."""
     began = time.monotonic()
     thin = checker.thinned_together(tuple(chosen))
+    many = _SAMPLES
     if thin.auxiliary():  # its relations are narrow; other proofs' clauses hide them
-        lessons = ()
+        lessons, many = (), _NARROW
     only = thin.data()
     system, props = thin.together(only)
     scopes = _scopes(checker, chosen, system)
     proofs: tuple[Proof, ...] = ()
+    samples = Samples(system, props, scopes)
+    violated = {seen.prop for seen in samples.collect(*many, until)}
+    if violated:
+        return [c for c, p in zip(chosen, props) if p not in violated], {}
     for seed in range(_ATTEMPTS):
-        samples = Samples(system, props, scopes, seed)
-        violated = {seen.prop for seen in samples.collect(*_SAMPLES, until)}
-        if violated:
-            return [c for c, p in zip(chosen, props) if p not in violated], {}
         proofs = prove_together(
             system,
             props,
@@ -172,6 +203,7 @@ def _together(
             samples=samples,
             lessons=lessons,
             seed=seed,
+            patience=_PATIENCE * (1 + seed),
         )
         if any(proof.invariant for proof in proofs) or time.monotonic() > until:
             break

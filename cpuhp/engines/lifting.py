@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, tee
 
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.races import RaceFinder
@@ -88,8 +88,12 @@ def lift(
         for state in initial_states(machine, _at_first(machine, small, trace))
         if tuple(state[c] for c in cells) == wanted.looks[0]
     )
-    starts = list(islice(begun, MAX_INITIAL))
-    for search, most in ((_follow, min(max_nodes, FOLLOWED)), (_search, max_nodes)):
+    # There may be many, and as a rule the first one will do.
+    first, again = tee(islice(begun, MAX_INITIAL))
+    for search, most, starts in (
+        (_follow, min(max_nodes, FOLLOWED), first),
+        (_search, max_nodes, again),
+    ):
         for start in starts:
             found = search(compiled, start, cells, wanted, ends, most, until)
             if found is not None:

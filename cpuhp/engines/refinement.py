@@ -34,6 +34,7 @@ _FEW, _FEW_STATES = (1, 2, 3), 5_000
 _FEW_SAMPLES, _MANY_SAMPLES = (6_000, 50), (40_000, 300)  # states and walks
 _SOON = 1.5  # seconds after which a wider slice is tried,
 _SMALL = 120  # and so many actions: a proof about more takes longer than a wider slice
+_SHALLOW = 60  # a slice that knows little of what callbacks do has a great many states
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Refinement:
         """The slice over what is looked at where the claim's variables are written."""
         only = self.thin.shallow()
         system, _ = self.thin.system(only)
-        if len(system.actions) > _SMALL:
+        if len(system.actions) > _SHALLOW:
             return None
         return self._over(only, time.monotonic() + _SOON)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from cpuhp.graph.constants import Constants, constants, folded
 from cpuhp.graph.slicing import Slice, deciding, narrowed, project, relevant, shallow
-from cpuhp.language.build import build_together
+from cpuhp.language.build import build_together, observed_by
 from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.model.sorts import IndexSort
 from cpuhp.model.system import Expectation, Property, TransitionSystem
@@ -69,6 +69,15 @@ class Thinned:
             for edge in process.flow.edges
             for name in edge.writes()
             if name in declared and declared[name].declaration.auxiliary
+        )
+
+    def locks(self) -> frozenset[str]:
+        """The locks that the claims speak of."""
+        declared = self.lowered.program.variables
+        return frozenset(
+            name
+            for name in observed_by(self.props)
+            if name in declared and declared[name].lock
         )
 
     def pointers(self) -> frozenset[str]:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from cpuhp.engines.checking import Answer, Checker, Settings, Sliced
+from cpuhp.engines.answer import Answer, Settings, Sliced
+from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.graph.claim import thinned

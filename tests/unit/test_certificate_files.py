@@ -24,7 +24,7 @@ from cpuhp.engines.certificate import (
     write_certificate,
 )
 from cpuhp.engines.certificate.digest import canonical, text_digest
-from cpuhp.engines.checking import Settings
+from cpuhp.engines.answer import Settings
 
 SPEC = """
 scenario two_users;

@@ -76,21 +76,21 @@ def test_every_claim_has_a_certificate_that_stands_alone(path, tmp_path):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_answers_come_in_the_order_of_the_claims(path, jobs):
-    todo = plan((path,), None, (), {}, None, 60.0, None, {})
+    todo = plan((path,), None, (), {}, Settings(), {})
     answers = list(run(todo, jobs, lambda done, text: None))
     assert [a.claim for a in answers] == [p.text for _, _, p in load(path).claims()]
 
 
 def test_at_a_fixed_number_of_cpus_nothing_is_grouped(path):
-    todo = plan((path,), None, ("after",), {}, 2, 60.0, None, {})
+    todo = plan((path,), None, ("after",), {}, Settings(cpus=2), {})
     assert not any(start.job.together for start in opening(todo))
     assert len(list(opening(todo))) == 6
 
 
 def test_what_an_earlier_run_proved_is_not_done_again(path):
-    todo = plan((path,), None, (), {}, None, 60.0, None, {})
+    todo = plan((path,), None, (), {}, Settings(), {})
     first = next(iter(run(todo, 1, lambda done, text: None)))
-    again = plan((path,), None, (), {}, None, 60.0, None, {first.fingerprint: first})
+    again = plan((path,), None, (), {}, Settings(), {first.fingerprint: first})
     assert 0 not in {place for start in opening(again) for place in start.job.places}
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from cpuhp.diagnostics import InputError, Source
-from cpuhp.engines.checking import Checker, Settings
+from cpuhp.engines.answer import Settings
+from cpuhp.engines.checking import Checker
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import shipped
 from cpuhp.language.parser import parse

@@ -2,7 +2,7 @@
 
 from cpuhp.api import loads
 from cpuhp.engines import lifting
-from cpuhp.engines.checking import Settings
+from cpuhp.engines.answer import Settings
 from cpuhp.model.verdict import Verdict
 
 NOISE = "".join(f"percpu atomic bool noise{n};\n" for n in range(6))

@@ -9,8 +9,9 @@ samples, then so are those of its successor, and clauses that contradict them go
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import z3
 
@@ -40,7 +41,8 @@ from cpuhp.model.invariant import Clause, Invariant
 from cpuhp.model.system import Property, Role, TransitionSystem
 
 _AT_ONCE = 8  # clauses learnt from one state, beside those about what a step touches
-_SURPRISES, _MORE_WALKS = 8, 100  # so many clauses dropped call for so many walks
+_SURPRISES = 8  # so many clauses dropped call for
+_MORE = 2_000, 100  # more samples, states and walks
 Progress = Callable[[str], None]
 
 
@@ -69,13 +71,16 @@ class Learner:
         samples: Samples | None,
         lessons: Lessons = (),
         seed: int = 0,
+        patience: int | None = None,
     ):
         self.system, self.props = system, props
         self.deadline, self.progress = deadline, progress
+        self.patience = patience  # so many clauses may turn out wrong
         self.samples = samples or collect_samples(system)
-        self.views, self.together = self.samples.views, self.samples.together
+        self.views = self.samples.views.copy()  # with what is believed beside
+        self.together = self.samples.together.copy(self.views)
         self.lost: dict[Property, str] = {}  # those that were given up, and why
-        self._next_walks = _SURPRISES
+        self._next_walks = 1
         self.encoder = Encoder(system, pool_size(system, props) + 1, closed=False)
         self.cases = cases(self.encoder)
         self.clauses: dict[Clause, z3.BoolRef] = {}  # hypotheses and their names
@@ -291,7 +296,7 @@ class Learner:
         for view in found:
             if view in self.views.known:
                 continue
-            for scope in self.samples.scopes or (None,):
+            for scope in (*self.samples.scopes, None):
                 clause = generalise(self.views, view, touched, scope)
                 if clause is not None and clause not in self.clauses:
                     return ordered(clause)
@@ -315,15 +320,15 @@ class Learner:
 
     def _learn_sample(self, *found: View) -> list[Clause]:
         """Believe these views; what has to be shown again without the clauses that go."""
-        for view in found:
-            if self.views.add(view):
-                self.together.add(view)
+        self._believe(found)
         self._walk_if_surprised()
         self.views.settle()
         gone = {c for c in self.clauses if contradicted(self.views, c)}
         if not gone:
             raise GiveUp("abstraction too coarse: two CPUs do not tell enough")
         self.stats["dropped"] += len(gone)
+        if self.patience is not None and self.stats["dropped"] > self.patience:
+            raise GiveUp("led astray: too many guesses were wrong")
         self.clauses = {c: name for c, name in self.clauses.items() if c not in gone}
         for clause in ranges(self.views):
             self._add(clause)
@@ -346,7 +351,16 @@ class Learner:
         until = time.monotonic() + 2.0
         if self.deadline is not None:
             until = min(until, self.deadline)
-        self.samples.walk(_MORE_WALKS, until)
+        known = self.samples.views.known
+        before = len(known)
+        for _ in self.samples.collect(*_MORE, until):
+            pass
+        self._believe(islice(known, before, None))
+
+    def _believe(self, found: Iterable[View]) -> None:
+        for view in found:
+            if self.views.add(view):
+                self.together.add(view)
 
 
 @dataclass(frozen=True)

@@ -59,12 +59,14 @@ def prove_together(
     samples: Samples | None = None,
     lessons: Lessons = (),
     seed: int = 0,
+    patience: int | None = None,
 ) -> tuple[Proof, ...]:
     """Try to prove properties by one invariant; those that fail do not spoil the others.
 
     Each proof tells the seconds that were spent on all. `samples` may grow;
     `lessons` are guesses from other proofs about the same program. Another `seed` looks
-    for the proof in another order.
+    for the proof in another order. Who has `patience` gives up after so many guesses
+    that were wrong.
     """
     start = time.monotonic()
     stats: dict[str, int] = {}
@@ -78,7 +80,7 @@ def prove_together(
     if able:
         try:
             learner = Learner(
-                system, able, deadline, progress, samples, lessons, seed
+                system, able, deadline, progress, samples, lessons, seed, patience
             )
             invariant = learner.run()
         except (GiveUp, Undecided) as error:

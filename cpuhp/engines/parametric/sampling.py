@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from random import Random
@@ -90,6 +90,7 @@ class Samples:
         self.symmetric = is_symmetric(system)
         self.views = Views(system)
         self.together = Together(self.views, scopes)
+        self._reached: dict[int, _Reached] = {}
 
     def collect(
         self,
@@ -100,25 +101,16 @@ class Samples:
     ) -> Iterator[Seen]:
         """Look beyond so many states of each machine; yields violations.
 
-        Each property is violated once at most.
+        Each property is violated once at most. Who calls it again goes on from there.
         """
         for count in aps:
-            reached = _Reached(self, count + 1)
+            if count not in self._reached:
+                self._reached[count] = _Reached(self, count + 1)
+            reached = self._reached[count]
             yield from reached.search(max_states, until)
             if not reached.complete:
                 yield from reached.wander(walks, until)
         self.views.settle()
-
-    def walk(self, walks: int, until: float) -> None:
-        """Add the views of so many random walks of machines of a size that suits them."""
-        for reached in self._wide:
-            for _ in reached.wander(walks, until):
-                pass
-        self.views.settle()
-
-    @cached_property
-    def _wide(self) -> list[_Reached]:
-        return [_Reached(self, count + 1) for count in _APS[-2:]]
 
 
 class _Reached:
@@ -132,6 +124,9 @@ class _Reached:
         self.random = Random(samples.seed)
         self.walked: set[Key] = set()
         self.complete = False
+        self._came: dict[Key, Key | None] = {}
+        self._later: deque[Key] = deque()
+        self._sooner: list[Key] = []
         self._tied = frozenset[str]().union(*map(reads, samples.system.assumptions))
         self.watched = samples.watched
         self._watch()
@@ -154,12 +149,13 @@ class _Reached:
         A state is new if it has two values that no state before had together: most
         clauses are about two values.
         """
-        first = self._starts()
-        came: dict[Key, Key | None] = dict.fromkeys(first)
-        for key in first:
-            self.projector.add(self.space.state(key))
-        later = deque(first)
-        sooner: list[Key] = []
+        came, later, sooner = self._came, self._later, self._sooner
+        if not came:
+            first = self._starts()
+            came.update(dict.fromkeys(first))
+            later.extend(first)
+            for key in first:
+                self.projector.add(self.space.state(key))
         for _ in range(limit):
             if not later and not sooner:
                 self.complete = True
