@@ -7,21 +7,19 @@ from cpuhp.api import Settings
 from cpuhp.engines.checking import PROVABLE
 from cpuhp.model.system import Expectation
 
-SLOW_TO_PROVE = {"rcu_counts_the_cpus_brought_up"}
 SECONDS = 60.0  # for a proof; tests share the machine with others
 KINDS = (*PROVABLE, Expectation.INVERSION_FREE)
 WITHOUT_PROOFS = {"bringup-maxcpus"}
 
 
-def proofs(name, slow):
+def proofs(name):
     """The proofs as `cpuhp check` finds them: several at once where that is possible."""
     scenario = cpuhp.load(name)
     settings = Settings(timeout=SECONDS)
     chosen = [
         (check, number)
         for check, number, prop in scenario.claims()
-        if (check in SLOW_TO_PROVE) == slow
-        and prop.expectation in KINDS
+        if prop.expectation in KINDS
         and scenario.expected(prop) == "PROVED"
     ]
     for answer in scenario.answers(chosen, settings):
@@ -42,12 +40,12 @@ def accepted(answers, folder):
 
 
 def test_parallel_bringup(tmp_path):
-    assert accepted(proofs("bringup-parallel", slow=False), tmp_path) >= 15
+    assert accepted(proofs("bringup-parallel"), tmp_path) >= 15
 
 
 @pytest.mark.parametrize("name", ["cpu-park", "luo-pci", "smpboot-boot-data"])
 def test_a_system_whose_pointers_and_loops_decide(name, tmp_path):
-    assert accepted(proofs(name, slow=False), tmp_path) >= 4
+    assert accepted(proofs(name), tmp_path) >= 4
 
 
 def small_ones_first():
@@ -58,5 +56,4 @@ def small_ones_first():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", small_ones_first())
 def test_a_shipped_scenario(name, tmp_path):
-    answers = [*proofs(name, slow=False), *proofs(name, slow=True)]
-    assert accepted(answers, tmp_path) or name in WITHOUT_PROOFS
+    assert accepted(proofs(name), tmp_path) or name in WITHOUT_PROOFS

@@ -31,10 +31,11 @@ Variables = frozenset[str]
 
 
 _FEW, _FEW_STATES = (1, 2, 3), 5_000
+_SCANTY_SAMPLES = 800, 10  # of a slice that knows little, and so has very many states
 _FEW_SAMPLES, _MANY_SAMPLES = (6_000, 50), (40_000, 300)  # states and walks
 _SOON = 1.5  # seconds after which a wider slice is tried,
 _SMALL = 120  # and so many actions: a proof about more takes longer than a wider slice
-_SHALLOW = 60  # a slice that knows little of what callbacks do has a great many states
+_SHALLOW = 104  # and soonest of all where little is known of what callbacks do
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Refinement:
         system, _ = self.thin.system(only)
         if len(system.actions) > _SHALLOW:
             return None
-        return self._over(only, time.monotonic() + _SOON)
+        return self._over(only, time.monotonic() + _SOON, _SCANTY_SAMPLES)
 
     def slices(self) -> Iterator[Narrow]:
         """Slices that are not too coarse as far as samples tell, each with more."""
@@ -87,13 +88,18 @@ class Refinement:
         """The slice over what matters, without locks and shared pointers."""
         return self._over(self.thin.data(), until)
 
-    def _over(self, only: Variables, until: float) -> Narrow | None:
+    def _over(
+        self,
+        only: Variables,
+        until: float,
+        enough: tuple[int, int] = _FEW_SAMPLES,
+    ) -> Narrow | None:
         """The slice over these variables, unless few CPUs violate the claim there."""
         system, prop = self.thin.system(only)
         if self._violation(system, prop) is not None:
             return None
         samples = Samples(system, (prop,))
-        if next(samples.collect(*_FEW_SAMPLES, until), None) is not None:
+        if next(samples.collect(*enough, until), None) is not None:
             return None
         return Narrow(only, system, prop, samples, until - time.monotonic())
 
