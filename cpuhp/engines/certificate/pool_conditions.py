@@ -48,6 +48,7 @@ from cpuhp.model.system import (
     Action,
     Assign,
     Property,
+    Role,
     Runs,
     TransitionSystem,
     Variable,
@@ -251,7 +252,7 @@ class PoolConditions:
             found.append(quiet)
             total += price
         else:
-            pointers = [v for v in self.system.variables if is_shared_pointer(v)]
+            pointers = self._pointers(env)
             seen, price = self._pointed(pool, pointers, spare - total, had)
             found.append(seen)
             total += price
@@ -274,7 +275,7 @@ class PoolConditions:
                 places.setdefault(key, []).append((action, actor))
         prices: dict[tuple[str, str], int] = {}
         named = {"", pool.boot, *env.values()}
-        pointers = [v for v in self.system.variables if is_shared_pointer(v)]
+        pointers = self._pointers(env)
         for (process, who, place), actions in sorted(
             places.items(), key=lambda item: (item[0][1] not in named, item[0][1] != "")
         ):
@@ -305,6 +306,15 @@ class PoolConditions:
                 prices[process, who] = price
         text, more = self._pointed(pool, pointers, spare - total, had)
         return conj((*found, text)), total + more
+
+    def _pointers(self, env: Env) -> list[Variable]:
+        """Shared pointers, those first whose CPUs are likely to go on.
+
+        If a CPU's process waits it may wait for a lock; if one that runs once does, for
+        the CPU that it has chosen.
+        """
+        shared = [v for v in self.system.variables if is_shared_pointer(v)]
+        return sorted(shared, key=lambda v: not env and v.role is Role.LOCK)
 
     def _pointed(
         self, pool: Pool, pointers: Iterable[Variable], spare: int, had: set[str]
