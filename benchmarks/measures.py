@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -49,23 +50,32 @@ def memory() -> int:
 
 
 def scenario(name: str, table: str, seconds: float) -> Row:
-    """All claims of a scenario, and all certificates by each solver."""
-    began = clock()
-    loaded = load(name, order=table)
-    claims = loaded.claims()
-    loading = clock() - began
+    """The command on all claims of a scenario, and all certificates by each solver.
+
+    Here the time on the wall counts, too: the command uses all cores.
+    """
+    command = [sys.executable, "-m", "cpuhp", "check", name, "--order", table,
+               "--timeout", str(seconds), "--format", "json"]  # fmt: skip
+    began, before = time.monotonic(), children()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wall, used = time.monotonic() - began, children() - before
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for claim, number, _ in claims:
-            began = clock()
-            answer = loaded.answer(claim, number, Settings(timeout=seconds))
-            taken = clock() - began
-            again = {}
-            if answer.invariant is not None:
-                again = recheck(answer.save_certificate(folder), seconds)
-            rows.append([claim, number, answer.kind, answer.verdict, str(answer.cpus),
-                         taken, again])  # fmt: skip
-    return {"loading": loading, "claims": rows, "memory": memory()}
+        subprocess.run([*command, "--out", folder], capture_output=True, check=False)
+        kept = json.loads((Path(folder) / "results.json").read_text())["results"]
+        for answer, again in zip(json.loads(done.stdout)["results"], kept):
+            path = again["certificate"]
+            rows.append([answer["check"], answer["claim"], answer["kind"],
+                         answer["verdict"], str(answer["cpus"]), answer["seconds"],
+                         recheck(Path(path), seconds) if path else {}])  # fmt: skip
+    return {"wall": wall, "used": used, "claims": rows, "memory": most}
+
+
+def children() -> float:
+    """Seconds of the processor that ended child processes used."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def recheck(certificate: Path, seconds: float) -> dict[str, float]:
