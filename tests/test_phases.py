@@ -95,14 +95,14 @@ def test_what_must_be_in_turn_is_told_with_the_reason_and_the_fix(base):
     assert found.failing == ("owner_is_there",)
     assert found.fixes == ("fix_owner",)
     none, one = found.steps
-    assert none.proved and none.seconds == 7.0 and ROW in none.assignment.serial
+    assert none.safe and none.seconds == 7.0 and ROW in none.assignment.serial
     # What stands above the row may overlap: only from there on CPUs take turns.
     assert {row.number for row in rows.online if row.number > ROW} & (
         none.assignment.serial
     ) == set()
     (why,) = none.because
     assert {lesson.question.check for lesson in why} == {"owner_is_there"}
-    assert one.proved and one.seconds == found.together == 1.0
+    assert one.safe and one.seconds == found.together == 1.0
     assert found.worth == {"fix_owner": 7.0}
     page = "\n".join(text(found, "a machine", 8))
     assert "The single fix that buys most is fix_owner: 1.000 s, 6.000 s less." in page

@@ -16,6 +16,7 @@ from itertools import pairwise
 from cpuhp.engines.cheapest import Cheapest, Literal
 from cpuhp.ordering.elements import remedies
 from cpuhp.ordering.phases import Assignment, Rows, rows_of, scheduled
+from cpuhp.ordering.proofs import proved
 from cpuhp.ordering.questions import ENDLESS, Finding, Outcome, Question, questions
 from cpuhp.ordering.variant import Variant
 from cpuhp.ordering.why import options_seen
@@ -24,6 +25,7 @@ from cpuhp.ordering.workers import Judges
 OWN = "own stop_machine"
 MEET, RENDEZVOUS, SLIGHT = 1000, 2000, 100  # ns: what breaks ties between equal times
 ROUNDS = 200
+PROOF = 60.0  # seconds for the proof of a claim of what is shown
 
 Clock = Callable[[Variant], float]
 
@@ -60,16 +62,20 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Step:
-    """The best assignment with so many fixes. `gain`: what it takes less than before.
+    """The best assignment with so many fixes.
 
-    `because`: for each phase that is taken in turn, the lessons that ask for it.
+    `safe`: a search found nothing against any check. `every`: checks that are proved for
+    every number of CPUs; `bounded`: those that hold as far as was searched. `because`:
+    for each phase that is taken in turn, the lessons that ask for it.
     """
 
     assignment: Assignment
     variant: Variant
     seconds: float
-    proved: bool
+    safe: bool
     because: tuple[tuple[Lesson, ...], ...]
+    every: tuple[str, ...] = ()
+    bounded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ class _Search:
             self.clock(self.variant(self.rows.one_by_one())),
             self.clock(self.variant(top)),
             tuple(dict.fromkeys(q.check for q in failing)),
-            tuple(steps),
+            tuple(self.proven(step) if step.safe else step for step in steps),
             self.fixes,
             worth,
             tuple(self.lessons),
@@ -315,16 +321,29 @@ class _Search:
         return None
 
     def _step(self, chosen: Assignment) -> Step:
-        """Proved as a whole: each claim of the very scenario that is shown."""
+        """Searched as a whole: each claim of the very scenario that is shown."""
         variant = self.variant(chosen)
         found = self.judges.findings([(variant, q) for q in self.wanted])
-        proved = all(f.outcome is Outcome.HOLDS for f in found)
+        safe = all(f.outcome is Outcome.HOLDS for f in found)
         because = tuple(
             tuple(self._because(chosen, {row.number for row in phase.rows}))
             for phase in self.rows.phases(chosen)
             if phase.serial
         )
-        return Step(chosen, variant, self.clock(variant), proved, because)
+        return Step(chosen, variant, self.clock(variant), safe, because)
+
+    def proven(self, step: Step) -> Step:
+        """The same, with what is proved of it beyond the bound of the search."""
+        bound = self.judges.bound
+        good = proved(
+            step.variant, self.wanted, self.judges.executor, self.judges.cache,
+            min(PROOF, bound.timeout),
+        )  # fmt: skip
+        bounded = {q.check for q in self.wanted if q not in good}
+        checks = dict.fromkeys(q.check for q in self.wanted)
+        every = tuple(check for check in checks if check not in bounded)
+        left = tuple(check for check in checks if check in bounded)
+        return replace(step, every=every, bounded=left)
 
     def _because(self, chosen: Assignment, rows: set[int]) -> Iterator[Lesson]:
         """Lessons that would not be kept if these rows were not taken in turn."""

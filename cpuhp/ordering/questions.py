@@ -187,10 +187,9 @@ def _does_something(edge: Edge) -> bool:
 
 def answer(checker: Checker, question: Question, found: Sliced, bound: Bound) -> Answer:
     """Search the question's slice, and replay what is found."""
-    quick = _quick(found, bound)
+    quick, counts = _quick(found, bound)
     if quick is not None:
         return Answer(quick, found)
-    counts = bound.counts(question.kind)
     return checker.search(
         found, question.number, counts, bound.settings(), question.variable
     )
@@ -205,30 +204,34 @@ def _story(trace: Trace) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _quick(found: Sliced, bound: Bound) -> Result | None:
+def _quick(found: Sliced, bound: Bound) -> tuple[Result | None, tuple[int, ...]]:
     """The result, if it is the same where each choice takes whom it likes.
+
+    Else the numbers of CPUs that are left to be searched.
 
     Then CPUs are alike, and few states have to be looked at. Such a system can do all
     that the true one can do, so a claim that holds there holds. A `sometimes` that it
     reaches counts as reached: nobody is shown how, and so it is not replayed.
     """
+    counts = bound.counts(found.prop.expectation)
     sometimes = found.prop.expectation is Expectation.SOMETIMES
     if not sometimes and found.prop.expectation not in SAFETY:
-        return None
+        return None, counts
     system = in_any_order(found.system)
     if not is_symmetric(system, [found.prop]):
-        return None
+        return None, counts
     result: Result | None = None
-    for cpus in bound.counts(found.prop.expectation):
+    for at, cpus in enumerate(counts):
         limits = Limits(bound.max_states, bound.timeout, None)
-        result = check(system, found.prop, cpus, 0, limits)
-        if sometimes and result.trace is not None:
-            return result
-        if result.verdict is Verdict.UNKNOWN or result.trace is not None:
-            return None
+        result = check(system, found.prop, cpus, 0, limits, traces=False)
+        reached = result.verdict in (Verdict.VIOLATED, Verdict.WITNESSED)
+        if sometimes and reached:
+            return result, ()
+        if result.verdict is Verdict.UNKNOWN or reached:
+            return None, counts if sometimes else counts[at:]
     if sometimes and result is not None:
-        return replace(result, verdict=Verdict.UNREACHABLE)
-    return result
+        result = replace(result, verdict=Verdict.UNREACHABLE)
+    return result, ()
 
 
 def in_any_order(system: TransitionSystem) -> TransitionSystem:
@@ -263,8 +266,8 @@ def finding(answered: Answer, bound: Bound) -> Finding:
         case Verdict.UNKNOWN:
             return Finding(Outcome.UNKNOWN, 0, reason=result.reason or "")
         case Verdict.WITNESSED:
-            assert trace is not None
-            return Finding(Outcome.HOLDS, trace.cpus, len(trace.steps), callbacks)
+            steps = len(trace.steps) if trace else 0  # who only wants to know has none
+            return Finding(Outcome.HOLDS, result.cpus or bound.cpus, steps, callbacks)
     wanted = max(bound.counts(result.prop.expectation))
     if result.cpus is not None and result.cpus < wanted:
         reason = result.reason or f"no answer beyond {result.cpus} CPUs"

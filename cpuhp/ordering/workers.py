@@ -192,6 +192,11 @@ class Judges:
             )
         return self._narrower[cpus]
 
+    @property
+    def executor(self) -> Executor | None:
+        """Whoever runs jobs; None for this process alone."""
+        return self._executor
+
     def findings(self, asked: Sequence[Asked], broken: bool = False) -> list[Finding]:
         """The findings, in the order of the questions.
 

@@ -54,8 +54,9 @@ def _beside(seconds: float, serial: float, told: str) -> Iterator[str]:
 def _step(step: Step, found: Assigned) -> Iterator[str]:
     fixes = ", ".join(sorted(step.assignment.fixes))
     told = f"the best with {fixes}" if fixes else "the best as it is, without a fix"
-    proved = "" if step.proved else ": NOT proved"
-    yield from _beside(step.seconds, found.serial, told + proved)
+    safe = "" if step.safe else ": NOT known to be safe"
+    yield from _beside(step.seconds, found.serial, told + safe)
+    yield from _proved(step, found)
     reasons = list(step.because)
     for phase in found.rows.phases(step.assignment):
         how = "one CPU after the other" if phase.serial else "all CPUs at once"
@@ -67,6 +68,16 @@ def _step(step: Step, found: Assigned) -> Iterator[str]:
         if last in step.assignment.barriers:
             yield "        ---- all CPUs meet ----"
     yield from _stop(step, found)
+
+
+def _proved(step: Step, found: Assigned) -> Iterator[str]:
+    if not step.safe:
+        return
+    count = len(step.every)
+    told = f"{count} of {found.checks} checks PROVED for every number of CPUs"
+    if step.bounded:
+        told += f"; {found.bound}, all interleavings: {', '.join(step.bounded)}"
+    yield from wrapped(told, "        ", "          ")
 
 
 def _stop(step: Step, found: Assigned) -> Iterator[str]:
@@ -180,7 +191,9 @@ def as_json(found: Assigned, costs: str, cpus: int) -> dict[str, Any]:
 def _step_json(step: Step, found: Assigned) -> dict[str, Any]:
     return {
         "seconds": step.seconds,
-        "proved": step.proved,
+        "safe": step.safe,
+        "proved_for_every_count": list(step.every),
+        "searched_only": list(step.bounded),
         "fixes": sorted(step.assignment.fixes),
         "phases": [
             {
