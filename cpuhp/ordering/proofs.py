@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from cpuhp.diagnostics import InputError
-from cpuhp.engines.checking import ClaimNumber, Settings
+from cpuhp.engines.answer import ClaimNumber, Settings
 from cpuhp.engines.joint import groups, settle, taught
 from cpuhp.engines.parametric.lessons import Lessons
 from cpuhp.model.system import Expectation
