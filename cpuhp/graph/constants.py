@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cpuhp.language.build import initial_value
 from cpuhp.language.compile import Lowered, LoweredProcess
-from cpuhp.language.context import default_of
 from cpuhp.language.flow import Edge, Flow
+from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import FALSE, TRUE, Const, Expr, Read, reads, rebuild
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice
@@ -81,7 +80,8 @@ def _initially(lowered: Lowered) -> dict[str, Const]:
             found[name] = initial
     for process in lowered.processes:
         for variable in process.locals:
-            found[variable.name] = default_of(variable.sort)
+            if isinstance(variable.initial, Const):
+                found[variable.name] = variable.initial
     return found
 
 
@@ -128,8 +128,8 @@ def _folded(
 
 
 def _at_first(process: LoweredProcess, edges: list[Edge]) -> list[Edge]:
-    """At the start a private variable already has its default value."""
-    initial = {v.name: default_of(v.sort) for v in process.locals}
+    """At the start a private variable already has its first value."""
+    initial = {v.name: v.initial for v in process.locals}
     point, edges = process.entry, list(edges)
     while True:
         leaving = [n for n, edge in enumerate(edges) if edge.source == point]

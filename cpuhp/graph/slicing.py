@@ -20,6 +20,7 @@ from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
 from cpuhp.language.places import Points, observed_points
 from cpuhp.language.terms import location_variable
+from cpuhp.language.variables import Ties, ties, with_tied
 from cpuhp.model.expr import TRUE, Apply, Const, Expr, Op, and_, reads, walk
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice, Expectation, Order, Property
@@ -85,10 +86,10 @@ def relevant(
         variables |= {v.name for p in lowered.processes for v in p.locals}
         parts |= {place for edge in edges for place in _places(edge)}
         locks = frozenset()
-    assumed = _assumed(lowered)
+    tied = ties(lowered.terms)
     while True:
         before = len(variables), len(parts)
-        _close_over_values(edges, assumed, variables)
+        _close_over_values(edges, tied, variables)
         for edge in edges:
             if (edge.writes() - locks) & variables:
                 parts.update(_places(edge))
@@ -114,7 +115,7 @@ def narrowed(
     """
     edges = [edge for process in lowered.processes for edge in process.flow.edges]
     variables = set(observed_by(props) | only)
-    _close_over_values(edges, _assumed(lowered), variables)
+    _close_over_values(edges, ties(lowered.terms), variables)
     return Slice(frozenset(variables), kept.parts)
 
 
@@ -166,23 +167,11 @@ def _enters(process: LoweredProcess, edge: Edge, points: Points) -> bool:
     return edge.target in points.get(location_variable(process.name), set())
 
 
-def _assumed(lowered: Lowered) -> list[frozenset[str]]:
-    """Variables whose values an assumption ties together: they stay together."""
-    terms = lowered.terms
-    return [
-        reads(terms.boolean(node.condition, {})) for node in lowered.program.assumptions
-    ]
-
-
-def _close_over_values(
-    edges: list[Edge], assumed: list[frozenset[str]], variables: set[str]
-) -> None:
+def _close_over_values(edges: list[Edge], tied: Ties, variables: set[str]) -> None:
     """Add what the values of these variables are made of."""
     while True:
         before = len(variables)
-        for together in assumed:
-            if together & variables:
-                variables |= together
+        variables |= with_tied(frozenset(variables), tied)
         for edge in edges:
             for effect in edge.effects:
                 if effect.variable in variables:

@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from cpuhp.diagnostics import InputError, fail
-from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered, LoweredProcess
-from cpuhp.language.context import default_of
 from cpuhp.language.flow import Edge, begun, fuse, reachable
 from cpuhp.language.places import (
     Points,
@@ -21,11 +18,11 @@ from cpuhp.language.places import (
     entered_points,
     observed_points,
 )
-from cpuhp.language.primitives import IRQS_OFF
 from cpuhp.language.program import Declared
 from cpuhp.language.quotient import merged_loops, quotient, without_bystanders
 from cpuhp.language.terms import Terms, location_variable
 from cpuhp.language.unroll import Known, Unrolled, is_trackable, unroll
+from cpuhp.language.variables import initial_value, ties, variable, with_tied
 from cpuhp.model.expr import (
     Apply,
     Const,
@@ -40,7 +37,7 @@ from cpuhp.model.expr import (
     rebuild,
     walk,
 )
-from cpuhp.model.sorts import CPU, BoolSort, EnumSort, Sort
+from cpuhp.model.sorts import CPU, BoolSort, EnumSort
 from cpuhp.model.system import (
     Action,
     Assign,
@@ -236,7 +233,7 @@ def _initial_values(terms: Terms, declared: Declared) -> set[int]:
     sort = terms.sort_of(declared)
     if not isinstance(sort, EnumSort):
         return set()
-    initial = _variable(terms, declared).initial
+    initial = initial_value(terms, declared)
     if initial is None:
         return set(range(len(sort.values)))
     return {
@@ -342,12 +339,12 @@ def _system(
         lowered.terms.boolean(node.condition, {})
         for node in lowered.program.assumptions
     ]
-    used = _tied_together(
+    used = with_tied(
         frozenset[str]().union(observed, *(a.read | a.written for a in actions)),
-        [reads(formula) for formula in assumed],
+        ties(lowered.terms),
     )
     variables = [
-        _variable(lowered.terms, declared)
+        variable(lowered.terms, declared)
         for name, declared in lowered.program.variables.items()
         if name in used
     ]
@@ -365,15 +362,6 @@ def _system(
         assumptions=assumptions,
         sizes=tuple(sorted(lowered.program.sizes.items())),
     )
-
-
-def _tied_together(
-    used: frozenset[str], assumed: list[frozenset[str]]
-) -> frozenset[str]:
-    """`used` and what assumptions tie to it, though no action speaks of it."""
-    while more := [names for names in assumed if names & used and not names <= used]:
-        used = used.union(*more)
-    return used
 
 
 def private_variables(lowered: Lowered) -> dict[str, frozenset[str]]:
@@ -465,68 +453,4 @@ def _action(item: _Located, edge: Edge) -> Action:
         callback=note.callback if note else None,
         origin=note.origin if note else None,
         span=note.span if note else None,
-    )
-
-
-def _variable(terms: Terms, declared: Declared) -> Variable:
-    node = declared.declaration
-    sort = terms.sort_of(declared)
-    params = tuple(Param(f"{node.name}#{i}", s) for i, s in enumerate(declared.indices))
-    return Variable(
-        node.name,
-        sort,
-        declared.indices,
-        _initial(terms, declared, sort, params),
-        params,
-        Role.LOCK if declared.lock else Role.DATA,
-        plain=not declared.lock and _is_plain(node),
-        constant=node.constant,
-        doc=node.doc,
-        span=node.span,
-    )
-
-
-def initial_value(terms: Terms, declared: Declared) -> Expr | None:
-    """The value of a variable at first, over its own indices; None if it is open."""
-    return _variable(terms, declared).initial
-
-
-def _is_plain(node: t.VariableDeclaration) -> bool:
-    if node.atomic or node.name == IRQS_OFF:  # that one is a flag of the CPU
-        return False
-    atomic = ("cpumask", "completion", "atomic_t")
-    return not (isinstance(node.type, t.NamedType) and node.type.name in atomic)
-
-
-def _initial(
-    terms: Terms, declared: Declared, sort: Sort, params: tuple[Param, ...]
-) -> Expr | None:
-    node = declared.declaration
-    if node.value is None:
-        return None if node.constant else default_of(sort)
-    if node.value == t.Name("any", node.value.span):
-        return None
-    scope: Mapping[str, Expr] = {}
-    if params and params[0].sort.name == "cpu":
-        scope = {"cpu": params[0]}
-    elif params:
-        scope = {params[0].sort.name: params[0]}
-    is_mask = isinstance(node.type, t.NamedType) and node.type.name == "cpumask"
-    if is_mask:
-        member = terms.mask(node.value, scope).member(params[-1])
-        if reads(member):
-            raise _reads_variables(node.value)
-        return member
-    value = terms.value(node.value, scope, sort)
-    if reads(value):
-        raise _reads_variables(node.value)
-    return value
-
-
-def _reads_variables(value: t.Term) -> InputError:
-    return fail(
-        "HP318",
-        "an initial value cannot read variables",
-        value.span,
-        help="let it be `any`, and say with `assume` what it is",
     )

@@ -16,6 +16,7 @@ from cpuhp.language.flow import Edge, Flow, LockUse, Note, atomic
 from cpuhp.language.headline import headline
 from cpuhp.language.program import Registered, names_in
 from cpuhp.language.terms import Terms
+from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import (
     FALSE,
     TRUE,
@@ -265,9 +266,9 @@ class Lowering:
         own = replace(context, function="register")
         held = self.local(place.variable, place.sort, own)
         if self._follows(place):
-            declared = self.terms.program.variables[place.variable].declaration
-            if declared.value is not None:
-                initial = self.terms.value(declared.value, {}, place.sort)
+            declared = self.terms.program.variables[place.variable]
+            initial = initial_value(self.terms, declared)
+            if initial is not None:
                 found = replace(self.locals[held.variable], initial=initial)
                 self.locals[held.variable] = found
         return held

@@ -168,3 +168,25 @@ def test_of_a_condition_is_kept_what_can_be_told(tmp_path):
     sliced = load(str(path)).checker.slice("t", 0, frozenset())
     assert "other" not in {variable.name for variable in sliced.system.variables}
     assert check(sliced.system, sliced.prop, 2).trace is None
+
+
+COUNTERS = {
+    "whose mask the claim does not speak of": "shared counter of m n;",
+    "whose first value is open": "shared counter of m n = any;",
+}
+
+
+@pytest.mark.parametrize("about", COUNTERS)
+def test_a_counter_brings_its_mask_with_it(about, tmp_path):
+    spec = f"""
+        scenario s; percpu bool m; {COUNTERS[about]}
+        process p {{ n++; forall (c in aps) m[c] = true; }}
+        check t {{ always n < 2; sometimes n == 1; }}
+    """
+    (tmp_path / "s.hp").write_text(spec)
+    checker = load(str(tmp_path / "s.hp")).checker
+    system, prop = checker.thinned("t", 0).system()
+    assert {v.name for v in system.variables} >= {"n", "m"}
+    assert checker.answer("t", 0, Settings(timeout=5)).result.verdict.value == (
+        "VIOLATED" if "open" in about else "UNKNOWN"
+    )
