@@ -27,6 +27,7 @@ from cpuhp.engines.answer import ClaimNumber
 from cpuhp.files import write_whole
 from cpuhp.kernel.tables.order import complete, read_order
 from cpuhp.kernel.tables.states_file import KernelTable
+from cpuhp.model.system import Expectation
 from cpuhp.model.table import Table
 from cpuhp.model.verdict import Verdict
 from cpuhp.report.answers import ShownAnswer, as_json
@@ -138,7 +139,7 @@ def opening(todo: Plan) -> Iterator[Start]:
 def _learns(scenario: Scenario, claim: ClaimNumber) -> bool:
     prop = scenario.checker.claim(*claim)
     hardly = scenario.expected(prop) == Verdict.UNREACHABLE.value
-    return hardly or prop.expectation.value == "inversion_free"
+    return hardly or prop.expectation is Expectation.INVERSION_FREE
 
 
 def _program(job: Job) -> tuple[str, Table | None, tuple[tuple[str, str], ...]]:

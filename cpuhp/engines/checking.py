@@ -256,7 +256,7 @@ class _Run:
         last, answer = self.search(FEW)
         if answer is not None:
             return answer
-        never = self._never() if self._is_seldom else None
+        never = self._never() if self._asks_for_witness else None
         if never is not None:
             return never
         if self.sliced.prop.expectation not in PROVABLE:
@@ -324,8 +324,8 @@ class _Run:
         One search then stands for every place of the control CPU. For a witness this
         is no help: the first place has it as a rule.
         """
-        seldom = sliced.prop.expectation is Expectation.SOMETIMES
-        if seldom or len(self._boots(sliced, cpus)) == 1:
+        sometimes = sliced.prop.expectation is Expectation.SOMETIMES
+        if sometimes or len(self._boots(sliced, cpus)) == 1:
             return None
         limits = self._limits()
         limits = replace(limits, seconds=limits.seconds and limits.seconds / 2)
@@ -459,7 +459,7 @@ class _Run:
         prop = self.sliced.prop
         if self.settings.cpus is not None:
             return self.unviolated(last)
-        if self._is_seldom:
+        if self._asks_for_witness:
             return Answer(replace(last, verdict=Verdict.UNREACHABLE), self.sliced)
         if prop.expectation not in PROVABLE:
             return Answer(
@@ -476,17 +476,17 @@ class _Run:
             if answer is not None:
                 return answer
         sliced = self.sliced
-        seldom = sliced.prop.expectation is not Expectation.ALWAYS
-        if seldom and len(sliced.system.actions) > HOPELESS:
+        doubtful = sliced.prop.expectation is not Expectation.ALWAYS
+        if doubtful and len(sliced.system.actions) > HOPELESS:
             told = f"not tried with more than {HOPELESS} kinds of step"
             return Answer(
                 Result(sliced.prop, Verdict.UNKNOWN, reason=told, engine="none"), sliced
             )
-        proof = self._prove(sliced.system, sliced.prop, DOUBTFUL if seldom else None)
+        proof = self._prove(sliced.system, sliced.prop, DOUBTFUL if doubtful else None)
         return Answer(proof.result, sliced, proof.invariant)
 
     @property
-    def _is_seldom(self) -> bool:
+    def _asks_for_witness(self) -> bool:
         return self.sliced.prop.expectation is Expectation.SOMETIMES
 
     def _never(self) -> Answer | None:

@@ -22,7 +22,7 @@ from cpuhp.engines.answer import (
     memory_watch,
 )
 from cpuhp.engines.checking import Checker
-from cpuhp.engines.parametric import Proof, prove, prove_together
+from cpuhp.engines.parametric import prove, prove_together
 from cpuhp.engines.parametric.lessons import Lessons, lessons_of
 from cpuhp.engines.parametric.sampling import Samples
 from cpuhp.engines.parametric.together import Scopes
@@ -124,16 +124,14 @@ def settle(
             left.append(claim)
         else:
             found[claim] = answer
-    pending = [left]
+    pending = [left] if left else []
     try:
         while pending:
             some = pending.pop()
-            if not some:
-                continue
             fitting, answers = _together(checker, some, settings, lessons, until)
             found |= answers
             if len(fitting) < len(some):
-                pending.append(fitting)
+                pending += [fitting] if fitting else []
             elif not answers and len(some) > 1 and time.monotonic() < until:
                 middle = len(some) // 2
                 pending += [some[middle:], some[:middle]]
@@ -189,7 +187,6 @@ def _together(
     only = thin.data()
     system, props = thin.together(only)
     scopes = _scopes(checker, chosen, system)
-    proofs: tuple[Proof, ...] = ()
     samples = Samples(system, props, scopes)
     violated = {seen.prop for seen in samples.collect(*many, until)}
     if violated:

@@ -25,7 +25,7 @@ EVERY = "every number of CPUs"
 
 
 @dataclass(frozen=True)
-class Settled:
+class Proved:
     """Claims that are proved, and what their proof teaches."""
 
     claims: frozenset[ClaimNumber]
@@ -80,7 +80,7 @@ def _settled(
 _Job = tuple[Variant, tuple[ClaimNumber, ...], float, Lessons]
 
 
-def _all(executor: Executor | None, jobs: Sequence[_Job]) -> Iterator[Settled]:
+def _all(executor: Executor | None, jobs: Sequence[_Job]) -> Iterator[Proved]:
     if executor is None:
         yield from (settled(*job) for job in jobs)
         return
@@ -93,19 +93,19 @@ def settled(
     group: tuple[ClaimNumber, ...],
     seconds: float,
     lessons: Lessons,
-) -> Settled:
+) -> Proved:
     """Prove a few claims together, or one alone. This runs in a worker process."""
     settings = Settings(timeout=seconds, confirm=False)
     try:
         checker = variant.checker()
         if len(group) > 1:
             answers = settle(checker, group, settings, lessons)
-            return Settled(frozenset(answers), taught(answers.values()))
+            return Proved(frozenset(answers), taught(answers.values()))
         answer = checker.answer(*group[0], settings, lessons=lessons)
     except (InputError, MemoryError, RecursionError):
-        return Settled(frozenset())
+        return Proved(frozenset())
     every = answer.result.verdict is Verdict.PROVED and answer.invariant is not None
-    return Settled(frozenset(group if every else ()), taught([answer]))
+    return Proved(frozenset(group if every else ()), taught([answer]))
 
 
 __all__ = ["proved"]

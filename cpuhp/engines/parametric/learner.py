@@ -41,8 +41,8 @@ from cpuhp.model.invariant import Clause, Invariant
 from cpuhp.model.system import Property, Role, TransitionSystem
 
 _AT_ONCE = 8  # clauses learnt from one state, beside those about what a step touches
-_SURPRISES = 8  # so many clauses dropped call for
-_MORE = 2_000, 100  # more samples, states and walks
+_SURPRISES = 8  # the first clause that is dropped, and then so many more, call for
+_MORE = 2_000, 100  # more samples: states and walks
 Progress = Callable[[str], None]
 
 
@@ -80,7 +80,7 @@ class Learner:
         self.views = self.samples.views.copy()  # with what is believed beside
         self.together = self.samples.together.copy(self.views)
         self.lost: dict[Property, str] = {}  # those that were given up, and why
-        self._next_walks = 1
+        self._next_samples = 1
         self.encoder = Encoder(system, pool_size(system, props) + 1, closed=False)
         self.cases = cases(self.encoder)
         self.clauses: dict[Clause, z3.BoolRef] = {}  # hypotheses and their names
@@ -321,7 +321,7 @@ class Learner:
     def _learn_sample(self, *found: View) -> list[Clause]:
         """Believe these views; what has to be shown again without the clauses that go."""
         self._believe(found)
-        self._walk_if_surprised()
+        self._sample_if_surprised()
         self.views.settle()
         gone = {c for c in self.clauses if contradicted(self.views, c)}
         if not gone:
@@ -343,11 +343,11 @@ class Learner:
         self._records = kept
         return again + self._refute(bad)
 
-    def _walk_if_surprised(self) -> None:
+    def _sample_if_surprised(self) -> None:
         """Clauses that have to be dropped tell that the samples are too few."""
-        if self.stats["dropped"] < self._next_walks:
+        if self.stats["dropped"] < self._next_samples:
             return
-        self._next_walks = self.stats["dropped"] + _SURPRISES
+        self._next_samples = self.stats["dropped"] + _SURPRISES
         until = time.monotonic() + 2.0
         if self.deadline is not None:
             until = min(until, self.deadline)
