@@ -45,6 +45,7 @@ from cpuhp.model.sorts import (
     CounterSort,
     IndexSort,
     Sort,
+    is_cpu,
     values_of,
 )
 from cpuhp.model.system import (
@@ -120,7 +121,7 @@ class Expressions:
         if not self.closed:
             if isinstance(sort, CounterSort):
                 return [*NEAR, FAR]
-            if isinstance(sort, IndexSort) and sort.name == "cpu":
+            if is_cpu(sort):
                 return [*values_of(sort, self.sizes), OTHER]
         return list(values_of(sort, self.sizes))
 
@@ -150,9 +151,8 @@ class Expressions:
         if isinstance(sort, BoolSort):
             bit = z3.Bool(name)
             return {1: bit, 0: negate(bit)}
-        pointer = isinstance(sort, IndexSort) and sort.name == "cpu"
         found = self._numbered(name, self.domain(sort))
-        for value, bit in found.items() if pointer else ():
+        for value, bit in found.items() if is_cpu(sort) else ():
             if value != NONE:
                 there = self.outside if value == OTHER else self.exists[value]
                 self._axiom(disj((negate(bit), there)))

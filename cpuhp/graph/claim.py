@@ -12,7 +12,7 @@ from cpuhp.graph.constants import Constants, constants, folded
 from cpuhp.graph.slicing import Slice, deciding, narrowed, project, relevant, shallow
 from cpuhp.language.build import build_together, observed_by
 from cpuhp.language.compile import Lowered, claims, lower
-from cpuhp.model.sorts import IndexSort
+from cpuhp.model.sorts import is_cpu
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 
 
@@ -88,11 +88,7 @@ class Thinned:
             for name, declared in lowered.program.variables.items()
         }
         sorts |= {v.name: v.sort for p in lowered.processes for v in p.locals}
-        return frozenset(
-            name
-            for name, sort in sorts.items()
-            if isinstance(sort, IndexSort) and sort.name == "cpu"
-        )
+        return frozenset(name for name, sort in sorts.items() if is_cpu(sort))
 
     def shallow(self) -> frozenset[str]:
         """The variables that the claims speak of, and what is looked at beside them."""

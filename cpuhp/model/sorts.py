@@ -7,6 +7,7 @@ number of the element from 0; `NONE` (-1) is the null pointer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 NONE = -1
 
@@ -72,6 +73,11 @@ Sort = BoolSort | EnumSort | RangeSort | CounterSort | IndexSort
 BOOL = BoolSort()
 CPU = IndexSort("cpu")
 CPU_OR_NONE = IndexSort("cpu", nullable=True)
+
+
+def is_cpu(sort: Sort) -> TypeGuard[IndexSort]:
+    """Are its values CPUs (or none, where the sort is nullable)?"""
+    return isinstance(sort, IndexSort) and sort.name == CPU.name
 
 
 def values_of(sort: Sort, sizes: dict[str, int]) -> range:

@@ -23,7 +23,7 @@ from cpuhp.model.expr import (
     substitute,
     walk,
 )
-from cpuhp.model.sorts import CounterSort, EnumSort, IndexSort, Sort
+from cpuhp.model.sorts import CounterSort, EnumSort, IndexSort, Sort, is_cpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +285,7 @@ def kept_pointers(system: TransitionSystem) -> tuple[Variable, ...]:
 
 def is_shared_pointer(variable: Variable) -> bool:
     """Does it point to a CPU, and is there one of it?"""
-    sort = variable.sort
-    return isinstance(sort, IndexSort) and sort.name == "cpu" and not variable.indices
+    return is_cpu(variable.sort) and not variable.indices
 
 
 def location_sort(system: TransitionSystem, process: Process) -> EnumSort:

@@ -49,7 +49,6 @@ from cpuhp.engines.certificate.translate import (
     Unsupported,
     free_params,
     is_count,
-    is_cpu,
 )
 from cpuhp.model.expr import (
     Apply,
@@ -65,7 +64,7 @@ from cpuhp.model.expr import (
     walk,
 )
 from cpuhp.model.invariant import Literal, Symbol
-from cpuhp.model.sorts import BoolSort, CounterSort, IndexSort, Sort
+from cpuhp.model.sorts import BoolSort, CounterSort, IndexSort, Sort, is_cpu
 from cpuhp.model.system import Property, TransitionSystem
 
 Cell = tuple[str, ...]  # the indices of a cell, as terms

@@ -38,12 +38,12 @@ from cpuhp.engines.certificate.terms import (
     neg,
     plus,
 )
-from cpuhp.engines.certificate.translate import Env, is_cpu, mask_of
+from cpuhp.engines.certificate.translate import Env, mask_of
 from cpuhp.model.expr import FALSE as NEVER
 from cpuhp.model.expr import TRUE as ALWAYS
 from cpuhp.model.expr import Apply, Expr, Op, Param, Read, or_, reads
 from cpuhp.model.invariant import Clause, Invariant, Literal, Symbol
-from cpuhp.model.sorts import BoolSort
+from cpuhp.model.sorts import BoolSort, is_cpu
 from cpuhp.model.system import (
     Action,
     Assign,
@@ -207,7 +207,7 @@ class PoolConditions:
         params = sum(is_cpu(p.sort) for p in action.params)
         there = [pool.is_there[env[p]] for p in action.params if is_cpu(p.sort)]
         enabled, price = self._enabled(pool, action, env, pool.aps - roles)
-        shown, seats = self._pointed(pool, self._kept, pool.aps - roles - price, set())
+        seated, seats = self._pointed(pool, self._kept, pool.aps - roles - price, set())
         room = pool.aps - params - price - seats
         step = _Step(pool, action, env)
         parts = []
@@ -216,9 +216,9 @@ class PoolConditions:
             if any(text != FALSE for text in texts):
                 parts.append((f"clause {number + 1}", disj(texts)))
         # What is plain to see without a solver is counted, and asked, all the same.
-        broken_ones = tuple(parts) or (("any clause", FALSE),)
-        premise = conj((*there, enabled, shown))
-        base.add(Condition("consecution", action.name, premise, broken_ones))
+        refuted = tuple(parts) or (("any clause", FALSE),)
+        premise = conj((*there, enabled, seated))
+        base.add(Condition("consecution", action.name, premise, refuted))
 
     # Safety
 
@@ -252,8 +252,7 @@ class PoolConditions:
             found.append(quiet)
             total += price
         else:
-            pointers = self._pointers(env)
-            seen, price = self._pointed(pool, pointers, spare - total, had)
+            seen, price = self._pointed(pool, self._shared, spare - total, had)
             found.append(seen)
             total += price
         return conj(found), total
@@ -313,8 +312,11 @@ class PoolConditions:
         If a CPU's process waits it may wait for a lock; if one that runs once does, for
         the CPU that it has chosen.
         """
-        shared = [v for v in self.system.variables if is_shared_pointer(v)]
-        return sorted(shared, key=lambda v: not env and v.role is Role.LOCK)
+        return sorted(self._shared, key=lambda v: not env and v.role is Role.LOCK)
+
+    @property
+    def _shared(self) -> list[Variable]:
+        return [v for v in self.system.variables if is_shared_pointer(v)]
 
     def _pointed(
         self, pool: Pool, pointers: Iterable[Variable], spare: int, had: set[str]

@@ -46,6 +46,7 @@ from cpuhp.model.sorts import (
     IndexSort,
     RangeSort,
     Sort,
+    is_cpu,
 )
 from cpuhp.model.system import Property, Role, TransitionSystem, Variable
 
@@ -55,10 +56,6 @@ _WIDEST = 1 << 20  # numbers beyond this are sorts of counts, which are Ints
 
 class Unsupported(Exception):
     """The system says something that this checker has no term for."""
-
-
-def is_cpu(sort: Sort) -> bool:
-    return isinstance(sort, IndexSort) and sort.name == "cpu"
 
 
 def is_count(expr: Expr) -> bool:

@@ -43,12 +43,11 @@ from cpuhp.engines.certificate.translate import (
     Translator,
     Unsupported,
     free_params,
-    is_cpu,
     mask_of,
 )
 from cpuhp.model.expr import Expr, Param, Quantified, Quantifier, Read, and_, not_
 from cpuhp.model.invariant import Clause, Invariant, Literal, Symbol
-from cpuhp.model.sorts import BoolSort, CounterSort, IndexSort
+from cpuhp.model.sorts import BoolSort, CounterSort, IndexSort, is_cpu
 from cpuhp.model.system import (
     Action,
     Assign,

@@ -26,7 +26,7 @@ from cpuhp.model.expr import (
     and_,
     walk,
 )
-from cpuhp.model.sorts import BoolSort, EnumSort, IndexSort, RangeSort, Sort
+from cpuhp.model.sorts import BoolSort, EnumSort, RangeSort, Sort
 from cpuhp.model.system import Action, Assign, Order, Process
 from cpuhp.model.verdict import State
 from cpuhp.semantics import Machine, default_value
@@ -456,8 +456,3 @@ def source_location(action: Action, process: Process) -> int | None:
                 if variable == process.location and indices == where:
                     return value
     return None
-
-
-def is_pointer(sort: Sort) -> bool:
-    """Does a value of this sort name a CPU?"""
-    return isinstance(sort, IndexSort) and sort.name == "cpu"

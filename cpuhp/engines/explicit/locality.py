@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuhp.engines.explicit.compile import free_params, is_pointer
+from cpuhp.engines.explicit.compile import free_params
 from cpuhp.model.expr import (
     Apply,
     Boot,
@@ -24,6 +24,7 @@ from cpuhp.model.expr import (
     children,
     walk,
 )
+from cpuhp.model.sorts import is_cpu
 from cpuhp.model.system import Action, Assign, TransitionSystem
 
 
@@ -34,16 +35,16 @@ def formula_rank(expr: Expr, cpus: int) -> int:
 
 def action_rank(action: Action, cpus: int) -> int:
     """The same for an action; assignments to all CPUs and counts see every one."""
-    if any(is_pointer(p.sort) for effect in action.effects for p in effect.bound):
+    if any(is_cpu(p.sort) for effect in action.effects for p in effect.bound):
         return cpus
-    picked = sum(is_pointer(choice.param.sort) for choice in action.choices)
+    picked = sum(is_cpu(choice.param.sort) for choice in action.choices)
     deepest = max(_depth(expr, cpus) for expr in _parts(action))
     return max(1, min(cpus, picked + deepest))
 
 
 def is_local(system: TransitionSystem, action: Action) -> bool:
     """Does the outcome depend on shared state, control CPU and own cells alone?"""
-    if any(is_pointer(choice.param.sort) for choice in action.choices):
+    if any(is_cpu(choice.param.sort) for choice in action.choices):
         return False
     if not all(is_local_expr(system, e, action.actor) for e in _parts(action)):
         return False
@@ -69,11 +70,11 @@ def is_local_expr(system: TransitionSystem, expr: Expr, actor: Param | None) -> 
             case Read(variable, indices, _):
                 sorts = system.variable(variable).indices
                 for sort, index in zip(sorts, indices):
-                    if is_pointer(sort) and not _is_known(index, actor):
+                    if is_cpu(sort) and not _is_known(index, actor):
                         return False
-            case Quantified(_, param, _) if is_pointer(param.sort):
+            case Quantified(_, param, _) if is_cpu(param.sort):
                 return False
-            case Apply(Op.EQ, (a, b), _) if is_pointer(a.sort) or is_pointer(b.sort):
+            case Apply(Op.EQ, (a, b), _) if is_cpu(a.sort) or is_cpu(b.sort):
                 # Two pointers to other CPUs: equal or not, the actor cannot know.
                 if not (_is_known(a, actor) or _is_known(b, actor)):
                     return False
@@ -86,14 +87,14 @@ def _is_local_effect(
     system: TransitionSystem, effect: Assign, actor: Param | None
 ) -> bool:
     variable = system.variable(effect.variable)
-    if any(is_pointer(param.sort) for param in effect.bound):
+    if any(is_cpu(param.sort) for param in effect.bound):
         return False
-    if is_pointer(variable.sort) and not _is_known(effect.value, actor):
+    if is_cpu(variable.sort) and not _is_known(effect.value, actor):
         return False
     return all(
         _is_known(index, actor)
         for sort, index in zip(variable.indices, effect.indices)
-        if is_pointer(sort)
+        if is_cpu(sort)
     )
 
 
@@ -120,6 +121,6 @@ def _parts(action: Action) -> Iterator[Expr]:
 
 def _depth(expr: Expr, cpus: int) -> int:
     below = max((_depth(part, cpus) for part in children(expr)), default=0)
-    if isinstance(expr, Quantified) and is_pointer(expr.param.sort):
+    if isinstance(expr, Quantified) and is_cpu(expr.param.sort):
         return cpus if expr.kind is Quantifier.COUNT else min(cpus, below + 1)
     return below

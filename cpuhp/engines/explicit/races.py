@@ -8,9 +8,9 @@ from cpuhp.engines.explicit.compile import (
     Compiled,
     Move,
     Runner,
-    is_pointer,
     source_location,
 )
+from cpuhp.model.sorts import is_cpu
 from cpuhp.model.system import Action, accesses
 from cpuhp.model.verdict import State
 from cpuhp.semantics import Instance, Machine, cell_name, instance_of
@@ -93,7 +93,7 @@ class RaceFinder:
         machine = self.compiled.machine
         sorts = machine.system.variable(name).indices
         ranges = [machine.elements(sort) for sort in sorts]
-        if cpu is not None and is_pointer(sorts[0]):
+        if cpu is not None and is_cpu(sorts[0]):
             ranges[0] = range(cpu, cpu + 1)
         mask = 0
         for where in product(*ranges):

@@ -8,10 +8,10 @@ from dataclasses import replace
 from itertools import chain, groupby, permutations, product
 from math import factorial, prod
 
-from cpuhp.engines.explicit.compile import Compiled, is_pointer
+from cpuhp.engines.explicit.compile import Compiled
 from cpuhp.engines.explicit.space import Key, PlainSpace
 from cpuhp.model.expr import Apply, Boot, Const, Expr, Op, children, eq, not_, walk
-from cpuhp.model.sorts import NONE
+from cpuhp.model.sorts import NONE, is_cpu
 from cpuhp.model.system import Action, Choice, Order, Property, TransitionSystem
 from cpuhp.model.verdict import State
 from cpuhp.semantics import Instance, Machine, initial_states
@@ -25,7 +25,7 @@ def is_symmetric(system: TransitionSystem, props: Iterable[Property] = ()) -> bo
     """May CPUs change places? Not if anything looks at the order of their numbers."""
     for action in system.actions:
         for choice in action.choices:
-            if choice.order is not Order.ANY and is_pointer(choice.param.sort):
+            if choice.order is not Order.ANY and is_cpu(choice.param.sort):
                 return False
     return not any(_breaks_symmetry(e) for e in _expressions(system, props))
 
@@ -39,7 +39,7 @@ def orders_aps_only(system: TransitionSystem, props: Iterable[Property] = ()) ->
     """
     for action in system.actions:
         for choice in action.choices:
-            if choice.order is Order.ANY or not is_pointer(choice.param.sort):
+            if choice.order is Order.ANY or not is_cpu(choice.param.sort):
                 continue
             if not (_excludes_boot(choice) or _is_unused(choice, action)):
                 return False
@@ -58,7 +58,7 @@ def unordered(system: TransitionSystem) -> TransitionSystem:
 
 def _unordered(action: Action) -> Action:
     choices = tuple(
-        replace(c, order=Order.ANY) if is_pointer(c.param.sort) else c
+        replace(c, order=Order.ANY) if is_cpu(c.param.sort) else c
         for c in action.choices
     )
     return action if choices == action.choices else replace(action, choices=choices)
@@ -98,10 +98,10 @@ def _expressions(system: TransitionSystem, props: Iterable[Property]) -> Iterabl
 
 def _breaks_symmetry(expr: Expr) -> bool:
     for part in walk(expr):
-        if isinstance(part, Const) and is_pointer(part.sort) and part.value != NONE:
+        if isinstance(part, Const) and is_cpu(part.sort) and part.value != NONE:
             return True
         ordered = isinstance(part, Apply) and part.op in _ORDERED
-        if ordered and any(is_pointer(arg.sort) for arg in children(part)):
+        if ordered and any(is_cpu(arg.sort) for arg in children(part)):
             return True
     return False
 
@@ -114,12 +114,10 @@ class Permuter:
         self.others = [c for c in range(machine.cpus) if c != machine.boot]
         cells = machine.cells
         self.pointers = [
-            cell
-            for cell, (variable, _) in enumerate(cells)
-            if is_pointer(variable.sort)
+            cell for cell, (variable, _) in enumerate(cells) if is_cpu(variable.sort)
         ]
         self.cpus_of = [
-            [i for s, i in zip(variable.indices, indices) if is_pointer(s)]
+            [i for s, i in zip(variable.indices, indices) if is_cpu(s)]
             for variable, indices in cells
         ]
         self.free = [
@@ -200,7 +198,7 @@ class Permuter:
         source = []
         for variable, indices in self.machine.cells:
             old = tuple(
-                order[i] if is_pointer(sort) else i
+                order[i] if is_cpu(sort) else i
                 for sort, i in zip(variable.indices, indices)
             )
             cell = self.machine.cell(variable.name, old)

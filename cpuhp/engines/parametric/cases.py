@@ -29,7 +29,7 @@ from cpuhp.model.expr import (
     walk,
 )
 from cpuhp.model.invariant import Clause, Symbol
-from cpuhp.model.sorts import CounterSort, IndexSort, Sort
+from cpuhp.model.sorts import CounterSort, is_cpu
 from cpuhp.model.system import (
     Action,
     Expectation,
@@ -286,7 +286,7 @@ def reserve(needs: list[Need], seats: int) -> list[Bit]:
 def pool_size(system: TransitionSystem, props: Iterable[Property], cap: int = 6) -> int:
     """How many AP seats the cases would like, at least 3."""
     wanted = 3
-    pointers = any(_is_pointer(variable.sort) for variable in system.variables)
+    pointers = any(is_cpu(variable.sort) for variable in system.variables)
     trial = Encoder(system, cap + 3, closed=False)
     for case in cases(trial):
         needs = trial.guard_needs(case.taken, PRE)
@@ -295,10 +295,6 @@ def pool_size(system: TransitionSystem, props: Iterable[Property], cap: int = 6)
     for bad in (bad for prop in props for bad in bad_states(trial, prop)):
         wanted = max(wanted, bad.used + _total(list(bad.needs)))
     return min(wanted, cap)
-
-
-def _is_pointer(sort: Sort) -> bool:
-    return isinstance(sort, IndexSort) and sort.name == "cpu"
 
 
 def _total(needs: list[Need]) -> int:

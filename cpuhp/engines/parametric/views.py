@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import product
 
 from cpuhp.model.invariant import FAR, NEAR, Argument, Clause, Literal, Symbol, Value
-from cpuhp.model.sorts import NONE, CounterSort, IndexSort, Sort, values_of
+from cpuhp.model.sorts import NONE, CounterSort, IndexSort, Sort, is_cpu, values_of
 from cpuhp.model.system import TransitionSystem
 
 Look = Callable[[str, tuple[int, ...]], int]  # the value of a cell of some state
@@ -31,7 +31,7 @@ class Component:
     @property
     def pointer(self) -> bool:
         """Are its values CPUs?"""
-        return isinstance(self.sort, IndexSort) and self.sort.name == "cpu"
+        return is_cpu(self.sort)
 
     @property
     def mask(self) -> str | None:
@@ -64,7 +64,7 @@ def _arguments(sort: IndexSort, sizes: dict[str, int]) -> Iterable[Argument]:
 
 
 def _domain(sort: Sort, sizes: dict[str, int]) -> Iterable[Value]:
-    if isinstance(sort, IndexSort) and sort.name == "cpu":
+    if is_cpu(sort):
         some = (Symbol.BOOT, Symbol.I, Symbol.J, Symbol.OTHER)
         return (Symbol.NONE, *some) if sort.nullable else some
     if isinstance(sort, CounterSort):

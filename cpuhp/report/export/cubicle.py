@@ -32,16 +32,10 @@ from cpuhp.model.expr import (
     substitute,
     walk,
 )
-from cpuhp.model.sorts import (
-    BOOL,
-    BoolSort,
-    IndexSort,
-    Sort,
-    format_value,
-)
+from cpuhp.model.sorts import BOOL, BoolSort, Sort, format_value, is_cpu
 from cpuhp.model.system import Expectation, Variable
 from cpuhp.report.export.common import claim_heading, variable_dictionary
-from cpuhp.report.export.finite import is_cpu, is_plain, key, numbers
+from cpuhp.report.export.finite import is_plain, key, numbers
 from cpuhp.report.export.names import comment, identifiers
 from cpuhp.report.export.plain import (
     SYMBOLS,
@@ -88,9 +82,7 @@ def export(claim: Unbounded) -> str:
     if claim.prop.expectation is not Expectation.ALWAYS:
         raise unsaid(f"a claim of kind '{claim.prop.expectation.value}'")
     pointers = frozenset(
-        v.name
-        for v in claim.variables
-        if isinstance(v.sort, IndexSort) and v.sort.name == "cpu" and v.sort.nullable
+        v.name for v in claim.variables if is_cpu(v.sort) and v.sort.nullable
     )
     return "\n".join(_Model(without_none(claim), pointers).lines()) + "\n"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from cpuhp.model.sorts import NONE, BoolSort, EnumSort, IndexSort, RangeSort, Sort
+from cpuhp.model.sorts import (
+    NONE,
+    BoolSort,
+    EnumSort,
+    IndexSort,
+    RangeSort,
+    Sort,
+    is_cpu,
+)
 from cpuhp.model.system import TransitionSystem
-
-
-def is_cpu(sort: Sort) -> bool:
-    """Is it of CPUs?"""
-    return isinstance(sort, IndexSort) and sort.name == "cpu"
 
 
 def is_plain(sort: Sort) -> bool:

@@ -25,16 +25,10 @@ from cpuhp.model.expr import (
     Read,
     walk,
 )
-from cpuhp.model.sorts import (
-    NONE,
-    BoolSort,
-    IndexSort,
-    Sort,
-    format_value,
-)
+from cpuhp.model.sorts import NONE, BoolSort, IndexSort, Sort, format_value, is_cpu
 from cpuhp.model.system import Variable
 from cpuhp.report.export.common import claim_heading, variable_dictionary
-from cpuhp.report.export.finite import is_cpu, is_plain, key, numbers
+from cpuhp.report.export.finite import is_plain, key, numbers
 from cpuhp.report.export.names import comment, identifiers
 from cpuhp.report.export.plain import (
     SYMBOLS,

@@ -48,6 +48,7 @@ from cpuhp.model.sorts import (
     IndexSort,
     RangeSort,
     Sort,
+    is_cpu,
 )
 from cpuhp.model.system import (
     Action,
@@ -59,7 +60,6 @@ from cpuhp.model.system import (
     TransitionSystem,
     Variable,
 )
-from cpuhp.report.export.finite import is_cpu
 from cpuhp.semantics import default_value
 
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)

@@ -32,9 +32,8 @@ from cpuhp.model.expr import (
     substitute,
     walk,
 )
-from cpuhp.model.sorts import BOOL, CPU, NONE, IndexSort
+from cpuhp.model.sorts import BOOL, CPU, NONE, IndexSort, is_cpu
 from cpuhp.model.system import Variable
-from cpuhp.report.export.finite import is_cpu
 from cpuhp.report.export.plain import (
     PlainAction,
     PlainWrite,
