@@ -65,15 +65,17 @@ class Clause:
     """
 
     cube: tuple[Literal, ...]
+    symbols: frozenset[Symbol] = field(init=False, repr=False, compare=False)
 
-    @property
-    def symbols(self) -> frozenset[Symbol]:
-        """The symbolic CPUs (I, J) that the clause quantifies over."""
-        used: set[Argument | Value] = set()
-        for literal in self.cube:
-            used.update(literal.arguments)
-            used.update(literal.values)
-        return frozenset(s for s in (Symbol.I, Symbol.J) if s in used)
+    def __post_init__(self) -> None:
+        # The symbolic CPUs (I, J) that the clause quantifies over, worked out once.
+        used = {
+            symbol
+            for symbol in (Symbol.I, Symbol.J)
+            for literal in self.cube
+            if symbol in literal.arguments or symbol in literal.values
+        }
+        object.__setattr__(self, "symbols", frozenset(used))
 
 
 @dataclass(frozen=True, slots=True)

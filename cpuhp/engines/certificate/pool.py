@@ -90,6 +90,7 @@ class Pool(Translator):
         self.there = (TRUE, *(f"there_{seat}" for seat in range(1, aps + 1)))
         self.is_there = dict(zip(self.seats, self.there))
         self._named: dict[str, str] = {}
+        self._numbers: dict[Literal, dict[str, None]] = {}
         self._cache: dict[tuple[object, ...], str] = {}
         self._free: dict[int, tuple[Param, ...]] = {}
         self._kept: list[Expr] = []
@@ -420,9 +421,17 @@ class Pool(Translator):
         if isinstance(sort, CounterSort):
             return near(text, literal)
         if not is_cpu(sort):
-            found = [equal(text, self.number(v)) for v in sorted(literal.values)]  # type: ignore[type-var,arg-type]
-            return self.define(disj(found))
+            return self._one_of(text, literal)
         return self.define(disj(self._pointed(literal, cpus, text)))
+
+    def _one_of(self, text: str, literal: Literal) -> str:
+        if literal not in self._numbers:
+            values = sorted(literal.values)  # type: ignore[type-var]
+            self._numbers[literal] = {self.number(v): None for v in values}  # type: ignore[arg-type]
+        numbers = self._numbers[literal]
+        if is_number(text):  # as where a step leads
+            return TRUE if text in numbers else FALSE
+        return self.define(disj(equal(text, number) for number in numbers))
 
     def _pointed(self, literal: Literal, cpus: Named, text: str) -> Iterator[str]:
         for value in sorted(literal.values, key=str):

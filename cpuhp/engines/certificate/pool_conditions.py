@@ -423,6 +423,8 @@ class _Base:
                 else:
                     changed = True
                     cube.append(pool.literal(literal, cpus, new))
+                if cube[-1] == FALSE:
+                    break
             if changed:  # else it was so before, which the clause excludes
                 yield conj(cube)
 
