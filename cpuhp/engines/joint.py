@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from cpuhp.engines.parametric.lessons import Lessons, lessons_of
 from cpuhp.engines.parametric.sampling import Samples
 from cpuhp.engines.parametric.together import Scopes
 from cpuhp.engines.refinement import Refinement
+from cpuhp.graph.claim import Thinned
 from cpuhp.language.build import observed_by
 from cpuhp.model.system import Expectation, TransitionSystem
 from cpuhp.model.verdict import Verdict
@@ -184,12 +185,13 @@ def _together(
     many = _SAMPLES
     if thin.auxiliary():  # its relations are narrow; other proofs' clauses hide them
         lessons, many = (), _NARROW
-    only = thin.data()
-    system, props = thin.together(only)
-    scopes = _scopes(checker, chosen, system)
-    samples = Samples(system, props, scopes)
-    violated = {seen.prop for seen in samples.collect(*many, until)}
-    if violated:
+    for only in _slices(thin):
+        system, props = thin.together(only)
+        samples = Samples(system, props, _scopes(checker, chosen, system))
+        violated = {seen.prop for seen in samples.collect(*many, until)}
+        if not violated:
+            break
+    else:
         return [c for c, p in zip(chosen, props) if p not in violated], {}
     for seed in range(_ATTEMPTS):
         proofs = prove_together(
@@ -214,6 +216,19 @@ def _together(
         for claim, prop, proof in zip(chosen, props, proofs)
         if proof.result.verdict is Verdict.PROVED
     }
+
+
+def _slices(thin: Thinned) -> Iterator[frozenset[str]]:
+    """The data that decide, and on what decides, if that is simpler; then all data."""
+    data = thin.data()
+    near = data & thin.auxiliary().union(thin.shallow(), *thin.nearby())
+    if near < data and _actions(thin, near) < _actions(thin, data):
+        yield near
+    yield data
+
+
+def _actions(thin: Thinned, only: frozenset[str]) -> int:
+    return len(thin.together(only)[0].actions)
 
 
 def _scopes(

@@ -75,14 +75,25 @@ class Refinement:
         narrow = self._refined(*_FEW_SAMPLES, soon, minimise=True)
         if narrow is not None and len(narrow.system.actions) <= _SMALL:
             yield replace(narrow, seconds=min(_SOON, 0.15 * left))
+        near = self.near(time.monotonic() + 0.3 * left)
+        if near is not None:
+            yield near
         data = self.data(time.monotonic() + 0.3 * left)
-        if data is not None:
+        if data is not None and (near is None or near.only != data.only):
             yield data
         for states, walks in (_FEW_SAMPLES, _MANY_SAMPLES):
             narrow = self._refined(states, walks, self.until, minimise=False)
             if narrow is not None:
                 share = 0.5 if states == _FEW_SAMPLES[0] else 1.0
                 yield replace(narrow, seconds=share * narrow.seconds)
+
+    def near(self, until: float) -> Narrow | None:
+        """The slice over the data that decide, and on what decides, as far as it takes."""
+        for only in self.thin.nearby():
+            narrow = self._over(only, until)
+            if narrow is not None:
+                return narrow
+        return None
 
     def data(self, until: float) -> Narrow | None:
         """The slice over what matters, without locks and shared pointers."""

@@ -6,10 +6,11 @@ same system; nothing else is common to them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cpuhp.graph.constants import Constants, constants, folded
-from cpuhp.graph.slicing import Slice, deciding, narrowed, project, relevant, shallow
+from cpuhp.graph.slicing import Slice, deciders, deciding, narrowed, project, relevant
 from cpuhp.language.build import build_together, observed_by
 from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.model.sorts import is_cpu
@@ -92,7 +93,22 @@ class Thinned:
 
     def shallow(self) -> frozenset[str]:
         """The variables that the claims speak of, and what is looked at beside them."""
-        return self.kept.variables & shallow(self.lowered, self.props)
+        return self.kept.variables & deciders(
+            self.lowered, self.props, observed_by(self.props)
+        )
+
+    def nearby(self) -> Iterator[frozenset[str]]:
+        """More and more of the data: what decides about what decides about the claims.
+
+        Each set is larger than the one before. What only delays a process, while
+        nothing of this is written, is in none of them.
+        """
+        known, data = self.shallow(), self.data()
+        while True:
+            found = known | data & deciders(self.lowered, self.props, known)
+            if found == known:
+                return
+            yield (known := found)
 
     def system(
         self, only: frozenset[str] | None = None, *, reduced: bool = True

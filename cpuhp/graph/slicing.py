@@ -119,13 +119,15 @@ def narrowed(
     return Slice(frozenset(variables), kept.parts)
 
 
-def shallow(lowered: Lowered, props: tuple[Property, ...]) -> frozenset[str]:
-    """The claims' variables, and those that decide about them where they are written.
+def deciders(
+    lowered: Lowered, props: tuple[Property, ...], wanted: frozenset[str]
+) -> frozenset[str]:
+    """What decides about these variables where they are written, and they themselves.
 
     That is in the callbacks and functions that assign them, and in those that lead to a
     program point that a claim compares with: what kernel developers argue with first.
     """
-    wanted, points = set(observed_by(props)), observed_points(props)
+    points, found = observed_points(props), set(wanted)
     writers = {
         place
         for process, edge in _edges(lowered)
@@ -134,8 +136,8 @@ def shallow(lowered: Lowered, props: tuple[Property, ...]) -> frozenset[str]:
     }
     for _, edge in _edges(lowered):
         if _places(edge) and _places(edge)[-1] in writers:
-            wanted |= _conditions(edge)
-    return frozenset(wanted)
+            found |= _conditions(edge)
+    return frozenset(found)
 
 
 def _near(edge: Edge, lowered: Lowered) -> tuple[str, ...]:

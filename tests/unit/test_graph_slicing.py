@@ -190,3 +190,19 @@ def test_a_counter_brings_its_mask_with_it(about, tmp_path):
     assert checker.answer("t", 0, Settings(timeout=5)).result.verdict.value == (
         "VIOLATED" if "open" in about else "UNKNOWN"
     )
+
+
+def test_what_only_delays_is_not_near(tmp_path):
+    """The deciding variables come level by level; a function that waits is in none."""
+    (tmp_path / "s.hp").write_text("""
+        scenario s; shared bool go; shared bool ready; shared bool x; shared bool late;
+        process p { if (ready) x = true; }
+        process q { pause(); if (go) ready = true; }
+        process r { late = true; }
+        void pause() { wait (late); }
+        process t { go = true; }
+        check c { never x; }
+    """)
+    thin = load(str(tmp_path / "s.hp")).checker.thinned("c", 0)
+    assert "late" in thin.data()
+    assert list(thin.nearby()) == [frozenset({"x", "ready", "go"})]
