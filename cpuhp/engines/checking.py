@@ -543,20 +543,24 @@ class _Run:
         seconds: float | None = None,
         samples: Samples | None = None,
     ) -> Proof:
-        from cpuhp.engines.parametric import prove
+        from cpuhp.engines.parametric import prove, prove_in_attempts
 
         self._say("every number of CPUs")
         left = self._left()
         seconds = 0.7 * left if seconds is None else min(seconds, left)
-        deadline = time.monotonic() + max(0.1, seconds)
-        return prove(
+        watch, lessons = memory_watch(self.settings), self.lessons
+        until = time.monotonic() + max(0.1, seconds)
+        if samples is None:
+            return prove(system, prop, deadline=until, progress=watch, lessons=lessons)
+        return prove_in_attempts(
             system,
-            prop,
-            deadline=deadline,
-            progress=memory_watch(self.settings),
-            samples=samples,
-            lessons=self.lessons,
-        )
+            (prop,),
+            samples,
+            until=until,
+            seconds=seconds,
+            progress=watch,
+            lessons=lessons,
+        )[0]
 
 
 def _told(names: frozenset[str]) -> str:

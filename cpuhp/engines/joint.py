@@ -22,7 +22,7 @@ from cpuhp.engines.answer import (
     memory_watch,
 )
 from cpuhp.engines.checking import Checker
-from cpuhp.engines.parametric import prove, prove_together
+from cpuhp.engines.parametric import prove, prove_in_attempts
 from cpuhp.engines.parametric.lessons import Lessons, lessons_of
 from cpuhp.engines.parametric.sampling import Samples
 from cpuhp.engines.parametric.together import Scopes
@@ -40,8 +40,6 @@ _SAMPLES = 4_000, 50  # states and walks,
 _NARROW = 6_000, 200  # where there are auxiliary variables
 _ALONE = 0.5  # seconds for a claim that has few variables,
 _SHARE = 2.0  # and for each of those that are proved together, in one attempt;
-_PATIENCE = 6  # guesses that may turn out wrong at first, and more in each attempt: who
-_ATTEMPTS = 6  # believed a view that no state has gains by beginning anew
 
 
 def groups(
@@ -193,19 +191,15 @@ def _together(
             break
     else:
         return [c for c, p in zip(chosen, props) if p not in violated], {}
-    for seed in range(_ATTEMPTS):
-        proofs = prove_together(
-            system,
-            props,
-            deadline=min(until, time.monotonic() + _SHARE * (1 + len(chosen))),
-            progress=memory_watch(settings),
-            samples=samples,
-            lessons=lessons,
-            seed=seed,
-            patience=_PATIENCE * (1 + seed),
-        )
-        if any(proof.invariant for proof in proofs) or time.monotonic() > until:
-            break
+    proofs = prove_in_attempts(
+        system,
+        props,
+        samples,
+        until=until,
+        seconds=_SHARE * (1 + len(chosen)),
+        progress=memory_watch(settings),
+        lessons=lessons,
+    )
     share = (time.monotonic() - began) / len(chosen)
     return chosen, {
         claim: Answer(

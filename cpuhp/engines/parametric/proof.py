@@ -14,6 +14,11 @@ from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Verdict
 
 ENGINE = "parametric"
+_PATIENCE = 6  # guesses that may turn out wrong at first, and more in each attempt: who
+_ATTEMPTS = 8  # believed a view that no state has gains by beginning anew,
+_AGAIN = 3  # so often on the same samples, and then with
+_MORE = 18_000, 150  # states and walks, and each time
+_TIMES = 3  # so many times more
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 
 
@@ -99,3 +104,38 @@ def prove_together(
         return Proof(result, invariant if proved else None, stats)
 
     return tuple(proof(prop) for prop in props)
+
+
+def prove_in_attempts(
+    system: TransitionSystem,
+    props: tuple[Property, ...],
+    samples: Samples,
+    *,
+    until: float,
+    seconds: float,
+    progress: Progress | None = None,
+    lessons: Lessons = (),
+) -> tuple[Proof, ...]:
+    """The same, begun anew when too many guesses were wrong, in the end on more samples.
+
+    Each attempt takes at most `seconds`; `until` is when all must end.
+    """
+    states, walks = _MORE
+    for seed in range(_ATTEMPTS):
+        proofs = prove_together(
+            system,
+            props,
+            deadline=min(until, time.monotonic() + seconds),
+            progress=progress,
+            samples=samples,
+            lessons=lessons,
+            seed=seed,
+            patience=_PATIENCE * (1 + seed),
+        )
+        if any(proof.invariant for proof in proofs) or time.monotonic() > until:
+            break
+        if seed + 1 >= _AGAIN:
+            if any(samples.collect(states, walks, until)):
+                break  # a state violates a property
+            states, walks = _TIMES * states, _TIMES * walks
+    return proofs
