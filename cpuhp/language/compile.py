@@ -83,13 +83,16 @@ class Lowered:
 def lower(program: Program, keep: frozenset[str] | None = None) -> Lowered:
     """Control flow of the callbacks and processes named in `keep` (None: all).
 
+    A walk passes all rows of the program all the same: a CPU whose callback fails stops
+    at the row before, whether or not the callback of that row is kept.
+
     Raises InputError HP3xx where the text is wrong.
     """
     callbacks = tuple(
         c for c in program.callbacks if keep is None or c.callback.name in keep
     )
     rows = {state.number: state for state in program.landmarks}
-    for registered in callbacks:
+    for registered in program.callbacks:
         rows.setdefault(registered.state.number, registered.state)
     names = tuple(rows[n].enumerator or rows[n].name for n in sorted(rows))
     terms = Terms(program, EnumSort(HPSTATE, names))

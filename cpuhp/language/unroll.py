@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from cpuhp.language.flow import Edge
 from cpuhp.model.expr import (
     FALSE,
+    Apply,
     Const,
     Expr,
+    Op,
     Read,
     and_,
     eq,
@@ -162,6 +164,9 @@ def _possible(value: Expr, known: Known) -> frozenset[int]:
         return frozenset()
     if isinstance(value, Read) and isinstance(sort, EnumSort):
         return known(value.variable)
+    if isinstance(value, Apply) and value.op is Op.ITE:
+        _, then, otherwise = value.args
+        return _possible(then, known) | _possible(otherwise, known)
     return frozenset(_all(sort))
 
 

@@ -98,6 +98,30 @@ EXACT = {
         """,
         "PROVED WITNESSED",
     ),
+    "rows of the table that a walk stops at": (
+        """
+        table "arm64-6.12";
+        percpu hpstate state = CPUHP_AP_ACTIVE; percpu bool other;
+        teardown top(cpu) for CPUHP_AP_ACTIVE fails {
+            either { return 0; } or { return -EBUSY; }
+        }
+        teardown below(cpu) for CPUHP_AP_SMPBOOT_THREADS { other[cpu] = true; }
+        process thread(cpu) on aps {
+            hpstate at = state[cpu];
+            bool failed = false;
+            while (at > CPUHP_TEARDOWN_CPU && !failed) {
+                failed = invoke_teardown(ONLINE, cpu, at);
+                at = prev_state(at);
+            }
+            state[cpu] = at;
+        }
+        check t {
+            never exists(c in aps :
+                state[c] > CPUHP_TEARDOWN_CPU && state[c] < CPUHP_AP_ACTIVE);
+        }
+        """,
+        "VIOLATED",
+    ),
     "what assumptions tie to it": (
         """
         const shared bool a = any; const shared bool b = any; assume a => b; assume !b;

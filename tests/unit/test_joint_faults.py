@@ -125,7 +125,7 @@ def test_one_proof_taken_for_all_is_noticed(tmp_path, monkeypatch):
         results = [replace(first.result, prop=o.result.prop) for o in others]
         return first, *(replace(first, result=result) for result in results)
 
-    monkeypatch.setattr(joint, "prove_together", generous)
+    monkeypatch.setattr(proof, "prove_together", generous)
     assert not sound(tmp_path)
 
 
