@@ -20,6 +20,7 @@ from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.space import PlainSpace, quiescent_test, stuck_test
 from cpuhp.model.expr import not_
+from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import (
     Expectation,
     Property,
@@ -169,7 +170,14 @@ def private_data(system: TransitionSystem) -> set[str]:
 
 
 def _is_shared_data(variable: Variable) -> bool:
-    return variable.role is not Role.LOCATION and variable.owner is None
+    if variable.role is Role.LOCATION or variable.owner is not None:
+        return False
+    return not _is_hotplug_state(variable)
+
+
+def _is_hotplug_state(variable: Variable) -> bool:
+    """The slice has fewer hotplug states, so that their numbers differ."""
+    return isinstance(variable.sort, EnumSort) and variable.sort.name == "hpstate"
 
 
 def _wanted(whole: Machine, small: Machine, trace: Trace, cells: list[int]) -> _Wanted:
@@ -193,7 +201,7 @@ def _wanted(whole: Machine, small: Machine, trace: Trace, cells: list[int]) -> _
 
 def _is_private(machine: Machine, cell: int) -> bool:
     variable = machine.cells[cell][0]
-    return variable.owner is not None
+    return variable.owner is not None and not _is_hotplug_state(variable)
 
 
 def ending(compiled: Compiled, prop: Property) -> Test:
