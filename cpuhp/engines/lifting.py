@@ -176,7 +176,7 @@ def _is_shared_data(variable: Variable) -> bool:
 
 
 def _is_hotplug_state(variable: Variable) -> bool:
-    """The slice has fewer hotplug states, so that their numbers differ."""
+    """Where rows are merged, the slice has fewer of them, and other numbers."""
     return isinstance(variable.sort, EnumSort) and variable.sort.name == "hpstate"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cpuhp.graph.constants import Constants, constants, folded
+from cpuhp.graph.rows import can_merge
 from cpuhp.graph.slicing import Slice, deciders, deciding, narrowed, project, relevant
 from cpuhp.language.build import build_together, observed_by
 from cpuhp.language.compile import Lowered, claims, lower
@@ -170,7 +171,9 @@ def thinned(start: Folded, *chosen: tuple[Property, int]) -> Thinned:
     """What matters to claims, each with its number in its check."""
     program, accessed = start.whole.program, start.accessed
     kept = relevant(start.thinner, (prop for prop, _ in chosen), accessed)
-    lowered = folded(lower(program, kept.parts), start.known, accessed)
+    merge = can_merge(start.whole, (prop for prop, _ in chosen))
+    lowered = lower(program, kept.parts, merge=merge)
+    lowered = folded(lowered, start.known, accessed)
     props = tuple(
         claims(lowered, program.checks[prop.check], number)[0]
         for prop, number in chosen

@@ -15,6 +15,7 @@ from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
 from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import FALSE, TRUE, Const, Expr, Read, reads, rebuild
+from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice
 
 Constants = Mapping[str, Const]
@@ -49,9 +50,24 @@ def folded(
     that access a variable in `but` stay as they are: for a data race, it is the access
     that counts.
     """
+    known = {
+        name: told
+        for name, value in known.items()
+        if (told := _in_terms_of(lowered, value)) is not None
+    }
     return replace(
         lowered, processes=tuple(_folded(p, known, but) for p in lowered.processes)
     )
+
+
+def _in_terms_of(lowered: Lowered, value: Const) -> Const | None:
+    """The value where fewer hotplug states are numbered; None if it is not among them."""
+    here = lowered.terms.hpstate
+    sort = value.sort
+    if not isinstance(sort, EnumSort) or sort.name != here.name or sort == here:
+        return value
+    name = sort.values[value.value]
+    return Const(here.values.index(name), here) if name in here.values else None
 
 
 def _initially(lowered: Lowered) -> dict[str, Const]:

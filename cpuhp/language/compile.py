@@ -44,6 +44,7 @@ from cpuhp.model.system import (
     Runs,
     Variable,
 )
+from cpuhp.model.table import HotplugState
 
 _RUNS = {"cpus": Runs.EVERY_CPU, "aps": Runs.EVERY_AP}
 
@@ -80,21 +81,23 @@ class Lowered:
     terms: Terms
 
 
-def lower(program: Program, keep: frozenset[str] | None = None) -> Lowered:
+def lower(
+    program: Program, keep: frozenset[str] | None = None, *, merge: bool = False
+) -> Lowered:
     """Control flow of the callbacks and processes named in `keep` (None: all).
 
     A walk passes all rows of the program all the same: a CPU whose callback fails stops
-    at the row before, whether or not the callback of that row is kept.
+    at the row before, whether or not the callback of that row is kept. With `merge`,
+    rows that nothing kept names are one where they follow each other (graph/rows.py
+    says when that makes no difference).
 
     Raises InputError HP3xx where the text is wrong.
     """
     callbacks = tuple(
         c for c in program.callbacks if keep is None or c.callback.name in keep
     )
-    rows = {state.number: state for state in program.landmarks}
-    for registered in program.callbacks:
-        rows.setdefault(registered.state.number, registered.state)
-    names = tuple(rows[n].enumerator or rows[n].name for n in sorted(rows))
+    rows = _rows(program, callbacks if merge else program.callbacks)
+    names = tuple(row.enumerator or row.name for row in rows)
     terms = Terms(program, EnumSort(HPSTATE, names))
     chosen = [
         p for p in program.processes if keep is None or p.declaration.name in keep
@@ -103,6 +106,23 @@ def lower(program: Program, keep: frozenset[str] | None = None) -> Lowered:
     _reject_uses(program, lowered)
     lowered = list(with_observers(Lowered(program, tuple(lowered), terms)))
     return Lowered(program, tuple(_preempted(lowered, terms)), terms)
+
+
+def _rows(
+    program: Program, callbacks: tuple[Registered, ...]
+) -> tuple[HotplugState, ...]:
+    """The rows of the program: those that are named, and one for others in between."""
+    every = {c.state.number: c.state for c in program.callbacks}
+    every |= {state.number: state for state in program.landmarks}
+    named = {state.number for state in program.landmarks}
+    named |= {registered.state.number for registered in callbacks}
+    kept: list[HotplugState] = []
+    between = False
+    for number in sorted(every):
+        if number in named or not between:
+            kept.append(every[number])
+        between = number not in named
+    return tuple(kept)
 
 
 def _reject_uses(program: Program, lowered: list[LoweredProcess]) -> None:

@@ -230,3 +230,43 @@ def test_what_only_delays_is_not_near(tmp_path):
     thin = load(str(tmp_path / "s.hp")).checker.thinned("c", 0)
     assert "late" in thin.data()
     assert list(thin.nearby()) == [frozenset({"x", "ready", "go"})]
+
+
+WALK = """scenario s; table "arm64-6.12";
+    percpu hpstate state = CPUHP_AP_ACTIVE; percpu bool other; percpu bool here;
+    teardown top(cpu) for CPUHP_AP_ACTIVE fails {
+        either { return 0; } or { return -EBUSY; }
+    }
+    teardown first(cpu) for CPUHP_AP_WORKQUEUE_ONLINE { other[cpu] = true; }
+    teardown second(cpu) for CPUHP_AP_WATCHDOG_ONLINE { other[cpu] = true; }
+    process thread(cpu) on aps {
+        hpstate at = state[cpu]; bool failed = false;
+        while (at > CPUHP_TEARDOWN_CPU && !failed) {
+            failed = invoke_teardown(ONLINE, cpu, at);
+            at = prev_state(at);
+        }
+        state[cpu] = at;
+    }
+    """
+
+
+def rows(tmp_path, claim):
+    (tmp_path / "s.hp").write_text(f"{WALK} check t {{ never {claim}; }}")
+    system, _ = load(str(tmp_path / "s.hp")).checker.thinned("t", 0).system()
+    return system.variable("state").sort.values
+
+
+def test_rows_that_nothing_tells_apart_are_one(tmp_path):
+    assert rows(tmp_path, "exists(c in aps : state[c] < CPUHP_AP_ACTIVE)") == (
+        "CPUHP_TEARDOWN_CPU",
+        "CPUHP_AP_WATCHDOG_ONLINE",
+        "CPUHP_AP_ACTIVE",
+    )
+
+
+def test_rows_are_not_merged_where_states_are_compared_with_each_other(tmp_path):
+    found = rows(
+        tmp_path, "exists(c in aps : exists(d in aps : state[c] < state[d]))"
+    )
+    assert "CPUHP_AP_WORKQUEUE_ONLINE" in found
+    assert "CPUHP_AP_WATCHDOG_ONLINE" in found
