@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
-from cpuhp.language.program import HPSTATE
+from cpuhp.language.program import HPSTATE, nodes_below
 from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import Apply, Const, Expr, Op, Read, walk
 from cpuhp.model.sorts import EnumSort
@@ -23,55 +24,96 @@ _COMPARED = (Op.EQ, Op.LT, Op.LE)
 
 def can_merge(whole: Lowered, props: Iterable[Property]) -> bool:
     """Does no comparison in the whole program or in these claims tell such rows apart?"""
-    program, first = whole.program, whole.terms.hpstate.values[:1]
-    if first and first[0] not in {s.enumerator or s.name for s in program.landmarks}:
+    named, first = _named(whole), whole.terms.hpstate.values[:1]
+    if not named.issuperset(first):
         return False  # a variable without a value of its own begins there
+    if _neighbours(whole):
+        return False
     effects = [
         effect
         for process in whole.processes
         for edge in process.flow.edges
         for effect in edge.effects
     ]
-    wanders = _wandering(effects, _open(whole))
+    wanders = _wandering(effects, named, _open(whole, named))
     return not any(
         isinstance(part, Apply)
         and part.op in _COMPARED
-        and all(_is_state(arg) and not _is_named(arg, wanders) for arg in part.args)
+        and all(_is_state(arg) and not _is_told(arg, wanders) for arg in part.args)
         for root in (*_expressions(whole), *_claimed(props))
         for part in walk(root)
     )
 
 
-def _open(whole: Lowered) -> frozenset[str]:
-    """The variables that may begin anywhere."""
-    return frozenset(
-        name
-        for name, declared in whole.program.variables.items()
-        if initial_value(whole.terms, declared) is None
+def _named(whole: Lowered) -> frozenset[str]:
+    return frozenset(s.enumerator or s.name for s in whole.program.landmarks)
+
+
+def _neighbours(whole: Lowered) -> bool:
+    """Is a neighbour of a state told elsewhere than where a variable becomes just that?
+
+    As a constant it could not be told from those that callbacks are found by.
+    """
+    program = whole.program
+    nodes = [*nodes_below(program.units), *nodes_below(tuple(program.checks.values()))]
+    assigned = {
+        id(node.value) for node in nodes if isinstance(node, t.Declare | t.AssignTo)
+    }
+    return any(
+        isinstance(node, t.Call)
+        and node.name in ("next_state", "prev_state")
+        and id(node) not in assigned
+        for node in nodes
     )
 
 
-def _wandering(effects: list[Assign], found: frozenset[str]) -> frozenset[str]:
+def _open(whole: Lowered, named: frozenset[str]) -> frozenset[str]:
+    """The variables that may begin anywhere."""
+    found = set()
+    for name, declared in whole.program.variables.items():
+        initial = initial_value(whole.terms, declared)
+        if initial is None or not all(
+            part.sort.values[part.value] in named
+            for part in walk(initial)
+            if isinstance(part, Const) and isinstance(part.sort, EnumSort)
+        ):
+            found.add(name)
+    return frozenset(found)
+
+
+def _wandering(
+    effects: list[Assign], named: frozenset[str], found: frozenset[str]
+) -> frozenset[str]:
     """The variables that may hold a state which the program does not name."""
     while True:
         more = found | {
             effect.variable
             for effect in effects
-            if _is_state(effect.value) and not _is_named(effect.value, found)
+            if _is_state(effect.value) and not _is_named(effect.value, named, found)
         }
         if more == found:
             return found
         found = more
 
 
-def _is_named(value: Expr, wanders: frozenset[str]) -> bool:
+def _is_named(value: Expr, named: frozenset[str], wanders: frozenset[str]) -> bool:
+    match value:
+        case Const(number, EnumSort(_, names)):
+            return names[number] in named
+        case Apply(Op.ITE, (_, then, otherwise), _):
+            return all(_is_named(part, named, wanders) for part in (then, otherwise))
+    return _is_told(value, wanders)
+
+
+def _is_told(value: Expr, wanders: frozenset[str]) -> bool:
+    """Is it a row that something looks for, or a variable that holds named ones only?"""
     match value:
         case Const():
             return True
         case Read(variable, _, _):
             return variable not in wanders
         case Apply(Op.ITE, (_, then, otherwise), _):
-            return _is_named(then, wanders) and _is_named(otherwise, wanders)
+            return _is_told(then, wanders) and _is_told(otherwise, wanders)
     return False
 
 

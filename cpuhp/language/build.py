@@ -18,9 +18,8 @@ from cpuhp.language.places import (
     entered_points,
     observed_points,
 )
-from cpuhp.language.program import Declared
 from cpuhp.language.quotient import merged_loops, quotient, without_bystanders
-from cpuhp.language.terms import Terms, location_variable
+from cpuhp.language.terms import location_variable
 from cpuhp.language.unroll import Known, Unrolled, is_trackable, unroll
 from cpuhp.language.variables import initial_value, ties, variable, with_tied
 from cpuhp.model.expr import (
@@ -37,7 +36,7 @@ from cpuhp.model.expr import (
     rebuild,
     walk,
 )
-from cpuhp.model.sorts import CPU, BoolSort, EnumSort
+from cpuhp.model.sorts import CPU, BoolSort, EnumSort, Sort
 from cpuhp.model.system import (
     Action,
     Assign,
@@ -166,9 +165,16 @@ def _unrolled(
         )
         for process in lowered.processes
     }
-    values: dict[str, set[int]] = {
-        name: _initial_values(lowered.terms, declared)
+    values = {
+        name: _initial_values(
+            lowered.terms.sort_of(declared), initial_value(lowered.terms, declared)
+        )
         for name, declared in lowered.program.variables.items()
+    }
+    values |= {
+        variable.name: _initial_values(variable.sort, variable.initial)
+        for process in lowered.processes
+        for variable in process.locals
     }
 
     def known(name: str) -> frozenset[int]:
@@ -229,11 +235,9 @@ def _place(
     )
 
 
-def _initial_values(terms: Terms, declared: Declared) -> set[int]:
-    sort = terms.sort_of(declared)
+def _initial_values(sort: Sort, initial: Expr | None) -> set[int]:
     if not isinstance(sort, EnumSort):
         return set()
-    initial = initial_value(terms, declared)
     if initial is None:
         return set(range(len(sort.values)))
     return {

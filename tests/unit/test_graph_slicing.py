@@ -233,7 +233,8 @@ def test_what_only_delays_is_not_near(tmp_path):
 
 
 WALK = """scenario s; table "arm64-6.12";
-    percpu hpstate state = CPUHP_AP_ACTIVE; percpu bool other; percpu bool here;
+    percpu hpstate state = CPUHP_AP_ACTIVE; percpu bool other;
+    percpu hpstate mark = CPUHP_AP_ACTIVE; percpu hpstate start = any;
     teardown top(cpu) for CPUHP_AP_ACTIVE fails {
         either { return 0; } or { return -EBUSY; }
     }
@@ -245,6 +246,7 @@ WALK = """scenario s; table "arm64-6.12";
             failed = invoke_teardown(ONLINE, cpu, at);
             at = prev_state(at);
         }
+        mark[cpu] = next_state(CPUHP_TEARDOWN_CPU);
         state[cpu] = at;
     }
     """
@@ -264,9 +266,16 @@ def test_rows_that_nothing_tells_apart_are_one(tmp_path):
     )
 
 
-def test_rows_are_not_merged_where_states_are_compared_with_each_other(tmp_path):
-    found = rows(
-        tmp_path, "exists(c in aps : exists(d in aps : state[c] < state[d]))"
-    )
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "exists(c in aps : exists(d in aps : state[c] < state[d]))",
+        "exists(c in aps : state[c] == next_state(CPUHP_TEARDOWN_CPU))",
+        "exists(c in aps : state[c] == mark[c])",
+        "exists(c in aps : state[c] == start[c])",
+    ],
+)
+def test_rows_are_not_merged_where_something_tells_them_apart(claim, tmp_path):
+    found = rows(tmp_path, claim)
     assert "CPUHP_AP_WORKQUEUE_ONLINE" in found
     assert "CPUHP_AP_WATCHDOG_ONLINE" in found
