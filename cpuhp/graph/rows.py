@@ -17,7 +17,7 @@ from cpuhp.language.program import HPSTATE, nodes_below
 from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import Apply, Const, Expr, Op, Read, walk
 from cpuhp.model.sorts import EnumSort
-from cpuhp.model.system import Assign, Property
+from cpuhp.model.system import Assign, Property, expressions
 
 _COMPARED = (Op.EQ, Op.LT, Op.LE)
 
@@ -124,12 +124,7 @@ def _is_state(value: Expr) -> bool:
 def _expressions(whole: Lowered) -> Iterator[Expr]:
     for process in whole.processes:
         for edge in process.flow.edges:
-            yield edge.guard
-            for choice in edge.choices:
-                yield choice.among
-            for effect in edge.effects:
-                yield effect.value
-                yield from effect.indices
+            yield from expressions(edge.guard, edge.choices, edge.effects)
 
 
 def _claimed(props: Iterable[Property]) -> Iterator[Expr]:

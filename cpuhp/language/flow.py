@@ -24,7 +24,7 @@ from cpuhp.model.expr import (
     rebuild,
     substitute,
 )
-from cpuhp.model.system import Assign, Choice, Origin
+from cpuhp.model.system import Assign, Choice, Origin, expressions
 
 MAX_PATHS = 400
 
@@ -71,14 +71,8 @@ class Edge:
     locks: tuple[LockUse, ...] = field(default=(), compare=False)
 
     def reads(self) -> frozenset[str]:
-        found = reads(self.guard)
-        for choice in self.choices:
-            found |= reads(choice.among)
-        for effect in self.effects:
-            found |= reads(effect.value)
-            for index in effect.indices:
-                found |= reads(index)
-        return found
+        roots = expressions(self.guard, self.choices, self.effects)
+        return frozenset[str]().union(*map(reads, roots))
 
     def writes(self) -> frozenset[str]:
         return frozenset(effect.variable for effect in self.effects)

@@ -96,15 +96,25 @@ class Assign:
     bound: tuple[Param, ...] = ()
 
 
+def expressions(
+    guard: Expr, choices: Iterable[Choice], effects: Iterable[Assign]
+) -> Iterator[Expr]:
+    """All expressions of a guarded step."""
+    yield guard
+    for choice in choices:
+        yield choice.among
+    for effect in effects:
+        yield effect.value
+        yield from effect.indices
+
+
 def accesses(
     guard: Expr, choices: Iterable[Choice], effects: Iterable[Assign]
 ) -> Iterator[tuple[str, tuple[Expr, ...]]]:
     """Every variable that a guarded step reads or writes, with its indices."""
-    roots = [guard, *(choice.among for choice in choices)]
     for effect in effects:
         yield effect.variable, effect.indices
-        roots += [effect.value, *effect.indices]
-    for root in roots:
+    for root in expressions(guard, choices, effects):
         for part in walk(root):
             if isinstance(part, Read):
                 yield part.variable, part.indices
@@ -144,14 +154,8 @@ class Action:
 
     @property
     def read(self) -> frozenset[str]:
-        found = reads(self.guard)
-        for choice in self.choices:
-            found |= reads(choice.among)
-        for effect in self.effects:
-            found |= reads(effect.value)
-            for index in effect.indices:
-                found |= reads(index)
-        return found
+        roots = expressions(self.guard, self.choices, self.effects)
+        return frozenset[str]().union(*map(reads, roots))
 
 
 class Runs(Enum):

@@ -48,7 +48,7 @@ from cpuhp.model.sorts import (
     Sort,
     is_cpu,
 )
-from cpuhp.model.system import Property, Role, TransitionSystem, Variable
+from cpuhp.model.system import Property, Role, TransitionSystem, Variable, expressions
 
 Env = Mapping[Param, str]
 _WIDEST = 1 << 20  # numbers beyond this are sorts of counts, which are Ints
@@ -75,11 +75,7 @@ def roots(system: TransitionSystem, prop: Property) -> Iterator[Expr]:
     yield from (prop.formula, prop.goal, *system.assumptions)
     yield from (v.initial for v in system.variables if v.initial is not None)
     for action in system.actions:
-        yield action.guard
-        yield from (choice.among for choice in action.choices)
-        for effect in action.effects:
-            yield effect.value
-            yield from effect.indices
+        yield from expressions(action.guard, action.choices, action.effects)
 
 
 def free_params(expr: Expr) -> tuple[Param, ...]:

@@ -25,7 +25,7 @@ from cpuhp.model.expr import (
     walk,
 )
 from cpuhp.model.sorts import is_cpu
-from cpuhp.model.system import Action, Assign, TransitionSystem
+from cpuhp.model.system import Action, Assign, TransitionSystem, expressions
 
 
 def formula_rank(expr: Expr, cpus: int) -> int:
@@ -111,12 +111,7 @@ def _is_known(expr: Expr, actor: Param | None) -> bool:
 
 
 def _parts(action: Action) -> Iterator[Expr]:
-    yield action.guard
-    for choice in action.choices:
-        yield choice.among
-    for effect in action.effects:
-        yield effect.value
-        yield from effect.indices
+    return expressions(action.guard, action.choices, action.effects)
 
 
 def _depth(expr: Expr, cpus: int) -> int:

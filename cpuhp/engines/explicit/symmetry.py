@@ -12,7 +12,14 @@ from cpuhp.engines.explicit.compile import Compiled
 from cpuhp.engines.explicit.space import Key, PlainSpace
 from cpuhp.model.expr import Apply, Boot, Const, Expr, Op, children, eq, not_, walk
 from cpuhp.model.sorts import NONE, is_cpu
-from cpuhp.model.system import Action, Choice, Order, Property, TransitionSystem
+from cpuhp.model.system import (
+    Action,
+    Choice,
+    Order,
+    Property,
+    TransitionSystem,
+    expressions,
+)
 from cpuhp.model.verdict import State
 from cpuhp.semantics import Instance, Machine, initial_states
 
@@ -74,9 +81,8 @@ def _excludes_boot(choice: Choice) -> bool:
 
 def _is_unused(choice: Choice, action: Action) -> bool:
     """May any element be picked as well? Then it only matters that there is one."""
-    roots = [action.guard, *(c.among for c in action.choices if c is not choice)]
-    for effect in action.effects:
-        roots += [effect.value, *effect.indices]
+    others = [c for c in action.choices if c is not choice]
+    roots = expressions(action.guard, others, action.effects)
     return not any(part == choice.param for root in roots for part in walk(root))
 
 
@@ -86,11 +92,7 @@ def _expressions(system: TransitionSystem, props: Iterable[Property]) -> Iterabl
             yield variable.initial
     yield from system.assumptions
     for action in system.actions:
-        yield action.guard
-        yield from (choice.among for choice in action.choices)
-        for effect in action.effects:
-            yield effect.value
-            yield from effect.indices
+        yield from expressions(action.guard, action.choices, action.effects)
     for prop in props:
         yield prop.formula
         yield prop.goal
