@@ -6,7 +6,7 @@ import pytest
 
 from cpuhp.api import load
 from cpuhp.engines.explicit import check
-from cpuhp.graph import claim
+from cpuhp.graph.rows import Rows
 from cpuhp.language import compile as lowering
 
 ROWS = (
@@ -91,7 +91,7 @@ def without_the_rows_between(monkeypatch):
 
 
 def with_all_merged(monkeypatch):
-    monkeypatch.setattr(claim, "can_merge", lambda whole, props: True)
+    monkeypatch.setattr(Rows, "can_merge", lambda self, props: True)
 
 
 @pytest.mark.parametrize("fault", [without_the_rows_between, with_all_merged])

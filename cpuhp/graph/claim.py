@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cpuhp.graph.constants import Constants, constants, folded
-from cpuhp.graph.rows import can_merge
+from cpuhp.graph.rows import Rows, rows
 from cpuhp.graph.slicing import Slice, deciders, deciding, narrowed, project, relevant
 from cpuhp.language.build import build_together, observed_by
 from cpuhp.language.compile import Lowered, claims, lower
@@ -28,13 +28,15 @@ class Folded:
     whole: Lowered
     known: Constants
     thinner: Lowered
+    rows: Rows
     accessed: frozenset[str] = frozenset()
 
 
 def fold(whole: Lowered, accessed: frozenset[str] = frozenset()) -> Folded:
     """Constants of the whole program, those in `accessed` left out, and what is left."""
     known = constants(whole, accessed)
-    return Folded(whole, known, folded(whole, known, accessed), accessed)
+    thinner = folded(whole, known, accessed)
+    return Folded(whole, known, thinner, rows(whole), accessed)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def thinned(start: Folded, *chosen: tuple[Property, int]) -> Thinned:
     """What matters to claims, each with its number in its check."""
     program, accessed = start.whole.program, start.accessed
     kept = relevant(start.thinner, (prop for prop, _ in chosen), accessed)
-    merge = can_merge(start.whole, (prop for prop, _ in chosen))
+    merge = start.rows.can_merge(prop for prop, _ in chosen)
     lowered = lower(program, kept.parts, merge=merge)
     lowered = folded(lowered, start.known, accessed)
     props = tuple(

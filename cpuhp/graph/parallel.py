@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from cpuhp.graph.footprint import Footprints, Step, is_wait, step_key
-from cpuhp.graph.rows import can_merge
+from cpuhp.graph.rows import rows
 from cpuhp.graph.slicing import Slice, project, relevant
 from cpuhp.language.compile import Lowered, LoweredProcess, lower
 from cpuhp.language.flow import Edge
@@ -78,7 +78,7 @@ def skeleton(whole: Lowered) -> Lowered:
     names = {n for n in names - locks if n in whole.program.variables}
     kept = _closure(whole, names)
     processes = {p.name for p in whole.processes}
-    merge = can_merge(whole, ())
+    merge = rows(whole).can_merge(())
     smaller = lower(whole.program, kept.parts | processes, merge=merge)
     again = _closure(smaller, names)
     bones = project(smaller, Slice(again.variables - locks, again.parts))

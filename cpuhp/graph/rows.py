@@ -9,7 +9,8 @@ anything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
@@ -22,25 +23,42 @@ from cpuhp.model.system import Assign, Property, expressions
 _COMPARED = (Op.EQ, Op.LT, Op.LE)
 
 
-def can_merge(whole: Lowered, props: Iterable[Property]) -> bool:
-    """Does no comparison in the whole program or in these claims tell such rows apart?"""
+@dataclass(frozen=True)
+class Rows:
+    """What may hold a state that a program does not name, and whether it compares such."""
+
+    wanders: frozenset[str]
+    compared: bool
+
+    def can_merge(self, props: Iterable[Property]) -> bool:
+        """Does nothing in the program or in these claims tell such rows apart?"""
+        claimed = (root for prop in props for root in (prop.formula, prop.goal))
+        return not self.compared and not _compares(claimed, self.wanders)
+
+
+def rows(whole: Lowered) -> Rows:
+    """What merging rows in slices of this program has to know; all claims share it."""
     named, first = _named(whole), whole.terms.hpstate.values[:1]
-    if not named.issuperset(first):
-        return False  # a variable without a value of its own begins there
-    if _neighbours(whole):
-        return False
-    effects = [
-        effect
-        for process in whole.processes
-        for edge in process.flow.edges
-        for effect in edge.effects
-    ]
+    edges = [edge for process in whole.processes for edge in process.flow.edges]
+    effects = [effect for edge in edges for effect in edge.effects]
     wanders = _wandering(effects, named, _open(whole, named))
-    return not any(
+    roots = (r for e in edges for r in expressions(e.guard, e.choices, e.effects))
+    compared = (
+        not named.issuperset(
+            first
+        )  # a variable without a value of its own begins there
+        or _neighbours(whole)
+        or _compares(roots, wanders)
+    )
+    return Rows(wanders, compared)
+
+
+def _compares(roots: Iterable[Expr], wanders: frozenset[str]) -> bool:
+    return any(
         isinstance(part, Apply)
         and part.op in _COMPARED
         and all(_is_state(arg) and not _is_told(arg, wanders) for arg in part.args)
-        for root in (*_expressions(whole), *_claimed(props))
+        for root in roots
         for part in walk(root)
     )
 
@@ -119,15 +137,3 @@ def _is_told(value: Expr, wanders: frozenset[str]) -> bool:
 
 def _is_state(value: Expr) -> bool:
     return isinstance(value.sort, EnumSort) and value.sort.name == HPSTATE
-
-
-def _expressions(whole: Lowered) -> Iterator[Expr]:
-    for process in whole.processes:
-        for edge in process.flow.edges:
-            yield from expressions(edge.guard, edge.choices, edge.effects)
-
-
-def _claimed(props: Iterable[Property]) -> Iterator[Expr]:
-    for prop in props:
-        yield prop.formula
-        yield prop.goal
