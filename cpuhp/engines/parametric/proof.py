@@ -24,11 +24,15 @@ PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 
 @dataclass(frozen=True)
 class Proof:
-    """The answer and, if PROVED, the inductive invariant that implies the property."""
+    """The answer and, if PROVED, the inductive invariant that implies the property.
+
+    `misled`: guesses turned out to be wrong, so that another attempt may do better.
+    """
 
     result: Result
     invariant: Invariant | None = None
     stats: dict[str, int] = field(default_factory=dict)
+    misled: bool = False
 
 
 def prove(
@@ -75,7 +79,7 @@ def prove_together(
     """
     start = time.monotonic()
     stats: dict[str, int] = {}
-    invariant, reason = None, ""
+    invariant, reason, misled = None, "", False
     able = tuple(prop for prop in props if prop.expectation in PROVABLE)
     lost = {
         prop: f"'{prop.expectation.value}' is not proved for every number of CPUs"
@@ -83,13 +87,13 @@ def prove_together(
         if prop not in able
     }
     if able:
+        learner = Learner(
+            system, able, deadline, progress, samples, lessons, seed, patience
+        )
         try:
-            learner = Learner(
-                system, able, deadline, progress, samples, lessons, seed, patience
-            )
             invariant = learner.run()
         except (GiveUp, Undecided) as error:
-            reason = str(error)
+            reason, misled = str(error), learner.stats["dropped"] > 0
         else:
             stats, lost = learner.stats, lost | learner.lost
     seconds = time.monotonic() - start
@@ -101,7 +105,7 @@ def prove_together(
         result = Result(
             prop, verdict, reason=told, seconds=seconds, engine=ENGINE, stats=stats
         )
-        return Proof(result, invariant if proved else None, stats)
+        return Proof(result, invariant if proved else None, stats, misled)
 
     return tuple(proof(prop) for prop in props)
 
@@ -122,20 +126,24 @@ def prove_in_attempts(
     """
     states, walks = _MORE
     for seed in range(_ATTEMPTS):
+        if seed >= _AGAIN:
+            if any(samples.collect(states, walks, until)):
+                break  # a state violates a property
+            states, walks = _TIMES * states, _TIMES * walks
+        deadline = min(until, time.monotonic() + seconds)
         proofs = prove_together(
             system,
             props,
-            deadline=min(until, time.monotonic() + seconds),
+            deadline=deadline,
             progress=progress,
             samples=samples,
             lessons=lessons,
             seed=seed,
             patience=_PATIENCE * (1 + seed),
         )
-        if any(proof.invariant for proof in proofs) or time.monotonic() > until:
+        now = time.monotonic()
+        if any(proof.invariant for proof in proofs) or now > until:
             break
-        if seed + 1 >= _AGAIN:
-            if any(samples.collect(states, walks, until)):
-                break  # a state violates a property
-            states, walks = _TIMES * states, _TIMES * walks
+        if now < deadline and not any(proof.misled for proof in proofs):
+            break  # what it was told is not enough, however it begins
     return proofs
