@@ -1,13 +1,19 @@
 """Random walks over the hotplug table: a slice stops where the whole program stops."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from cpuhp.api import load
+from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import check
 from cpuhp.graph.rows import Rows
+from cpuhp.kernel.tables.order import order_of
 from cpuhp.language import compile as lowering
+from cpuhp.language.library import read_unit, shipped
+from cpuhp.language.program import link
+from cpuhp.language.tree import CheckDeclaration
 
 ROWS = (
     "CPUHP_AP_SMPBOOT_THREADS",
@@ -76,6 +82,45 @@ def test_a_slice_stops_where_the_program_stops(tmp_path):
     seen = {verdicts(seed, tmp_path / "s.hp")[1] for seed in SEEDS}
     assert seen == {"PROVED", "VIOLATED"}
     assert wrong(tmp_path / "s.hp") == []
+
+
+STATED = """
+scenario walks;
+table "arm64-6.12";
+percpu hpstate state = CPUHP_AP_ACTIVE;
+teardown top(cpu) for CPUHP_AP_SMPBOOT_THREADS {{ return 0; }}
+process thread(cpu) on aps {{
+    hpstate at = state[cpu];
+    while (at > CPUHP_TEARDOWN_CPU) {{
+        either {{ invoke_teardown(ONLINE, cpu, at); at = prev_state(at); }}
+        or {{ break; }}
+    }}
+    state[cpu] = at;
+}}
+{own}
+"""
+STANDS = """
+check stands {{
+    never exists(c in aps : state[c] < {row} && state[c] > CPUHP_TEARDOWN_CPU);
+}}
+"""
+
+
+@pytest.mark.parametrize("row", ["CPUHP_AP_PERF_ONLINE", "CPUHP_AP_ACTIVE"])
+def test_a_check_of_the_catalogue_names_rows_as_one_of_the_scenario_does(row, tmp_path):
+    stands = STANDS.format(row=row)
+    own, bare = tmp_path / "own.hp", tmp_path / "bare.hp"
+    own.write_text(STATED.format(own=stands))
+    bare.write_text(STATED.format(own=""))
+    declared = next(i for i in read_unit(own).items if isinstance(i, CheckDeclaration))
+    library = replace(shipped(), checks={"stands": declared})
+    unit = read_unit(bare)
+    linked = link(unit, library, order_of(unit), {})
+    verdicts = set()
+    for program in (linked, load(str(own)).program):
+        found = Checker(program).slice("stands", 0)
+        verdicts.add(check(found.system, found.prop, 3).verdict.value)
+    assert verdicts == {"VIOLATED"}
 
 
 def without_the_rows_between(monkeypatch):

@@ -6,7 +6,7 @@ variables their sorts, callbacks their rows of the hotplug table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import Span, fail, suggestion
@@ -143,6 +143,7 @@ def link(
             if isinstance(item, t.ProcessDeclaration):
                 names.add(item.name, item.span)
                 processes.append(DeclaredProcess(item, unit.name, unit.source))
+    checks = _checks(units, library)
     bodies = [c.callback for c in callbacks]
     variables |= dict(_reader_flags(variables, functions, bodies, processes))
     return Program(
@@ -157,12 +158,12 @@ def link(
         callbacks=callbacks,
         unplaced=unplaced,
         processes=tuple(processes),
-        checks=_checks(units, library),
+        checks=checks,
         expectations=tuple(
             i for u in units for i in u.items if isinstance(i, t.Expect)
         ),
         assumptions=tuple(i for u in units for i in u.items if isinstance(i, t.Assume)),
-        landmarks=_landmarks(units, table),
+        landmarks=_landmarks((*units, *checks.values()), table),
     )
 
 
@@ -526,10 +527,10 @@ def _belongs_to_a_unit(library: Library, check: str) -> bool:
     )
 
 
-def _landmarks(units: tuple[t.Unit, ...], table: Table) -> tuple[HotplugState, ...]:
+def _landmarks(texts: Iterable[object], table: Table) -> tuple[HotplugState, ...]:
     found: dict[str, HotplugState] = {}
-    for unit in units:
-        for name, span in names_in(unit):
+    for text in texts:
+        for name, span in names_in(text):
             if name.startswith("CPUHP_") and name not in found:
                 state = table.find(name)
                 if state is None:
