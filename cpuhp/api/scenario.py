@@ -317,7 +317,7 @@ class Scenario:
         rows = tuple(
             ShownRow(
                 state.number,
-                state.name or state.enumerator or "",
+                state.label,
                 program.table.section(state.number).value,
                 tuple(
                     models.get(state.number, ["core"] if state.number in core else [])

@@ -64,7 +64,7 @@ def _compares(roots: Iterable[Expr], wanders: frozenset[str]) -> bool:
 
 
 def _named(whole: Lowered) -> frozenset[str]:
-    return frozenset(s.enumerator or s.name for s in whole.program.landmarks)
+    return frozenset(s.identifier for s in whole.program.landmarks)
 
 
 def _neighbours(whole: Lowered) -> bool:

@@ -285,7 +285,7 @@ def _invoke(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: 
         if registered.section.value != section or callback.direction != direction:
             continue
         work.invoked.add(callback.name)
-        name = registered.state.enumerator or registered.state.name
+        name = registered.state.identifier
         here = eq(state, work.terms.value(t.Name(name, call.span), {}, state.sort))
         others = and_(others, not_(here))
         inside = Context(

@@ -97,7 +97,7 @@ def lower(
         c for c in program.callbacks if keep is None or c.callback.name in keep
     )
     rows = _rows(program, callbacks if merge else program.callbacks)
-    names = tuple(row.enumerator or row.name for row in rows)
+    names = tuple(row.identifier for row in rows)
     terms = Terms(program, EnumSort(HPSTATE, names))
     chosen = [
         p for p in program.processes if keep is None or p.declaration.name in keep

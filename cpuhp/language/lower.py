@@ -74,7 +74,7 @@ class Lowering:
         origin = None
         state = name = None
         if registered is not None:
-            state = registered.state.enumerator or registered.state.name
+            state = registered.state.identifier
             name = registered.callback.name
             if registered.source:
                 origin = Origin(registered.source, name)

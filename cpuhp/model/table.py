@@ -31,6 +31,16 @@ class HotplugState:
     added: bool = False
     span: Span | None = field(default=None, compare=False)
 
+    @property
+    def identifier(self) -> str:
+        """What programs call it: the kernel's constant, if it has one."""
+        return self.enumerator or self.name
+
+    @property
+    def label(self) -> str:
+        """What people call it: the registered name, if it has one."""
+        return self.name or self.enumerator or str(self.number)
+
 
 @dataclass(frozen=True)
 class Table:

@@ -90,7 +90,7 @@ def _stop(step: Step, found: Assigned) -> Iterator[str]:
     yield "        stop: all CPUs at once, in one stop_machine()"
     names = {r.number: r for r in (found.rows.stop, *found.rows.dying)}
     for number in sorted(step.assignment.barriers & names.keys(), reverse=True):
-        yield f"        ---- all CPUs meet after {_shown(names[number])} ----"
+        yield f"        ---- all CPUs meet after {names[number].label} ----"
 
 
 def _because(lessons: Sequence[Lesson], found: Assigned) -> Iterator[str]:
@@ -110,18 +110,14 @@ def _because(lessons: Sequence[Lesson], found: Assigned) -> Iterator[str]:
 def _way(told: str, found: Assigned) -> str:
     """Numbers of rows as their names."""
     rows = (*found.rows.online, found.rows.stop, *found.rows.dying)
-    names = {str(row.number): _shown(row) for row in rows}
+    names = {str(row.number): row.label for row in rows}
     return " ".join(names.get(word, word) for word in told.split())
-
-
-def _shown(row: HotplugState) -> str:
-    return row.name or row.enumerator or str(row.number)
 
 
 def _span(first: HotplugState, last: HotplugState, count: int) -> str:
     if count == 1:
-        return _shown(first)
-    return f"{_shown(first)} .. {_shown(last)} ({count} steps)"
+        return first.label
+    return f"{first.label} .. {last.label} ({count} steps)"
 
 
 def _distance(found: Assigned) -> Iterator[str]:
@@ -198,7 +194,7 @@ def _step_json(step: Step, found: Assigned) -> dict[str, Any]:
         "phases": [
             {
                 "rows": [row.number for row in phase.rows],
-                "names": [_shown(row) for row in phase.rows],
+                "names": [row.label for row in phase.rows],
                 "serial": phase.serial,
             }
             for phase in found.rows.phases(step.assignment)

@@ -82,7 +82,7 @@ class Named:
             key = f"{name} {direction}"
             if name and key in self.table.costs:
                 return key, self.table.costs[key]
-        return f"{state.name or state.enumerator or state.number} {direction}", None
+        return f"{state.label} {direction}", None
 
     def of_step(self, name: str) -> tuple[str, Cost | None]:
         """Key and cost of a callback, function, process or label.
@@ -308,8 +308,7 @@ def _between(
 
 def _row(named: Named, state: HotplugState, direction: str) -> Row:
     key, cost = named.of_row(state, direction)
-    name = state.name or state.enumerator or str(state.number)
-    return Row(f"{name} {direction}", key, cost)
+    return Row(f"{state.label} {direction}", key, cost)
 
 
 def _unmodelled_row(

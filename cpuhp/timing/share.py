@@ -32,7 +32,7 @@ def of_rows(
     seconds = {n: whole.seconds * part / total for n, part in parts.items()}
     rest = {name: cost for name, cost in costs.costs.items() if name != WALK}
     for row in rows:
-        key = f"{row.name or row.enumerator or row.number} {DOWN}"
+        key = f"{row.label} {DOWN}"
         rest[key] = Cost(seconds[row.number], source=f"its part of {WALK}")
     return replace(costs, costs=rest), seconds
 

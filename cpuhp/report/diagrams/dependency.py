@@ -178,7 +178,7 @@ def _node(
     file = None
     if step.callback is not None:
         state = step.callback.state
-        told = f"{state.number} {state.name or state.enumerator or ''}"
+        told = f"{state.number} {state.label}"
         rows.append(_small(shortened(told, 44), theme.faint))
         file = step.callback.source
         tip += [" ".join(step.callback.callback.doc.split()), file or ""]

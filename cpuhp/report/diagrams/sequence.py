@@ -321,8 +321,8 @@ class _Items:
         step = self.found.steps[callback]
         assert step.callback is not None
         state = step.callback.state
-        name = state.name or state.enumerator or ""
-        item = Item("call", lane, band, f"{callback}()", [f"{state.number} {name}"])
+        shown = [f"{state.number} {state.label}"]
+        item = Item("call", lane, band, f"{callback}()", shown)
         item.key = callback
         item.file = step.callback.source
         doc = " ".join(step.callback.callback.doc.split())
@@ -432,10 +432,10 @@ def fold(lane: int, band: int, rows: list[HotplugState], local: int) -> Item:
     first, last = rows[0], rows[-1]
     if count == 1:
         known = "own CPU only" if local else "no model"
-        title = f"{first.number} {state_name(first)}: {known}"
+        title = f"{first.number} {first.label}: {known}"
         return Item("fold", lane, band, title, [], [title])
     title = f"{count} steps: {first.number} … {last.number}"
-    lines = [f"{state_name(first)} … {state_name(last)}"]
+    lines = [f"{first.label} … {last.label}"]
     told = []
     if local:
         told.append(f"{local} on their own CPU only" if local > 1
@@ -443,18 +443,14 @@ def fold(lane: int, band: int, rows: list[HotplugState], local: int) -> Item:
     if count - local:
         told.append(f"{count - local} without a model")
     lines.append(", ".join(told))
-    tip = [f"{s.number} {state_name(s)}" for s in rows]
+    tip = [f"{s.number} {s.label}" for s in rows]
     return Item("fold", lane, band, title, lines, tip)
 
 
 def unmodelled(lane: int, band: int, state: HotplugState) -> Item:
     """A row of the table of which nothing is known but its name."""
-    return Item("fold", lane, band, f"{state.number} {state_name(state)}",
-                tip=[f"{state.number} {state_name(state)}: without a model"])  # fmt: skip
-
-
-def state_name(state: HotplugState) -> str:
-    return state.name or state.enumerator or ""
+    return Item("fold", lane, band, f"{state.number} {state.label}",
+                tip=[f"{state.number} {state.label}: without a model"])  # fmt: skip
 
 
 def _written(event: Event) -> str:

@@ -11,7 +11,6 @@ from cpuhp.report.diagrams.sequence import (
     Lane,
     Sequence,
     fold,
-    state_name,
     table_name,
 )
 
@@ -63,7 +62,7 @@ def of_table(
                     folded = []
                 name, source = known[state.number]
                 items.append(Item("call", lane, band, f"{name}()",
-                                  [f"{state.number} {state_name(state)}"], [name, source],
+                                  [f"{state.number} {state.label}"], [name, source],
                                   source))  # fmt: skip
             elif full:
                 items.append(fold(lane, band, [state], count([state])))
