@@ -29,7 +29,7 @@ from cpuhp.engines.parametric.together import Scopes
 from cpuhp.engines.refinement import Refinement
 from cpuhp.graph.claim import Thinned
 from cpuhp.language.build import observed_by
-from cpuhp.model.system import Expectation, TransitionSystem
+from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Verdict
 
 Answers = dict[ClaimNumber, Answer]
@@ -183,8 +183,8 @@ def _together(
     many = _SAMPLES
     if thin.auxiliary():  # its relations are narrow; other proofs' clauses hide them
         lessons, many = (), _NARROW
-    for only in _slices(thin):
-        system, props = thin.together(only)
+    for part in _slices(thin):
+        system, props = part.system, part.props
         samples = Samples(system, props, _scopes(checker, chosen, system))
         violated = {seen.prop for seen in samples.collect(*many, until)}
         if not violated:
@@ -204,7 +204,7 @@ def _together(
     return chosen, {
         claim: Answer(
             replace(proof.result, seconds=share),
-            Sliced(system, prop, thin.kept.parts, only, tuple(chosen)),
+            Sliced(system, prop, thin.kept.parts, part.data, tuple(chosen)),
             proof.invariant,
         )
         for claim, prop, proof in zip(chosen, props, proofs)
@@ -212,17 +212,22 @@ def _together(
     }
 
 
-def _slices(thin: Thinned) -> Iterator[frozenset[str]]:
+class _Slice(NamedTuple):
+    data: frozenset[str]  # the variables that it is about
+    system: TransitionSystem
+    props: tuple[Property, ...]
+
+
+def _slices(thin: Thinned) -> Iterator[_Slice]:
     """The data that decide, and on what decides, if that is simpler; then all data."""
     data = thin.data()
+    whole = _Slice(data, *thin.together(data))
     near = data & thin.auxiliary().union(thin.shallow(), *thin.nearby())
-    if near < data and _actions(thin, near) < _actions(thin, data):
-        yield near
-    yield data
-
-
-def _actions(thin: Thinned, only: frozenset[str]) -> int:
-    return len(thin.together(only)[0].actions)
+    if near < data:
+        part = _Slice(near, *thin.together(near))
+        if len(part.system.actions) < len(whole.system.actions):
+            yield part
+    yield whole
 
 
 def _scopes(
