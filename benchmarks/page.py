@@ -61,8 +61,8 @@ def scenarios(keys: list[str], store: Store) -> list[str]:
         "`cpuhp check SCENARIO --order TABLE`: all claims of all checks. Safety claims are "
         "`always` and `never`. Here seconds are those on the wall, for claims that are "
         "proved together each one's share, and memory that of the largest process. A "
-        "certificate's re-check reads the spec and the "
-        "certificate anew; its seconds are the processor's."
+        "certificate's re-check reads the spec and the certificate anew; its seconds are "
+        "the processor's."
     )
 
     def rows() -> Iterator[str]:

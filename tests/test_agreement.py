@@ -24,9 +24,9 @@ from peer_tools import HAS_SPIN, spin
 from test_reductions import program
 
 from cpuhp.diagnostics import InputError
+from cpuhp.engines.answer import Settings
 from cpuhp.engines.bounded import decided
 from cpuhp.engines.bounded import search as bounded
-from cpuhp.engines.answer import Settings
 from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.parametric import collect_samples, prove

@@ -65,10 +65,10 @@ class Clause:
     """
 
     cube: tuple[Literal, ...]
-    symbols: frozenset[Symbol] = field(init=False, repr=False, compare=False)
+    symbols: frozenset[Symbol] = field(init=False, repr=False, compare=False)  # I, J
 
     def __post_init__(self) -> None:
-        # The symbolic CPUs (I, J) that the clause quantifies over, worked out once.
+        # Asked for often, so worked out once.
         used = {
             symbol
             for symbol in (Symbol.I, Symbol.J)

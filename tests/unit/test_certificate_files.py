@@ -11,6 +11,7 @@ from click.testing import CliRunner
 import cpuhp
 from cpuhp.cli.certify import command
 from cpuhp.diagnostics import InputError
+from cpuhp.engines.answer import Settings
 from cpuhp.engines.certificate import (
     Rejected,
     check,
@@ -24,7 +25,6 @@ from cpuhp.engines.certificate import (
     write_certificate,
 )
 from cpuhp.engines.certificate.digest import canonical, text_digest
-from cpuhp.engines.answer import Settings
 
 SPEC = """
 scenario two_users;

@@ -7,11 +7,11 @@ import pytest
 
 from cpuhp.api import load
 from cpuhp.engines.explicit.search import Limits
+from cpuhp.engines.parallel_steps import parallel
 from cpuhp.graph.cycles import lock_order, wait_cycles
 from cpuhp.graph.dependency import dependencies, neighbourhood
 from cpuhp.graph.footprint import footprints
 from cpuhp.graph.parallel import by_process
-from cpuhp.engines.parallel_steps import parallel
 
 SMALL = Path(__file__).parent.parent / "golden" / "small.hp"
 

@@ -6,10 +6,10 @@ import pytest
 
 from cpuhp.api import load
 from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.parallel_steps import parallel
 from cpuhp.graph.footprint import footprints
 from cpuhp.graph.parallel import occupancy
 from cpuhp.language.build import build
-from cpuhp.engines.parallel_steps import parallel
 from cpuhp.semantics import Machine, initial_states
 
 ROOT = Path(__file__).parents[2]

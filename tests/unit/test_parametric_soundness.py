@@ -38,8 +38,7 @@ from hypothesis import strategies as st
 
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.explicit.search import Limits, check
-from cpuhp.engines.parametric import cases, collect_samples, prove
-from cpuhp.engines.parametric import learner
+from cpuhp.engines.parametric import cases, collect_samples, learner, prove
 from cpuhp.model.sorts import CPU, CPU_OR_NONE
 from cpuhp.model.system import Choice, Order, Runs
 from cpuhp.model.verdict import Verdict
