@@ -9,9 +9,8 @@ samples, then so are those of its successor, and clauses that contradict them go
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 import z3
 
@@ -77,8 +76,8 @@ class Learner:
         self.deadline, self.progress = deadline, progress
         self.patience = patience  # so many clauses may turn out wrong
         self.samples = samples or collect_samples(system)
-        self.views = self.samples.views.copy()  # with what is believed beside
-        self.together = self.samples.together.copy(self.views)
+        self.views = self.samples.views  # and what is believed beside
+        self.together = self.samples.together
         self.lost: dict[Property, str] = {}  # those that were given up, and why
         self._next_samples = 1
         self.encoder = Encoder(system, pool_size(system, props) + 1, closed=False)
@@ -319,8 +318,14 @@ class Learner:
         return self._reader.views(model, self.views)
 
     def _learn_sample(self, *found: View) -> list[Clause]:
-        """Believe these views; what has to be shown again without the clauses that go."""
-        self._believe(found)
+        """Believe these views; what has to be shown again without the clauses that go.
+
+        Whoever begins anew believes them, too: each invariant over views admits a state
+        of which all views are known, and so what follows upon it.
+        """
+        for view in found:
+            if self.views.add(view):
+                self.together.add(view)
         self._sample_if_surprised()
         self.views.settle()
         gone = {c for c in self.clauses if contradicted(self.views, c)}
@@ -351,16 +356,8 @@ class Learner:
         until = time.monotonic() + 2.0
         if self.deadline is not None:
             until = min(until, self.deadline)
-        known = self.samples.views.known
-        before = len(known)
         for _ in self.samples.collect(*_MORE, until):
             pass
-        self._believe(islice(known, before, None))
-
-    def _believe(self, found: Iterable[View]) -> None:
-        for view in found:
-            if self.views.add(view):
-                self.together.add(view)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Verdict
 
 ENGINE = "parametric"
-_PATIENCE = 6  # guesses that may turn out wrong at first, and more in each attempt: who
-_ATTEMPTS = 8  # believed a view that no state has gains by beginning anew,
-_AGAIN = 3  # so often on the same samples, and then with
-_MORE = 18_000, 150  # states and walks, and each time
-_TIMES = 3  # so many times more
+_PATIENCE = 6  # guesses that may turn out wrong at first, and more in each attempt:
+_ATTEMPTS = 8  # who guessed wrong gains by beginning anew, with what was learnt and
+_MORE = 18_000, 150  # states and walks more, and each time
+_TIMES = 2  # so many times more
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 
 
@@ -120,13 +119,13 @@ def prove_in_attempts(
     progress: Progress | None = None,
     lessons: Lessons = (),
 ) -> tuple[Proof, ...]:
-    """The same, begun anew when too many guesses were wrong, in the end on more samples.
+    """The same, begun anew on more samples when too many guesses were wrong.
 
     Each attempt takes at most `seconds`; `until` is when all must end.
     """
     states, walks = _MORE
     for seed in range(_ATTEMPTS):
-        if seed >= _AGAIN:
+        if seed:
             if any(samples.collect(states, walks, until)):
                 break  # a state violates a property
             states, walks = _TIMES * states, _TIMES * walks

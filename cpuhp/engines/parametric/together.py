@@ -7,8 +7,6 @@ samples at once; a state of z3's is compared with them in a few operations.
 
 from __future__ import annotations
 
-from copy import copy
-
 from cpuhp.engines.parametric.views import (
     View,
     Views,
@@ -46,15 +44,6 @@ class Together:
         self._with = [0] * len(self._owner)
         self._fill()
         self._clauses: dict[tuple[int, Value, int, Value], Clause | None] = {}
-
-    def copy(self, views: Views) -> Together:
-        """The same pairs, for a copy of the views."""
-        other = copy(self)
-        other.views = views
-        other._number = [dict(numbers) for numbers in self._number]
-        other._owner, other._with = [*self._owner], [*self._with]
-        other._clauses = {}
-        return other
 
     def _fill(self) -> None:
         columns = [self.views.bits[part][value] for part, value in self._owner]

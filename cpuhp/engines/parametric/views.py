@@ -95,12 +95,6 @@ class Views:
         self._fresh.append(view)
         return True
 
-    def copy(self) -> Views:
-        """The same samples; what is added here is not added there."""
-        self.settle()
-        bits = [dict(column) for column in self.bits]
-        return Views(self.system, self.layout, dict(self.known), bits)
-
     def settle(self) -> None:
         """Bring the index up to date."""
         if not self._fresh:
