@@ -35,7 +35,7 @@ _SCANTY_SAMPLES = 800, 10  # of a slice that knows little, and so has very many 
 _FEW_SAMPLES, _MANY_SAMPLES = (6_000, 50), (40_000, 300)  # states and walks
 _SOON = 1.5  # seconds after which a wider slice is tried,
 _SMALL = 120  # and so many actions: a proof about more takes longer than a wider slice
-_SHALLOW = 104  # and soonest of all where little is known of what callbacks do
+_SHALLOW = 104, 12  # and soonest of all with no more actions and variables
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Refinement:
         """The slice over what is looked at where the claim's variables are written."""
         only = self.thin.shallow()
         system, _ = self.thin.system(only)
-        if len(system.actions) > _SHALLOW:
+        actions, variables = _SHALLOW
+        if len(system.actions) > actions or len(system.variables) > variables:
             return None
         return self._over(only, time.monotonic() + _SOON, _SCANTY_SAMPLES)
 
