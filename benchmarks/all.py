@@ -59,6 +59,7 @@ WORKLOADS = (
     ("W8 wait under a lock", BUGS + "m35-kobject-under-lock.hp", {"fixed": "true"}, {}, "m35_both_go_on"),
     ("W11 Dijkstra", "dijkstra", {}, {"careless": "true"}, "dijkstra_one_in_section"),
     ("W11 German", "german", {}, {"forgets_exclusive": "true"}, "german_exclusive_is_alone"),
+    ("W11 FLASH", "flash", {}, {"keeps_copy": "true"}, "flash_exclusive_is_alone"),
     ("W11 Illinois", "illinois", {}, {"quiet_write": "true"}, "illinois_exclusive_is_alone"),
     ("W11 MOESI", "moesi", {}, {"stale_copies": "true"}, "moesi_modified_is_alone"),
     ("W11 Szymanski", "szymanski", {}, {"no_door": "true"}, "szymanski_one_in_section"),

@@ -168,7 +168,7 @@ def workloads(keys: list[str], store: Store) -> list[str]:
         "context; W2 the same with a stale choice of the new owner. W11 is the literature. "
         "Szymanski's and Burns' algorithms rest on an order of the processes: any total "
         "one here. Where Szymanski's looks and what they decide are steps apart, no "
-        "invariant about two processes at a time was found. Flash is not written.",
+        "invariant about two processes at a time was found. FLASH is without the data.",
     ]
 
     def rows() -> Iterator[str]:

@@ -8,12 +8,14 @@ from cpuhp.api import load
 
 FOLDER = Path(__file__).parents[1] / "benchmarks/workloads"
 PATIENCE = {"UNKNOWN": 4.0}  # seconds a claim, where more would be wasted
+SLOW = {"flash": 300.0}  # or where more is needed
 
 
 def variants():
     """Each workload as it is, and with each of its options turned on."""
     for file in sorted(FOLDER.glob("*.hp")):
-        yield pytest.param(str(file), {}, id=file.stem)
+        marks = pytest.mark.slow if file.stem in SLOW else ()
+        yield pytest.param(str(file), {}, id=file.stem, marks=marks)
         for name, kind, _, _ in load(str(file)).options():
             assert kind == "bool"
             yield pytest.param(str(file), {name: "true"}, id=f"{file.stem}-{name}")
@@ -24,7 +26,8 @@ def test_its_own_check_is_as_its_header_says(path, options):
     scenario = load(path, options=options)
     (check,) = [n for n, c in scenario.program.checks.items() if c.span.source.name == path]
     expected = {scenario.expected(prop) for _, _, prop in scenario.claims(check)}
-    seconds = min(PATIENCE.get(verdict, 60.0) for verdict in expected)
+    known = SLOW.get(Path(path).stem, 60.0)
+    seconds = min(PATIENCE.get(verdict, known) for verdict in expected)
     answers = scenario.check(check, timeout=seconds)
     assert [a.verdict for a in answers] == [a.expected for a in answers]
     assert all(a.cpus == "all" for a in answers if a.verdict == "PROVED")
