@@ -182,7 +182,8 @@ def test_a_mutated_spec_is_translated_or_refused(text):
         unit = parse(Source("mutant.hp", text))
         units = {**shipped().units, unit.name: unit}
         own = {i.name: i for i in unit.items if isinstance(i, t.CheckDeclaration)}
-        translate(unit, library=Library(units, {**shipped().checks, **own}))
+        checks = {**shipped().checks, **own}
+        translate(unit, library=Library(units, checks, shipped().catalogue))
     except InputError as error:
         assert error.render()
 

@@ -113,7 +113,9 @@ def test_a_check_of_the_catalogue_names_rows_as_one_of_the_scenario_does(row, tm
     own.write_text(STATED.format(own=stands))
     bare.write_text(STATED.format(own=""))
     declared = next(i for i in read_unit(own).items if isinstance(i, CheckDeclaration))
-    library = replace(shipped(), checks={"stands": declared})
+    library = replace(
+        shipped(), checks={"stands": declared}, catalogue=frozenset({"stands"})
+    )
     unit = read_unit(bare)
     linked = link(unit, library, order_of(unit), {})
     verdicts = set()

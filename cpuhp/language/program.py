@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
 from cpuhp.language.idioms import meant
-from cpuhp.language.library import Library
+from cpuhp.language.library import Library, checks_of
 from cpuhp.model.sorts import (
     BOOL,
     CPU,
@@ -503,28 +503,15 @@ def _checks(
 ) -> dict[str, t.CheckDeclaration]:
     """The checks of the catalogue that apply: their components are all in use."""
     present = {unit.name for unit in units}
-    own = {
-        item.name: item
-        for unit in units
-        for item in unit.items
-        if isinstance(item, t.CheckDeclaration)
-    }
-    found = dict(own)
-    for name, check in library.checks.items():
+    found = {check.name: check for unit in units for check in checks_of(unit)}
+    for name in library.catalogue:
+        check = library.checks[name]
         for required in check.requires:
-            library.find(required.name, required.span)
-        if name not in own and all(r.name in present for r in check.requires):
-            if check.requires or not _belongs_to_a_unit(library, name):
-                found[name] = check
+            if required.name not in library.units:
+                library.find(required.name, required.span)  # says what is wrong
+        if all(required.name in present for required in check.requires):
+            found[name] = check
     return dict(sorted(found.items()))
-
-
-def _belongs_to_a_unit(library: Library, check: str) -> bool:
-    return any(
-        isinstance(item, t.CheckDeclaration) and item.name == check
-        for unit in library.units.values()
-        for item in unit.items
-    )
 
 
 def _landmarks(texts: Iterable[object], table: Table) -> tuple[HotplugState, ...]:

@@ -5,16 +5,16 @@ A variant is small and can be sent to another machine; the program is made of it
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any
 
 from cpuhp.diagnostics import Span
 from cpuhp.engines.checking import Checker
 from cpuhp.language import tree as t
-from cpuhp.language.library import Library, shipped
+from cpuhp.language.library import Library, checks_of, shipped
 from cpuhp.language.program import Program, link
 from cpuhp.model.table import Table
 
@@ -96,20 +96,12 @@ def _checker(variant: Variant) -> Checker:
 
 def _beside(library: Library, units: Mapping[str, t.Unit]) -> Library:
     """The library with these units, in place of those that have their names."""
-    gone = {
-        item.name
-        for name in units
-        if name in library.units
-        for item in library.units[name].items
-        if isinstance(item, t.CheckDeclaration)
-    }
-    checks = {n: c for n, c in library.checks.items() if n not in gone}
-    for unit in units.values():
-        for item in unit.items:
-            if isinstance(item, t.CheckDeclaration):
-                checks[item.name] = item
-    known = {**library.units, **units}
-    return Library(MappingProxyType(known), MappingProxyType(checks))
+    new = {check.name: check for unit in units.values() for check in checks_of(unit)}
+    return Library(
+        ChainMap(dict(units), library.units),  # type: ignore[arg-type]
+        ChainMap(new, library.checks),  # type: ignore[arg-type]
+        library.catalogue,
+    )
 
 
 def place_of(node: Node) -> Place:
