@@ -62,6 +62,7 @@ class Cvc5(Solver):
         self._solver = cvc5.Solver(cvc5.TermManager())
         self.version = cvc5.__version__
         self._solver.setOption("incremental", "true")
+        self._solver.setOption("sat-solver", "cadical")
         self._solver.setOption("tlimit-per", str(milliseconds))
         # Instantiate with the terms at hand when pattern matching finds no more.
         self._solver.setOption("enum-inst", "true")
