@@ -503,15 +503,18 @@ def _checks(
 ) -> dict[str, t.CheckDeclaration]:
     """The checks of the catalogue that apply: their components are all in use."""
     present = {unit.name for unit in units}
-    found = {check.name: check for unit in units for check in checks_of(unit)}
-    for name in library.catalogue:
-        check = library.checks[name]
+    own = {check.name: check for unit in units for check in checks_of(unit)}
+    others = {name: library.checks[name] for name in library.catalogue}
+    for check in (*own.values(), *others.values()):
         for required in check.requires:
             if required.name not in library.units:
                 library.find(required.name, required.span)  # says what is wrong
-        if all(required.name in present for required in check.requires):
-            found[name] = check
-    return dict(sorted(found.items()))
+    found = others | own
+    return {
+        name: check
+        for name, check in sorted(found.items())
+        if name in own or all(r.name in present for r in check.requires)
+    }
 
 
 def _landmarks(texts: Iterable[object], table: Table) -> tuple[HotplugState, ...]:
