@@ -6,9 +6,12 @@ from cpuhp.api import load
 from cpuhp.diagnostics import InputError
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import data_root, read_unit
+from cpuhp.model.system import Expectation
 from cpuhp.model.table import Section
 from cpuhp.ordering.place import place
-from cpuhp.ordering.questions import Bound
+from cpuhp.ordering.questions import Bound, Finding, Outcome, Question
+from cpuhp.ordering.reasons import Case, constraints
+from cpuhp.ordering.reasons import reasons as why
 from cpuhp.ordering.steps import shipped_step, shown, slots, step_in
 from cpuhp.ordering.variant import variant_of
 from cpuhp.ordering.workers import Judges
@@ -76,6 +79,30 @@ def test_a_forbidden_slot_is_not_asked_again_and_tells_who_is_responsible():
     (bad,) = [one for one in few.ranges if one.reasons]
     (reason,) = bad.reasons
     assert reason.responsible == ("memcg_hotplug_cpu_dead", "takedown_cpu")
+
+
+def case(check, outcomes, gaps):
+    """Asked in every slot; `outcomes` of those where it does not hold."""
+    numbers = frozenset(slot.number for slot in gaps)
+    question = Question(check, 0, Expectation.ALWAYS, "")
+    failing = {n: (Finding(outcome, 2), None) for n, outcome in outcomes.items()}
+    return Case("some-scenario", question, numbers, failing)
+
+
+def test_what_is_not_known_gives_way_to_what_is():
+    gaps = slots(TABLE, "CPUHP_AP_ACTIVE")[:4]
+    one, two, three, _ = (slot.number for slot in gaps)
+    cases = [
+        case("unsure", {one: Outcome.UNKNOWN, two: Outcome.UNKNOWN}, gaps),
+        case("sure", {two: Outcome.FAILS, three: Outcome.FAILS}, gaps),
+    ]
+    found = why(cases, gaps, {})
+    told = [[reason.text for reason in found[slot.number]] for slot in gaps]
+    assert told == [["unsure: not known ()"], ["sure"], ["sure"], []]
+    bounds = constraints(cases, gaps)
+    assert [(c.check, c.above, c.row) for c in bounds] == [
+        ("sure", False, gaps[1].lower), ("sure", True, gaps[2].upper)
+    ]  # fmt: skip
 
 
 RACY = """

@@ -230,7 +230,7 @@ def _tried(
                 continue
             cases.append(case)
             if not thorough and not case.everywhere:
-                left = [s for s in left if s.number not in case.failing]
+                left = [s for s in left if s.number not in case.decided]
     return cases, list(excluded)
 
 

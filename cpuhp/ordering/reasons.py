@@ -32,6 +32,11 @@ class Case:
         """It fails in all slots: that is no matter of where the step stands."""
         return len(self.asked) > 1 and self.asked == self.failing.keys()
 
+    @property
+    def decided(self) -> set[int]:
+        """The slots in which it is known to fail."""
+        return {n for n, (found, _) in self.failing.items() if is_known(found)}
+
     def only(self, left: Sequence[Slot]) -> Case:
         """The same in these slots alone."""
         asked = self.asked & {slot.number for slot in left}
@@ -39,10 +44,17 @@ class Case:
         return replace(self, asked=asked, failing=failing)
 
 
+def is_known(finding: Finding) -> bool:
+    return finding.outcome is not Outcome.UNKNOWN
+
+
 def reasons(
     cases: Sequence[Case], gaps: Sequence[Slot], ruled: Mapping[Section, list[str]]
 ) -> dict[int, tuple[Reason, ...]]:
-    """For each slot, by number, why it is forbidden: rules first, then checks."""
+    """For each slot, by number, why it is forbidden: rules first, then checks.
+
+    What is not known is told where nothing else forbids the slot.
+    """
     found: dict[int, tuple[Reason, ...]] = {}
     for slot in gaps:
         listed = [Reason(why) for why in ruled.get(slot.section, [])]
@@ -56,7 +68,8 @@ def reasons(
             elif finding.outcome is Outcome.UNKNOWN:
                 text = f"{text}: not known ({finding.reason})"
             listed.append(Reason(text, case.scenario, case.question, finding, variant))
-        found[slot.number] = tuple(listed)
+        sure = [one for one in listed if not one.finding or is_known(one.finding)]
+        found[slot.number] = tuple(sure or listed)
     return found
 
 
@@ -151,10 +164,12 @@ def constraints(cases: Sequence[Case], gaps: Sequence[Slot]) -> list[Constraint]
     found: list[Constraint] = []
     for check in dict.fromkeys(case.question.check for case in cases):
         mine = [case for case in cases if case.question.check == check]
-        asked = frozenset[int]().union(*(case.asked for case in mine))
+        asked = frozenset[int]().union(
+            *(case.asked - (case.failing.keys() - case.decided) for case in mine)
+        )
         where: dict[int, str] = {}
         for case in mine:
-            for number in case.failing:
+            for number in case.decided:
                 where.setdefault(number, case.scenario)
         tried = [slot for slot in gaps if slot.number in asked]
         for one, two in pairwise(tried):
