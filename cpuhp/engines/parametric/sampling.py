@@ -15,7 +15,7 @@ from itertools import islice
 from operator import itemgetter
 from random import Random
 
-from cpuhp.engines.explicit.compile import Predicate, compile_machine
+from cpuhp.engines.explicit.compile import Move, Predicate, compile_machine
 from cpuhp.engines.explicit.search import make_space
 from cpuhp.engines.explicit.space import Key, Space
 from cpuhp.engines.explicit.symmetry import is_symmetric
@@ -42,6 +42,7 @@ from cpuhp.semantics import Machine, holds, initial_states, is_free
 _APS = (0, 1, 2, 3)
 _WALKS = 100
 _WALK_STEPS = 500
+_PACES = 3.0  # the fastest process of a walk is up to 10 to this times as fast
 _STARTS = 200  # initial states to begin with, of each machine
 
 
@@ -113,6 +114,20 @@ class Samples:
         self.views.settle()
 
 
+_Who = tuple[str, int | None]  # a process, and its CPU
+
+
+class _Paces(dict[_Who, float]):
+    """How likely each process is to take the next step of one walk, made at first use."""
+
+    def __init__(self, random: Random):
+        self.random, self.spread = random, random.uniform(0.0, _PACES)
+
+    def __missing__(self, who: _Who) -> float:
+        self[who] = pace = 10 ** self.random.uniform(0.0, self.spread)
+        return pace
+
+
 class _Reached:
     """The reachable states of one machine, as far as somebody asked for them."""
 
@@ -173,25 +188,33 @@ class _Reached:
                     (sooner if new else later).append(after)
 
     def wander(self, walks: int, until: float) -> Iterator[Seen]:
-        """Random runs to their end.
+        """Random runs to their end, in which each process has a pace of its own.
 
-        The search above never sees the later phases of a large machine.
+        The search above never sees the later phases of a large machine; and if all are
+        as likely to take the next step, nobody falls far behind.
         """
         starts = self._starts()
         for _ in range(walks):
-            path = [self.random.choice(starts)]
+            state = self.space.state(self.random.choice(starts))
+            path: list[Key] = []
+            paces = _Paces(self.random)
             for _ in range(_WALK_STEPS):
-                key = path[-1]
-                if key not in self.walked:
-                    self.walked.add(key)
-                    state = self.space.state(key)
+                path.append(self.space.key(state))
+                if path[-1] not in self.walked:
+                    self.walked.add(path[-1])
                     self.projector.add(state)
                     if self.bad(state):
                         yield from self._violated(state, path.copy)
-                following = self.space.successors(key)
-                if not following or time.monotonic() > until:
+                moves = self.compiled.moves(state)
+                if not moves or time.monotonic() > until:
                     break
-                path.append(self.random.choice(following))
+                weights = [paces[self._who(move)] for move in moves]
+                ((_, _, state),) = self.random.choices(moves, weights)
+
+    def _who(self, move: Move) -> _Who:
+        number, binding, _ = move
+        action = self.machine.system.actions[number]
+        return action.process, binding[0] if action.actor else None
 
     def _starts(self) -> list[Key]:
         """The initial states, or some of them at random if there are many."""
