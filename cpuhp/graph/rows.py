@@ -18,7 +18,7 @@ from cpuhp.language.program import HPSTATE, nodes_below
 from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import Apply, Const, Expr, Op, Read, walk
 from cpuhp.model.sorts import EnumSort
-from cpuhp.model.system import Assign, Property, expressions
+from cpuhp.model.system import Assign, Property
 
 _COMPARED = (Op.EQ, Op.LT, Op.LE)
 
@@ -38,15 +38,13 @@ class Rows:
 
 def rows(whole: Lowered) -> Rows:
     """What merging rows in slices of this program has to know; all claims share it."""
-    named, first = _named(whole), whole.terms.hpstate.values[:1]
+    named, first = _named(whole), frozenset(whole.terms.hpstate.values[:1])
     edges = [edge for process in whole.processes for edge in process.flow.edges]
     effects = [effect for edge in edges for effect in edge.effects]
     wanders = _wandering(effects, named, _open(whole, named))
-    roots = (r for e in edges for r in expressions(e.guard, e.choices, e.effects))
+    roots = (root for edge in edges for root in edge.expressions())
     compared = (
-        not named.issuperset(
-            first
-        )  # a variable without a value of its own begins there
+        not first <= named  # where a variable without a value of its own begins
         or _neighbours(whole)
         or _compares(roots, wanders)
     )

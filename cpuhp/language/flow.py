@@ -7,7 +7,7 @@ can tell apart from a pause is joined with the step before it (NOTE(fusing)).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from cpuhp.diagnostics import Span, fail
@@ -71,8 +71,11 @@ class Edge:
     locks: tuple[LockUse, ...] = field(default=(), compare=False)
 
     def reads(self) -> frozenset[str]:
-        roots = expressions(self.guard, self.choices, self.effects)
-        return frozenset[str]().union(*map(reads, roots))
+        return frozenset[str]().union(*map(reads, self.expressions()))
+
+    def expressions(self) -> Iterator[Expr]:
+        """The guard and all that the choices and effects are about."""
+        return expressions(self.guard, self.choices, self.effects)
 
     def writes(self) -> frozenset[str]:
         return frozenset(effect.variable for effect in self.effects)

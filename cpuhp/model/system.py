@@ -154,8 +154,11 @@ class Action:
 
     @property
     def read(self) -> frozenset[str]:
-        roots = expressions(self.guard, self.choices, self.effects)
-        return frozenset[str]().union(*map(reads, roots))
+        return frozenset[str]().union(*map(reads, self.expressions()))
+
+    def expressions(self) -> Iterator[Expr]:
+        """The guard and all that the choices and effects are about."""
+        return expressions(self.guard, self.choices, self.effects)
 
 
 class Runs(Enum):

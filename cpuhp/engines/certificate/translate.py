@@ -48,7 +48,7 @@ from cpuhp.model.sorts import (
     Sort,
     is_cpu,
 )
-from cpuhp.model.system import Property, Role, TransitionSystem, Variable, expressions
+from cpuhp.model.system import Property, Role, TransitionSystem, Variable
 
 Env = Mapping[Param, str]
 _WIDEST = 1 << 20  # numbers beyond this are sorts of counts, which are Ints
@@ -75,7 +75,7 @@ def roots(system: TransitionSystem, prop: Property) -> Iterator[Expr]:
     yield from (prop.formula, prop.goal, *system.assumptions)
     yield from (v.initial for v in system.variables if v.initial is not None)
     for action in system.actions:
-        yield from expressions(action.guard, action.choices, action.effects)
+        yield from action.expressions()
 
 
 def free_params(expr: Expr) -> tuple[Param, ...]:

@@ -8,8 +8,6 @@ than that many CPUs with equal cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from cpuhp.engines.explicit.compile import free_params
 from cpuhp.model.expr import (
     Apply,
@@ -25,7 +23,7 @@ from cpuhp.model.expr import (
     walk,
 )
 from cpuhp.model.sorts import is_cpu
-from cpuhp.model.system import Action, Assign, TransitionSystem, expressions
+from cpuhp.model.system import Action, Assign, TransitionSystem
 
 
 def formula_rank(expr: Expr, cpus: int) -> int:
@@ -38,7 +36,7 @@ def action_rank(action: Action, cpus: int) -> int:
     if any(is_cpu(p.sort) for effect in action.effects for p in effect.bound):
         return cpus
     picked = sum(is_cpu(choice.param.sort) for choice in action.choices)
-    deepest = max(_depth(expr, cpus) for expr in _parts(action))
+    deepest = max(_depth(expr, cpus) for expr in action.expressions())
     return max(1, min(cpus, picked + deepest))
 
 
@@ -46,7 +44,7 @@ def is_local(system: TransitionSystem, action: Action) -> bool:
     """Does the outcome depend on shared state, control CPU and own cells alone?"""
     if any(is_cpu(choice.param.sort) for choice in action.choices):
         return False
-    if not all(is_local_expr(system, e, action.actor) for e in _parts(action)):
+    if not all(is_local_expr(system, e, action.actor) for e in action.expressions()):
         return False
     return all(_is_local_effect(system, e, action.actor) for e in action.effects)
 
@@ -108,10 +106,6 @@ def _is_known(expr: Expr, actor: Param | None) -> bool:
             return _is_known(a, actor) and _is_known(b, actor)
         case _:
             return False
-
-
-def _parts(action: Action) -> Iterator[Expr]:
-    return expressions(action.guard, action.choices, action.effects)
 
 
 def _depth(expr: Expr, cpus: int) -> int:

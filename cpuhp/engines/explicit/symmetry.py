@@ -92,7 +92,7 @@ def _expressions(system: TransitionSystem, props: Iterable[Property]) -> Iterabl
             yield variable.initial
     yield from system.assumptions
     for action in system.actions:
-        yield from expressions(action.guard, action.choices, action.effects)
+        yield from action.expressions()
     for prop in props:
         yield prop.formula
         yield prop.goal
