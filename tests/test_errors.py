@@ -13,7 +13,7 @@ from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.build import build
 from cpuhp.language.compile import claims, lower
-from cpuhp.language.library import Library, read_unit, shipped
+from cpuhp.language.library import Library, checks_of, read_unit, shipped
 from cpuhp.language.parser import parse
 from cpuhp.language.program import link
 
@@ -181,7 +181,7 @@ def test_a_mutated_spec_is_translated_or_refused(text):
     try:
         unit = parse(Source("mutant.hp", text))
         units = {**shipped().units, unit.name: unit}
-        own = {i.name: i for i in unit.items if isinstance(i, t.CheckDeclaration)}
+        own = {check.name: check for check in checks_of(unit)}
         checks = {**shipped().checks, **own}
         translate(unit, library=Library(units, checks, shipped().catalogue))
     except InputError as error:

@@ -11,9 +11,8 @@ from cpuhp.engines.explicit import check
 from cpuhp.graph.rows import Rows
 from cpuhp.kernel.tables.order import order_of
 from cpuhp.language import compile as lowering
-from cpuhp.language.library import read_unit, shipped
+from cpuhp.language.library import checks_of, read_unit, shipped
 from cpuhp.language.program import link
-from cpuhp.language.tree import CheckDeclaration
 
 ROWS = (
     "CPUHP_AP_SMPBOOT_THREADS",
@@ -112,7 +111,7 @@ def test_a_check_of_the_catalogue_names_rows_as_one_of_the_scenario_does(row, tm
     own, bare = tmp_path / "own.hp", tmp_path / "bare.hp"
     own.write_text(STATED.format(own=stands))
     bare.write_text(STATED.format(own=""))
-    declared = next(i for i in read_unit(own).items if isinstance(i, CheckDeclaration))
+    (declared,) = checks_of(read_unit(own))
     library = replace(
         shipped(), checks={"stands": declared}, catalogue=frozenset({"stands"})
     )

@@ -37,14 +37,18 @@ class Library:
 
     def find(self, name: str, span: Span | None = None) -> t.Unit:
         """The unit called `name`. Raises InputError HP201."""
-        if name in self.units:
-            return self.units[name]
-        raise fail(
-            "HP201",
-            f"there is no component or scenario '{name}'",
-            span,
-            help=suggestion(name, self.units),
-        )
+        self.demand(name, span)
+        return self.units[name]
+
+    def demand(self, name: str, span: Span | None = None) -> None:
+        """Raises InputError HP201 if there is no unit called `name`."""
+        if name not in self.units:
+            raise fail(
+                "HP201",
+                f"there is no component or scenario '{name}'",
+                span,
+                help=suggestion(name, self.units),
+            )
 
     def with_units(self, units: Iterable[t.Unit]) -> Library:
         """The library with the user's own units in it. Raises InputError HP202."""

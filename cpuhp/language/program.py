@@ -507,8 +507,7 @@ def _checks(
     others = {name: library.checks[name] for name in library.catalogue}
     for check in (*own.values(), *others.values()):
         for required in check.requires:
-            if required.name not in library.units:
-                library.find(required.name, required.span)  # says what is wrong
+            library.demand(required.name, required.span)
     found = others | own
     return {
         name: check
