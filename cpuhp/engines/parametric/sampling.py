@@ -75,7 +75,11 @@ class Seen:
 
 
 class Samples:
-    """The samples of one system. Whoever collects them may look out for violations."""
+    """The samples of one system. Whoever collects them may look out for violations.
+
+    Proofs add views that they had to believe: `views` is where guesses come from, and
+    no evidence that a state can be reached.
+    """
 
     def __init__(
         self,
