@@ -235,6 +235,7 @@ def test_what_only_delays_is_not_near(tmp_path):
 WALK = """scenario s; table "arm64-6.12";
     percpu hpstate state = CPUHP_AP_ACTIVE; percpu bool other;
     percpu hpstate mark = CPUHP_AP_ACTIVE; percpu hpstate start = any;
+    percpu hpstate mixed = CPUHP_AP_ACTIVE; percpu bool odd = any;
     teardown top(cpu) for CPUHP_AP_ACTIVE fails {
         either { return 0; } or { return -EBUSY; }
     }
@@ -247,19 +248,23 @@ WALK = """scenario s; table "arm64-6.12";
             at = prev_state(at);
         }
         mark[cpu] = next_state(CPUHP_TEARDOWN_CPU);
+        mixed[cpu] = odd[cpu] ? at : CPUHP_AP_ACTIVE;
         state[cpu] = at;
     }
     """
 
 
-def rows(tmp_path, claim):
-    (tmp_path / "s.hp").write_text(f"{WALK} check t {{ never {claim}; }}")
+APART = {"CPUHP_AP_WATCHDOG_ONLINE", "CPUHP_AP_WORKQUEUE_ONLINE"}
+
+
+def rows(tmp_path, claim, spec=WALK):
+    (tmp_path / "s.hp").write_text(f"{spec} check t {{ {claim}; }}")
     system, _ = load(str(tmp_path / "s.hp")).checker.thinned("t", 0).system()
     return system.variable("state").sort.values
 
 
 def test_rows_that_nothing_tells_apart_are_one(tmp_path):
-    assert rows(tmp_path, "exists(c in aps : state[c] < CPUHP_AP_ACTIVE)") == (
+    assert rows(tmp_path, "never exists(c in aps : state[c] < CPUHP_AP_ACTIVE)") == (
         "CPUHP_TEARDOWN_CPU",
         "CPUHP_AP_WATCHDOG_ONLINE",
         "CPUHP_AP_ACTIVE",
@@ -269,13 +274,45 @@ def test_rows_that_nothing_tells_apart_are_one(tmp_path):
 @pytest.mark.parametrize(
     "claim",
     [
-        "exists(c in aps : exists(d in aps : state[c] < state[d]))",
-        "exists(c in aps : state[c] == next_state(CPUHP_TEARDOWN_CPU))",
-        "exists(c in aps : state[c] == mark[c])",
-        "exists(c in aps : state[c] == start[c])",
+        "never exists(c in aps : exists(d in aps : state[c] < state[d]))",
+        "never exists(c in aps : state[c] == next_state(CPUHP_TEARDOWN_CPU))",
+        "never exists(c in aps : state[c] == mark[c])",
+        "never exists(c in aps : state[c] == start[c])",
+        "never exists(c in aps : state[c] == mixed[c])",
+        "true leads to exists(c in aps : state[c] == start[c])",
     ],
 )
 def test_rows_are_not_merged_where_something_tells_them_apart(claim, tmp_path):
-    found = rows(tmp_path, claim)
-    assert "CPUHP_AP_WORKQUEUE_ONLINE" in found
-    assert "CPUHP_AP_WATCHDOG_ONLINE" in found
+    assert set(rows(tmp_path, claim)) >= APART
+
+
+CHOICE = """
+    shared cpu? found;
+    process p { found = any(c in aps : state[c] == start[c]); }
+    """
+
+
+def test_rows_are_not_merged_where_a_choice_tells_them_apart(tmp_path):
+    claim = "never exists(c in aps : state[c] < CPUHP_AP_ACTIVE)"
+    assert not set(rows(tmp_path, claim)) >= APART
+    assert set(rows(tmp_path, claim, WALK + CHOICE)) >= APART
+
+
+LOWEST = """scenario s; table "arm64-6.12"; percpu bool other; shared bool lowest;
+    percpu hpstate state = CPUHP_AP_ACTIVE; shared cpu? owner;
+    percpu hpstate home = CPUHP_AP_ACTIVE;
+    teardown first(cpu) for CPUHP_AP_WORKQUEUE_ONLINE { other[cpu] = true; }
+    teardown second(cpu) for CPUHP_AP_WATCHDOG_ONLINE { other[cpu] = true; }
+    process thread(cpu) on aps {
+        hpstate at = CPUHP_AP_ACTIVE; bool failed = false;
+        failed = invoke_teardown(ONLINE, cpu, at); at = prev_state(at);
+        failed = invoke_teardown(ONLINE, cpu, at); at = prev_state(at);
+        if (at == home[owner]) lowest = true;
+        state[cpu] = at;
+    }
+    """
+
+
+def test_the_lowest_row_is_where_a_read_through_none_ends(tmp_path):
+    claim = "never lowest && exists(c in aps : state[c] < CPUHP_AP_ACTIVE)"
+    assert set(rows(tmp_path, claim, LOWEST)) >= APART

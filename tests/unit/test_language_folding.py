@@ -67,12 +67,14 @@ SPECS = {
     "a state is the same where fewer are named": (
         """
         table "arm64-6.12";
-        percpu hpstate state = CPUHP_ONLINE; shared bool z; shared bool y;
+        percpu hpstate state = CPUHP_ONLINE; shared bool z; shared bool y; shared bool x;
+        teardown last(cpu) for CPUHP_AP_WATCHDOG_ONLINE { x = true; return 0; }
         teardown other(cpu) for CPUHP_AP_WORKQUEUE_ONLINE { y = true; return 0; }
         process walk(cpu) on aps {
-            bool failed = invoke_teardown(ONLINE, cpu, prev_state(CPUHP_ONLINE));
+            hpstate at = prev_state(CPUHP_ONLINE);
+            bool failed = invoke_teardown(ONLINE, cpu, at);
+            if (state[cpu] == CPUHP_ONLINE && at != CPUHP_OFFLINE) z = true;
         }
-        process p(cpu) on aps { if (state[cpu] == CPUHP_ONLINE) z = true; }
         check t { never z; never y && z; sometimes y && !z; }
         """,
         "VIOLATED VIOLATED WITNESSED",
