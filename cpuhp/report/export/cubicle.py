@@ -195,7 +195,7 @@ class _Model:
         found = cubes(and_(*parts), self.domain)
         ways = [" && ".join(map(self.literal, cube)) or "true" for cube in found]
         names = " ".join(anybody(n).name for n in range(most))
-        return f"init ({names}) {{ {' || '.join(ways)} }}"
+        return f"init ({names}) {{ {' || '.join(ways) or 'false'} }}"
 
     def of_whom_it_is(self, pointer: Expr, here: Param, body: Expr) -> Expr:
         """What holds of the CPU that is pointed to: of each CPU, if it is that one."""
