@@ -18,8 +18,6 @@ from builders import (
     build,
     critical_section,
     eq,
-    exists,
-    finally_,
     forall,
     implies,
     not_,
@@ -39,7 +37,7 @@ from cpuhp.engines.certificate import (
 )
 from cpuhp.engines.parametric import prove
 from cpuhp.model.expr import Const, Op
-from cpuhp.model.invariant import FAR, NEAR, Clause, Invariant, Literal, Symbol
+from cpuhp.model.invariant import Symbol
 from cpuhp.model.sorts import CPU, CPU_OR_NONE, CounterSort
 from cpuhp.model.system import Choice, Runs
 
@@ -142,166 +140,3 @@ def accepted(system, prop, invariant, **more):
     return [
         outcome.is_accepted for outcome in outcomes(system, prop, invariant, **more)
     ]
-
-
-# --- certificates that are wrong, each for a reason of its own
-
-
-def one_step(variables, guard=TRUE, effects=(), choices=(), runs=Runs.ONCE):
-    code = Code("task", "start end", runs)
-    code.step("start", "end", guard, effects, choices)
-    return build("one_step", [code], variables)
-
-
-def never(*literals):
-    parts = [
-        Literal(name, where, frozenset(values)) for name, where, values in literals
-    ]
-    return Invariant((Clause(tuple(parts)),))
-
-
-def an_actor_that_is_set():
-    hit = percpu("hit")
-    system = one_step([hit], effects=[put(hit, ME, 1)], runs=Runs.EVERY_AP)
-    wrong = always(forall(C, or_(eq(C, BOOT), not_(rd(hit, C)))))
-    return system, wrong, never(("hit", (I,), {1}))
-
-
-def the_control_cpu_as_actor():
-    hit = percpu("hit")
-    system = one_step([hit], effects=[put(hit, ME, 1)], runs=Runs.EVERY_CPU)
-    return system, always(not_(rd(hit, BOOT))), never(("hit", (B,), {1}))
-
-
-def a_write_to_all():
-    hit = percpu("hit")
-    system = one_step([hit], effects=[put(hit, X, 1, bound=(X,))])
-    wrong = always(forall(C, or_(eq(C, BOOT), not_(rd(hit, C)))))
-    return system, wrong, never(("hit", (I,), {1}))
-
-
-def a_third_cpu_that_decides_a_guard():
-    flag, late = shared("flag"), percpu("late", initial=None, constant=True)
-    guard = exists(C, rd(late, C))
-    system = one_step([flag, late], guard, [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
-
-
-def a_guard_over_all_cpus():
-    flag, late = shared("flag"), percpu("late", initial=None, constant=True)
-    system = one_step([flag, late], forall(C, rd(late, C)), [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
-
-
-def a_write_through_a_pointer():
-    to, hit = shared("to", CPU_OR_NONE, None, constant=True), percpu("hit")
-    system = one_step([to, hit], effects=[put(hit, rd(to), 1)])
-    wrong = always(forall(C, or_(eq(C, BOOT), not_(rd(hit, C)))))
-    return system, wrong, never(("hit", (I,), {1}))
-
-
-def a_machine_with_the_control_cpu_only():
-    flag = shared("flag")
-    system = one_step([flag], forall(C, eq(C, BOOT)), [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
-
-
-def a_control_cpu_that_decides_a_guard():
-    flag, late = shared("flag"), percpu("late", initial=lambda c: eq(c, BOOT))
-    system = one_step([flag, late], exists(C, rd(late, C)), [put(flag, 1)])
-    others = Clause((Literal("late", (I,), frozenset({1})),))
-    clauses = (*never(("flag", (), {1})).clauses, others)
-    return system, always(not_(rd(flag))), Invariant(clauses)
-
-
-def an_environment_that_may_stop():
-    flag = shared("flag")
-    code = Code("task", "start end", environment=True)
-    code.step("start", "end", effects=[put(flag, 1)])
-    system = build("stops", [code], [flag])
-    start = never(("task.at", (), {0}), ("flag", (), {1})).clauses
-    end = never(("task.at", (), {1}), ("flag", (), {0})).clauses
-    return system, finally_(rd(flag)), Invariant((*start, *end))
-
-
-def a_machine_with_many_cpus():
-    flag, names = shared("flag"), [Param(f"n{n}", CPU) for n in range(4)]
-    apart = and_(*(not_(eq(a, b)) for a in names for b in names if a.name < b.name))
-    guard = apart
-    for name in names:
-        guard = exists(name, guard)
-    system = one_step([flag], guard, [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
-
-
-def another_process():
-    flag, hit = shared("flag"), percpu("hit")
-    ap = Code("ap", "a b", Runs.EVERY_AP).step("a", "b", effects=[put(flag, 1)])
-    task = Code("task", "a b").step("a", "b", effects=[put(hit, BOOT, 1)])
-    system = build("two", [task, ap], [flag, hit])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
-
-
-def an_assumption_that_does_not_last():
-    flag, bad = shared("flag", initial=None), shared("bad")
-    code = Code("task", "start middle end")
-    code.step("start", "middle", effects=[put(flag, 1)])
-    code.step("middle", "end", rd(flag), effects=[put(bad, 1)])
-    system = build("assumed", [code], [flag, bad], [not_(rd(flag))])
-    return system, always(not_(rd(bad))), never(("bad", (), {1}))
-
-
-def a_choice_that_can_be_anybody():
-    chosen = shared("chosen", CPU_OR_NONE, NOBODY)
-    system = one_step([chosen], effects=[put(chosen, C)], choices=[Choice(C)])
-    wrong = always(not_(eq(rd(chosen), BOOT)))
-    return system, wrong, never(("chosen", (), {B}))
-
-
-def a_counter_that_misses_a_cpu():
-    running = percpu("running", initial=lambda c: not_(eq(c, BOOT)))
-    sort = CounterSort("running")
-    left = shared("left", sort, Quantified(Quantifier.COUNT, X, rd(running, X)))
-    effects = [put(running, ME, 0)]
-    system = one_step([running, left], effects=effects, runs=Runs.EVERY_AP)
-    everybody = implies(forall(C, not_(rd(running, C))), eq(rd(left), Const(0, sort)))
-    far = {*NEAR, FAR} - {0}
-    return system, always(everybody), never(("left", (), far))
-
-
-def nothing_is_known():
-    system, alone = critical_section(locked=False)
-    return system, always(alone), Invariant(())
-
-
-def a_system_that_stops():
-    flag = shared("flag")
-    system = one_step([flag], rd(flag))
-    return system, DEADLOCK_FREE, never(("flag", (), {1}))
-
-
-def an_end_that_is_bad():
-    flag = shared("flag")
-    system = one_step([flag], effects=[put(flag, 1)])
-    return system, finally_(not_(rd(flag))), Invariant(())
-
-
-WRONG = [
-    an_actor_that_is_set,
-    the_control_cpu_as_actor,
-    a_write_to_all,
-    a_third_cpu_that_decides_a_guard,
-    a_guard_over_all_cpus,
-    a_write_through_a_pointer,
-    a_machine_with_the_control_cpu_only,
-    a_machine_with_many_cpus,
-    another_process,
-    an_assumption_that_does_not_last,
-    a_control_cpu_that_decides_a_guard,
-    an_environment_that_may_stop,
-    a_choice_that_can_be_anybody,
-    a_counter_that_misses_a_cpu,
-    nothing_is_known,
-    a_system_that_stops,
-    an_end_that_is_bad,
-]

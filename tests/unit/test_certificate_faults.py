@@ -6,7 +6,8 @@ import pytest
 from builders import (
     Quantifier,
 )
-from certificate_cases import WRONG, accepted
+from certificate_cases import accepted
+from wrong_certificates import WRONG
 
 from cpuhp.engines.certificate import (
     FORMS,
@@ -61,7 +62,7 @@ def test_a_guard_that_sees_only_the_seats_is_noticed(monkeypatch):
     monkeypatch.setattr(pool_conditions, "MAX_APS", 2)
     assert slips("qf") == []
     monkeypatch.setattr(pool.Pool, "hole", closed)
-    assert slips("qf") == ["a_machine_with_many_cpus"]
+    assert "a_machine_with_many_cpus" in slips("qf")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -133,4 +134,4 @@ def test_rest_taken_for_progress_is_noticed(monkeypatch, form):
 
     monkeypatch.setattr(pool_conditions, "movers", everything)
     monkeypatch.setattr(twin, "movers", everything)
-    assert slips(form) == ["an_environment_that_may_stop"]
+    assert "an_environment_that_may_stop" in slips(form)

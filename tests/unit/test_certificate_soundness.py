@@ -4,7 +4,8 @@ import pytest
 from builders import (
     parallel_shutdown,
 )
-from certificate_cases import SAFE, WRONG, accepted, barrier, locked, outcomes, proof_of
+from certificate_cases import SAFE, accepted, barrier, locked, outcomes, proof_of
+from wrong_certificates import WRONG
 
 from cpuhp.engines.certificate import (
     FORMS,
@@ -12,6 +13,7 @@ from cpuhp.engines.certificate import (
     present,
     scripts,
 )
+from cpuhp.engines.certificate.solvers import UNKNOWN, start
 from cpuhp.engines.parametric import verify
 from cpuhp.model.invariant import Clause, Invariant, Literal, Symbol
 
@@ -70,6 +72,18 @@ def test_a_solver_that_gives_up_accepts_nothing():
     outcome = check(made, "forall", "z3", seconds=0.001)
     assert not outcome.is_accepted and outcome.is_unknown
     assert "gives no answer" in str(outcome.failures[0])
+
+
+def test_a_solver_that_breaks_off_accepts_nothing(monkeypatch):
+    """z3 says so with an exception, whatever it was asked."""
+    z3 = pytest.importorskip("z3")
+
+    def canceled(*_):
+        raise z3.Z3Exception(b"canceled")
+
+    solver = start("z3", 1000)
+    monkeypatch.setattr(solver, "_evaluate", canceled)
+    assert solver.ask("(assert false)(check-sat)") == UNKNOWN
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda made: made.__name__)
