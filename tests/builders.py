@@ -18,6 +18,7 @@ from cpuhp.model.expr import (
     before,
     compare,
     eq,
+    exactly,
     exists,
     forall,
     implies,
@@ -26,7 +27,15 @@ from cpuhp.model.expr import (
     not_,
     or_,
 )
-from cpuhp.model.sorts import BOOL, CPU, CPU_OR_NONE, EnumSort, IndexSort, RangeSort
+from cpuhp.model.sorts import (
+    BOOL,
+    CPU,
+    CPU_OR_NONE,
+    CounterSort,
+    EnumSort,
+    IndexSort,
+    RangeSort,
+)
 from cpuhp.model.system import (
     Action,
     Assign,
@@ -355,29 +364,29 @@ NUMBER, IRQ = RangeSort(-1, 2), IndexSort("irq")
 IRQS = 2
 
 
-def random_systems(ordered=False, per_cpu_pointers=True):
+def random_systems(ordered=False, per_cpu_pointers=True, counted=True):
     """A hypothesis strategy of small systems that use every construct.
 
     All of them are finite. `ordered` admits `before`, FIRST and LAST on CPUs, which
-    break symmetry.
+    break symmetry; `counted`, sums with numbers of CPUs, and counters.
     """
     from hypothesis import strategies as st
 
-    return st.composite(_random_system)(ordered, per_cpu_pointers)
+    return st.composite(_random_system)(ordered, per_cpu_pointers, counted)
 
 
-def random_formulas(system, ordered=False):
+def random_formulas(system, ordered=False, counted=True):
     """A hypothesis strategy of closed formulas over the system's variables."""
     from hypothesis import strategies as st
 
     @st.composite
     def formula(draw):
-        return _Draw(draw, system.variables, ordered).boolean((), 3)
+        return _Draw(draw, system.variables, ordered, counted).boolean((), 3)
 
     return formula()
 
 
-def _random_system(draw, ordered, per_cpu_pointers):
+def _random_system(draw, ordered, per_cpu_pointers, counted):
     from hypothesis import strategies as st
 
     variables = [
@@ -391,9 +400,13 @@ def _random_system(draw, ordered, per_cpu_pointers):
         Variable("route", CPU_OR_NONE, (IRQ,), NOBODY, (Param("i0", IRQ),)),
         Variable("pending", FLAG, (CPU, IRQ), FALSE, (ME, Param("i1", IRQ))),
     ]
+    if counted:
+        many = draw(st.integers(0, 2))
+        variables.append(shared("many", CounterSort("mask"), many))
     if per_cpu_pointers:
         variables.append(percpu("friend", CPU_OR_NONE, NOBODY))
     kept = draw(st.sets(st.sampled_from([v.name for v in variables]), min_size=2))
+    kept |= {"mask"} if "many" in kept else set()
     variables = [v for v in variables if v.name in kept]
     if draw(st.integers(0, 3)) == 3:
         variables.append(percpu("given", FLAG, None, constant=True))
@@ -412,11 +425,11 @@ def _random_system(draw, ordered, per_cpu_pointers):
     known = [*variables, *(code.location for code in codes)]
     for code in codes:
         for number in range(draw(st.integers(2, 4))):
-            made = _Draw(draw, known, ordered)
+            made = _Draw(draw, known, ordered, counted)
             _random_step(made, code, variables, first=number == 0)
     assumptions = []
     if draw(st.integers(0, 9)) == 9:
-        assumptions = [_Draw(draw, known, ordered).boolean((), 2)]
+        assumptions = [_Draw(draw, known, ordered, counted).boolean((), 2)]
     return build("random", codes, variables, assumptions, [("irq", IRQS)])
 
 
@@ -457,8 +470,9 @@ class _Draw:
 
     _serial = count()
 
-    def __init__(self, draw, variables, ordered):
-        self.draw, self.variables, self.ordered = draw, variables, ordered
+    def __init__(self, draw, variables, ordered, counted=True):
+        self.draw, self.variables = draw, variables
+        self.ordered, self.counted = ordered, counted
         self.names = count()
         self.prefix = next(self._serial)
 
@@ -478,16 +492,48 @@ class _Draw:
     def value(self, sort, params, depth):
         if sort == BOOL:
             return self.boolean(params, depth)
+        if isinstance(sort, CounterSort):
+            return self.counter(sort, params, depth)
         leaves = self.leaves(sort, params)
         if depth == 0 or self.number(0, 1):
             return self.read_or_leaf(sort, params, depth, leaves)
         if isinstance(sort, RangeSort) and self.number(0, 1):
-            op = self.pick([Op.ADD, Op.SUB])
-            a, b = (self.value(sort, params, depth - 1) for _ in range(2))
-            return arithmetic(op, a, b, sort)
+            return self.sum(sort, params, depth - 1)
         test = self.boolean(params, depth - 1)
         yes, no = (self.value(sort, params, depth - 1) for _ in range(2))
         return ite(test, yes, no)
+
+    def sum(self, sort, params, depth):
+        """A sum or difference, also of numbers of CPUs; with no sort it is exact."""
+        op, parts = self.pick([Op.ADD, Op.SUB]), []
+        for _ in range(2):
+            counts = self.counted and self.number(0, 2) == 0
+            kept = [v for v in self.variables if isinstance(v.sort, CounterSort)]
+            if counts and kept and self.number(0, 1):
+                part = rd(kept[0])
+            elif counts:
+                part = self.total(params, depth)
+            else:
+                part = self.value(NUMBER, params, depth)
+            parts.append(part)
+        return arithmetic(op, *parts, sort or exactly(op, *(p.sort for p in parts)))
+
+    def counter(self, sort, params, depth):
+        """What a counter is set to; it does not grow for ever."""
+        if depth == 0 or self.number(0, 2) == 0:
+            return Const(self.number(0, 2), sort)
+        op, few = self.pick([Op.ADD, Op.SUB]), Const(self.number(0, 2), NUMBER)
+        return arithmetic(op, self.total(params, depth - 1), few, sort)
+
+    def total(self, params, depth):
+        masks = [v for v in self.variables if v.name == "mask"]
+        if masks and self.number(0, 1):
+            param = self.fresh(CPU)
+            return Quantified(Quantifier.COUNT, param, rd(masks[0], param))
+        param = self.fresh(CPU)
+        return Quantified(
+            Quantifier.COUNT, param, self.boolean((*params, param), depth)
+        )
 
     def leaves(self, sort, params):
         if isinstance(sort, IndexSort):
@@ -544,11 +590,19 @@ class _Draw:
         cpus = [p for p in params if p.sort.name == "cpu"]
         if self.ordered and cpus and self.number(0, 2) == 0:
             return before(self.pick(cpus), self.value(CPU, params, depth))
+        if self.counted and depth and self.number(0, 3) == 0:
+            total, few = (
+                self.sum(None, params, depth - 1),
+                Const(self.number(0, 2), NUMBER),
+            )
+            return Apply(self.pick([Op.LT, Op.LE, Op.EQ]), (total, few), BOOL)
         sort = self.pick([v.sort for v in self.variables])
         if sort == BOOL:
             sort = CPU_OR_NONE
         a, b = (self.value(sort, params, depth) for _ in range(2))
-        if isinstance(sort, RangeSort):
+        if isinstance(sort, CounterSort):
+            a = rd(next(v for v in self.variables if v.sort == sort))
+        if isinstance(sort, RangeSort | CounterSort):
             return Apply(self.pick([Op.LT, Op.LE, Op.EQ]), (a, b), BOOL)
         return Apply(Op.EQ, (a, b), BOOL)
 

@@ -37,6 +37,7 @@ from cpuhp.model.expr import (
     Read,
     children,
     clamp,
+    is_exact,
 )
 from cpuhp.model.invariant import FAR, NEAR, Literal
 from cpuhp.model.sorts import (
@@ -61,6 +62,7 @@ _OUTSIDE_COUNTED = 4  # CPUs without a seat are counted up to this number
 
 Env = Mapping[Param, int]
 Frame = str
+Found = tuple[int, tuple[Param, ...]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Expressions:
         self._cells: dict[tuple[Frame, str, tuple[int, ...]], Values] = {}
         self._cache: dict[tuple[object, ...], object] = {}
         self._plain: dict[Literal, list[int] | None] = {}
-        self._free: dict[int, tuple[Param, ...]] = {}
+        self._found: dict[int, Found] = {}
+        self._alike: dict[Expr, Expr] = {}
         self._holes: dict[tuple[object, ...], Bit] = {}
         self._kept: list[Expr] = []
         self._fresh = 0
@@ -186,22 +189,26 @@ class Expressions:
     # Expressions
 
     def _key(self, kind: str, expr: Expr, env: Env, frame: Frame) -> tuple[object, ...]:
-        free = self._free.get(id(expr))
-        if free is None:
-            free = self._find_free(expr)
-        return (kind, id(expr), frame, *[env[p] for p in free])
+        alike, free = self._found.get(id(expr)) or self._find(expr)
+        return (kind, alike, frame, *[env[p] for p in free])
 
-    def _find_free(self, expr: Expr) -> tuple[Param, ...]:
+    def _find(self, expr: Expr) -> Found:
+        """What stands for the expression, and the parameters it does not bind itself.
+
+        Equal quantifiers are the same: what they say of CPUs without a seat is, too.
+        """
         self._kept.append(expr)  # so that its id stays its own
-        found: dict[Param, None] = {}
+        free: dict[Param, None] = {}
+        alike = expr
         if isinstance(expr, Param):
-            found[expr] = None
+            free[expr] = None
         for child in children(expr):
-            found.update(dict.fromkeys(self._find_free(child)))
+            free.update(dict.fromkeys(self._find(child)[1]))
         if isinstance(expr, Quantified):
-            found.pop(expr.param, None)
-        self._free[id(expr)] = tuple(found)
-        return tuple(found)
+            free.pop(expr.param, None)
+            alike = self._alike.setdefault(expr, expr)
+        self._found[id(expr)] = found = id(alike), tuple(free)
+        return found
 
     def truth(self, expr: Expr, env: Env, frame: Frame) -> Bit:
         """The formula that holds where `expr` does."""
@@ -288,7 +295,7 @@ class Expressions:
             yes, no = (self.value(a, env, frame) for a in expr.args[1:])
             return select(condition, yes, no)
         if not self.closed and any(_counts(arg) for arg in expr.args):
-            return constant(UNKNOWN)
+            return self._absolute(self._tally(expr, env, frame), frame)
         sign = 1 if expr.op is Op.ADD else -1
         left, right = (self.value(a, env, frame) for a in expr.args)
         return collect(
@@ -388,11 +395,14 @@ class Expressions:
                 return Tally(None, self._count(expr, env, frame))
             case Apply(Op.ADD | Op.SUB as op, (a, b), _):
                 left, right = (self._tally(x, env, frame) for x in (a, b))
+                sign = 1 if op is Op.ADD else -1
+                if not is_exact(expr):
+                    left, right = (self._absolute(x, frame) for x in (left, right))
+                    return Tally(None, _stopped(left, right, sign, expr.sort))
                 if op is Op.ADD and left.mask is None:
                     left, right = right, left
                 if right.mask is not None:
-                    return unknown
-                sign = 1 if op is Op.ADD else -1
+                    right = Tally(None, self._absolute(right, frame))
                 return Tally(left.mask, shift(left.values, right.values, sign))
             case Apply(Op.ITE, (_, a, b), _):
                 left, right = (self._tally(x, env, frame) for x in (a, b))
@@ -537,6 +547,28 @@ def shift(a: Values, b: Values, sign: int) -> Values:
     return collect(
         (joined(x, y), conj((p, q))) for (x, p), (y, q) in product(a.items(), b.items())
     )
+
+
+def _stopped(a: Values, b: Values, sign: int, sort: Sort) -> Values:
+    """`a + b` or `a - b` within a sort, unknown where that leaves several numbers."""
+
+    def joined(x: int, y: int) -> int:
+        (low, high), (least, most) = _between(x), _between(y)
+        if sign < 0:
+            least, most = -most, -least
+        lowest, highest = clamp(low + least, sort), clamp(high + most, sort)
+        return lowest if lowest == highest else UNKNOWN
+
+    return collect(
+        (joined(x, y), conj((p, q))) for (x, p), (y, q) in product(a.items(), b.items())
+    )
+
+
+def _between(value: int) -> tuple[int, int]:
+    """The numbers that a value may stand for."""
+    if value in (FAR, UNKNOWN):
+        return -UNKNOWN, UNKNOWN
+    return (_OUTSIDE_COUNTED, UNKNOWN) if value == MANY else (value, value)
 
 
 def difference(old: Values, new: Values) -> Values:

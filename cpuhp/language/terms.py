@@ -25,6 +25,7 @@ from cpuhp.model.expr import (
     arithmetic,
     compare,
     eq,
+    exactly,
     exists,
     forall,
     implies,
@@ -259,10 +260,10 @@ class Terms:
                 b = self.value(right, scope)
                 if not isinstance(b.sort, RangeSort | CounterSort):
                     raise fail("HP302", f"'{op}' needs numbers", right.span)
-                sort = want if isinstance(want, RangeSort | CounterSort) else a.sort
-                if isinstance(a, Const) and isinstance(sort, RangeSort):
-                    sort = RangeSort(-(1 << 20), 1 << 20) if want is None else sort
-                return arithmetic(Op.ADD if op == "+" else Op.SUB, a, b, sort)
+                kind = Op.ADD if op == "+" else Op.SUB
+                held = isinstance(want, RangeSort | CounterSort)
+                sort = want if held else exactly(kind, a.sort, b.sort)
+                return arithmetic(kind, a, b, sort)
         raise fail("HP305", f"'{op}' joins sets; it makes no value", node.span)
 
     def _pair(self, left: t.Term, right: t.Term, scope: Scope) -> tuple[Expr, Expr]:

@@ -80,7 +80,7 @@ class Quantified:
 
     @property
     def sort(self) -> Sort:
-        return RangeSort(0, 1 << 30) if self.kind is Quantifier.COUNT else BOOL
+        return RangeSort(0, _LARGE) if self.kind is Quantifier.COUNT else BOOL
 
 
 Expr = Const | Param | Boot | Read | Apply | Quantified
@@ -175,6 +175,29 @@ def arithmetic(op: Op, a: Expr, b: Expr, sort: Sort) -> Expr:
         value = a.value + b.value if op is Op.ADD else a.value - b.value
         return Const(clamp(value, sort), sort)
     return Apply(op, (a, b), sort)
+
+
+_LARGE = 1 << 30  # more than there are CPUs
+
+
+def exactly(op: Op, a: Sort, b: Sort) -> RangeSort:
+    """The range of a sum or difference that is not held within any other."""
+    (low, high), (least, most) = _span(a), _span(b)
+    if op is Op.SUB:
+        least, most = -most, -least
+    return RangeSort(max(low + least, -_LARGE), min(high + most, _LARGE))
+
+
+def _span(sort: Sort) -> tuple[int, int]:
+    return (sort.low, sort.high) if isinstance(sort, RangeSort) else (-_LARGE, _LARGE)
+
+
+def is_exact(expr: Apply) -> bool:
+    """Is the sum or difference never stopped at an end of its sort?"""
+    if not isinstance(expr.sort, RangeSort):
+        return not isinstance(expr.sort, EnumSort)
+    free = exactly(expr.op, *(arg.sort for arg in expr.args))
+    return expr.sort.low <= free.low and free.high <= expr.sort.high
 
 
 def clamp(value: int, sort: Sort) -> int:

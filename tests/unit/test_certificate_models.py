@@ -22,8 +22,8 @@ from cpuhp.engines.certificate import (
     claims,
 )
 from cpuhp.engines.parametric import collect_samples, prove
-from cpuhp.model.invariant import Clause, Invariant, Literal, Symbol
-from cpuhp.model.sorts import CPU, NONE, IndexSort
+from cpuhp.model.invariant import FAR, NEAR, Clause, Invariant, Literal, Symbol
+from cpuhp.model.sorts import CPU, NONE, CounterSort, IndexSort
 from cpuhp.semantics import Machine, apply, enabled, holds, initial_states
 from cpuhp.semantics.steps import is_quiescent
 
@@ -37,9 +37,9 @@ def random_state(machine, random):
     )
 
 
-def literal_of(machine, cell, value, cpus):
+def literal_of(machine, cell, cpus, state):
     """What a clause says of a cell whose value is this, or None if it cannot."""
-    variable, where = machine.cells[cell]
+    (variable, where), value = machine.cells[cell], state[cell]
     named = {cpu: symbol for symbol, cpu in cpus.items()}
     arguments = []
     for index, sort in zip(where, variable.indices):
@@ -48,7 +48,16 @@ def literal_of(machine, cell, value, cpus):
         arguments.append(named[index] if sort == CPU else index)
     if isinstance(variable.sort, IndexSort) and variable.sort.name == "cpu":
         value = Symbol.NONE if value == NONE else named.get(value, OTHER)
+    if isinstance(variable.sort, CounterSort):
+        value = difference(machine, variable.sort, value, state)
     return Literal(variable.name, tuple(arguments), frozenset({value}))
+
+
+def difference(machine, sort, value, state):
+    """Of a counter, clauses know how much more it is than its mask has CPUs."""
+    cells = (machine.cell(sort.mask, (cpu,)) for cpu in range(machine.cpus))
+    more = value - sum(state[cell] for cell in cells)
+    return more if more in NEAR else FAR
 
 
 def is_violated(machine, clause, state):
@@ -66,6 +75,8 @@ def literal_holds(machine, literal, cpus, state):
     where = tuple(cpus.get(a, a) for a in literal.arguments)
     value = state[machine.cell(literal.variable, where)]
     sort = machine.system.variable(literal.variable).sort
+    if isinstance(sort, CounterSort):
+        return difference(machine, sort, value, state) in literal.values
     if not (isinstance(sort, IndexSort) and sort.name == "cpu"):
         return value in literal.values
     names = {NONE: Symbol.NONE} | {cpu: symbol for symbol, cpu in cpus.items()}
@@ -78,7 +89,7 @@ def clause_against(machine, state, cells, random):
     random.shuffle(others)
     cpus = {B: machine.boot, **dict(zip((I, J), others))}
     cells = [random.choice(cells), *random.sample(range(len(state)), 1)]
-    found = [literal_of(machine, c, state[c], cpus) for c in dict.fromkeys(cells)]
+    found = [literal_of(machine, c, cpus, state) for c in dict.fromkeys(cells)]
     return Clause(tuple(literal for literal in found if literal is not None))
 
 

@@ -13,10 +13,14 @@ from builders import (
     TRUE,
     Code,
     Param,
+    Quantified,
+    Quantifier,
     always,
     and_,
+    arithmetic,
     before,
     build,
+    compare,
     critical_section,
     eq,
     exists,
@@ -35,20 +39,22 @@ from builders import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from wrong_certificates import WRONG
 
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.explicit.search import Limits, check
-from cpuhp.engines.parametric import cases, collect_samples, learner, prove
-from cpuhp.model.sorts import CPU, CPU_OR_NONE
+from cpuhp.engines.parametric import cases, collect_samples, learner, prove, verify
+from cpuhp.model.expr import Const, Op
+from cpuhp.model.sorts import CPU, CPU_OR_NONE, RangeSort
 from cpuhp.model.system import Choice, Order, Runs
 from cpuhp.model.verdict import Verdict
 
 C, D, E, F, G = (Param(name, CPU) for name in "cdefg")
 
 
-def proved(system, prop):
+def proved(system, prop, seconds=10):
     few = collect_samples(system, max_states=500)
-    until = time.monotonic() + 10
+    until = time.monotonic() + seconds
     proof = prove(system, prop, samples=few, deadline=until)
     return proof.result.verdict is Verdict.PROVED
 
@@ -57,6 +63,37 @@ def one_step(variables, guard=TRUE, effects=(), choices=(), runs=Runs.ONCE):
     code = Code("task", "start end", runs)
     code.step("start", "end", guard, effects, choices)
     return build("one_step", [code], variables)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda made: made.__name__)
+def test_what_no_certificate_shows_is_not_proved(wrong):
+    system, prop, invariant = wrong()
+    assert verify(system, prop, invariant)
+    assert not proved(system, prop, seconds=2)
+
+
+SUMS = {
+    "stops at the end above": (Op.ADD, 1, 3, RangeSort(0, 3)),
+    "stops at the end below": (Op.SUB, 1, 0, RangeSort(0, 3)),
+    "is exact": (Op.ADD, 1, 7, RangeSort(0, 1 << 20)),
+    "is exact and negative": (Op.SUB, 1, -5, RangeSort(-(1 << 20), 1 << 20)),
+}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("about", SUMS)
+def test_a_sum_with_a_number_of_cpus(about, turned):
+    """On machines with five or six CPUs only, or on all that are larger than four."""
+    op, here, there, sort = SUMS[about]
+    flag, level = shared("flag"), shared("level", RangeSort(0, 3), here)
+    late = percpu("late", initial=None, constant=True)
+    many = Quantified(Quantifier.COUNT, C, rd(late, C))
+    parts = (many, rd(level)) if turned and op is Op.ADD else (rd(level), many)
+    total = eq(arithmetic(op, *parts, sort), Const(there, RangeSort(-8, 8)))
+    more = compare(Op.LT, Const(4, RangeSort(0, 8)), many)
+    system = one_step([flag, level, late], and_(more, total), [put(flag, 1)])
+    assert not proved(system, always(not_(rd(flag))))
+    assert check(system, always(not_(rd(flag))), 7).verdict is Verdict.VIOLATED
 
 
 def test_a_machine_with_the_control_cpu_only():
@@ -169,7 +206,7 @@ UNSAFE = [
 
 @pytest.mark.parametrize(("system", "prop"), UNSAFE)
 def test_unsafe_systems_stay_unproved(system, prop):
-    assert not proved(system, prop)
+    assert not proved(system, prop, seconds=2)
 
 
 def proved_without_samples(system, prop):
