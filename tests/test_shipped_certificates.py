@@ -9,7 +9,6 @@ from cpuhp.model.system import Expectation
 
 SECONDS = 60.0  # for a proof; tests share the machine with others
 KINDS = (*PROVABLE, Expectation.INVERSION_FREE)
-WITHOUT_PROOFS = {"bringup-maxcpus"}
 
 
 def proofs(name):
@@ -56,4 +55,4 @@ def small_ones_first():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", small_ones_first())
 def test_a_shipped_scenario(name, tmp_path):
-    assert accepted(proofs(name), tmp_path) or name in WITHOUT_PROOFS
+    assert accepted(proofs(name), tmp_path)

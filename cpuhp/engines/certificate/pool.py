@@ -93,6 +93,7 @@ class Pool(Translator):
         self._numbers: dict[Literal, dict[str, None]] = {}
         self._cache: dict[tuple[object, ...], str] = {}
         self._free: dict[int, tuple[Param, ...]] = {}
+        self._alike: dict[Expr, Expr] = {}
         self._kept: list[Expr] = []
         self._holes: dict[tuple[object, ...], str] = {}
         self._rest: dict[str, str] = {}
@@ -160,7 +161,10 @@ class Pool(Translator):
     # Expressions
 
     def _key(self, expr: Expr, env: Env) -> tuple[object, ...]:
-        return (id(expr), *(env.get(param) for param in self.free(expr)))
+        params = self.free(expr)
+        if isinstance(expr, Quantified):  # equal ones say the same of who has no seat
+            expr = self._alike.setdefault(expr, expr)
+        return (id(expr), *(env.get(param) for param in params))
 
     def free(self, expr: Expr) -> tuple[Param, ...]:
         """The parameters that the expression does not bind itself."""
