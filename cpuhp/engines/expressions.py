@@ -397,8 +397,8 @@ class Expressions:
                 left, right = (self._tally(x, env, frame) for x in (a, b))
                 sign = 1 if op is Op.ADD else -1
                 if not is_exact(expr):
-                    left, right = (self._absolute(x, frame) for x in (left, right))
-                    return Tally(None, _stopped(left, right, sign, expr.sort))
+                    x, y = (self._absolute(part, frame) for part in (left, right))
+                    return Tally(None, _stopped(x, y, sign, expr.sort))
                 if op is Op.ADD and left.mask is None:
                     left, right = right, left
                 if right.mask is not None:

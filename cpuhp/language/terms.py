@@ -261,9 +261,9 @@ class Terms:
                 if not isinstance(b.sort, RangeSort | CounterSort):
                     raise fail("HP302", f"'{op}' needs numbers", right.span)
                 kind = Op.ADD if op == "+" else Op.SUB
-                held = isinstance(want, RangeSort | CounterSort)
-                sort = want if held else exactly(kind, a.sort, b.sort)
-                return arithmetic(kind, a, b, sort)
+                if isinstance(want, RangeSort | CounterSort):
+                    return arithmetic(kind, a, b, want)
+                return arithmetic(kind, a, b, exactly(kind, a.sort, b.sort))
         raise fail("HP305", f"'{op}' joins sets; it makes no value", node.span)
 
     def _pair(self, left: t.Term, right: t.Term, scope: Scope) -> tuple[Expr, Expr]:
