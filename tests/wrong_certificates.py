@@ -24,6 +24,7 @@ from builders import (
     finally_,
     forall,
     implies,
+    ite,
     not_,
     or_,
     percpu,
@@ -169,6 +170,32 @@ def a_counter_that_misses_a_cpu():
     everybody = implies(forall(C, not_(rd(running, C))), eq(rd(left), Const(0, sort)))
     far = {*NEAR, FAR} - {0}
     return system, always(everybody), never(("left", (), far))
+
+
+def a_counter_read_through_none():
+    """There it is 0; not equal to what it counts, as it is everywhere else."""
+    running, flag = percpu("running", initial=1), shared("flag")
+    sort = CounterSort("running")
+    everyone = Quantified(Quantifier.COUNT, X, rd(running, X))
+    left = percpu("left", sort, everyone, constant=True)
+    to = shared("to", CPU_OR_NONE, NOBODY, constant=True)
+    guard = eq(rd(left, rd(to)), Const(0, sort))
+    system = one_step([running, left, to, flag], guard, [put(flag, 1)])
+    clauses = (
+        *never(("flag", (), {1})).clauses,
+        *never(("running", (B,), {0})).clauses,
+        *never(("to", (), {B, OTHER})).clauses,
+    )
+    return system, always(not_(rd(flag))), Invariant(clauses)
+
+
+def a_number_of_one_mask_or_another():
+    one, two = (percpu(n, initial=None, constant=True) for n in ("one", "two"))
+    which, flag = shared("which", initial=None, constant=True), shared("flag")
+    here, there = (Quantified(Quantifier.COUNT, X, rd(m, X)) for m in (one, two))
+    guard = not_(eq(ite(rd(which), here, there), here))
+    system = one_step([one, two, which, flag], guard, [put(flag, 1)])
+    return system, always(not_(rd(flag))), never(("flag", (), {1}))
 
 
 def nothing_is_known():
@@ -344,6 +371,8 @@ WRONG = [
     an_environment_that_may_stop,
     a_choice_that_can_be_anybody,
     a_counter_that_misses_a_cpu,
+    a_counter_read_through_none,
+    a_number_of_one_mask_or_another,
     nothing_is_known,
     a_system_that_stops,
     an_end_that_is_bad,

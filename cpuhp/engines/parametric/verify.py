@@ -62,9 +62,11 @@ class Verifier:
                 continue
             steps.setdefault(case.action.name, []).append(self._breaks(case, clauses))
         if not self._refuted(known, disj(b for bits in steps.values() for b in bits)):
-            for name, bits in steps.items():
-                if not self._refuted(known, disj(bits)):
-                    found.append(f"{name} breaks the invariant")
+            found += [
+                f"{name} breaks the invariant"
+                for name, bits in steps.items()
+                if not self._refuted(known, disj(bits))
+            ] or ["a step breaks the invariant"]
         bad = [
             one.formula(encoder)
             for prop in self.props
