@@ -15,6 +15,7 @@ from cpuhp.ordering.reasons import reasons as why
 from cpuhp.ordering.steps import shipped_step, shown, slots, step_in
 from cpuhp.ordering.variant import variant_of
 from cpuhp.ordering.workers import Judges
+from cpuhp.report import place as page
 
 TABLE = shipped_order("arm64-6.12")
 STEPS = data_root() / "specs/steps"
@@ -155,6 +156,24 @@ def test_a_step_with_both_callbacks_may_stand_where_one_scenario_runs_each(tmp_p
     assert above == {"nobody runs counted_up() in this slot"}
     down = place(step_in(read_unit(path)), bases[1:], Judges(Bound(2)), Section.ONLINE)
     assert down.unrun == ("counted_up",) and len(down.allowed) == 1
+
+
+def test_what_is_proved_for_every_number_of_cpus_is_told_apart(tmp_path):
+    """With two CPUs one is dead at most; that is so on no larger machine."""
+    path = tmp_path / "counted.hp"
+    few = """check one_is_dropped requires counted_step, smp_shutdown {
+        always count(c in dead : !taken[c]) <= 1; }"""
+    path.write_text(UP_AND_DOWN + few)
+    base = variant_of(load("shutdown-serial", table=TABLE).program, {})
+    step = step_in(read_unit(path))
+    found = place(step, [base], Judges(Bound(2)), Section.ONLINE, prove=True)
+    assert found.proofs is not None and found.proofs.proved
+    bounded = {one.check: one.slots for one in found.proofs.bounded}
+    assert bounded["one_is_dropped"] == found.proofs.slots
+    assert "reference_is_dropped" not in bounded
+    told = "\n".join(page.text(found))
+    assert "claims PROVED for every number of CPUs" in told
+    assert "searched only (shutdown-serial): " in told
 
 
 KNOWN = {

@@ -47,6 +47,11 @@ GROUP = "design"
     is_flag=True,
     help="Every check that fails in a slot, not only the first that is found.",
 )
+@click.option(
+    "--prove",
+    is_flag=True,
+    help="Prove for every number of CPUs what holds in the slots that are left.",
+)
 @click.option("--comment", is_flag=True, help="Only a comment block for the header.")
 @click.option(
     "--traces", is_flag=True, help="Print the interleaving for each forbidden range."
@@ -60,6 +65,7 @@ def command(
     section: str | None,
     scenarios: tuple[str, ...],
     thorough: bool,
+    prove: bool,
     comment: bool,
     traces: bool,
     advice: Advice,
@@ -79,7 +85,7 @@ def command(
     wanted = _step(step, state, bases[0].table)
     with advice.judges() as judges:
         where = Section(section.upper()) if section else None
-        found = place(wanted, bases, judges, where, thorough)
+        found = place(wanted, bases, judges, where, thorough, prove)
     if comment and advice.style == "text":
         for line in page.comment(found):
             click.echo(line)

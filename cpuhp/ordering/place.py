@@ -15,7 +15,8 @@ from cpuhp.language import tree as t
 from cpuhp.language.program import nodes_below
 from cpuhp.model.system import Expectation
 from cpuhp.model.table import Section, Table
-from cpuhp.ordering.placement import Placement
+from cpuhp.ordering.placement import Bounded, Placement, Proofs
+from cpuhp.ordering.proofs import proved
 from cpuhp.ordering.questions import (
     ENDLESS,
     Finding,
@@ -45,6 +46,7 @@ from cpuhp.ordering.steps import (
 from cpuhp.ordering.variant import Variant
 from cpuhp.ordering.workers import Judges
 
+PROOF = 20.0  # seconds for the proof of one claim
 AT_ONCE = 64  # questions that are asked together at most
 
 
@@ -84,12 +86,14 @@ def place(
     judges: Judges,
     section: Section | None = None,
     thorough: bool = False,
+    prove: bool = False,
 ) -> Placement:
     """Try the step in every slot (of one section, if given) of the scenarios' table.
 
     A slot that a check forbids is not tried again with other checks; with `thorough` it
-    is, so that all reasons are told. Raises InputError if the step does not compile in
-    any scenario.
+    is, so that all reasons are told. With `prove`, what holds in the slots that are left
+    is proved for every number of CPUs where that is possible. Raises InputError if the
+    step does not compile in any scenario.
     """
     table = _shared_table(bases)
     gaps = [s for s in slots(table, step.state) if section in (None, s.section)]
@@ -106,6 +110,9 @@ def place(
     there = {setup.scenario: setup.there for setup in setups}
     found = explained(ranges(gaps, why), step, judges, there)
     everything = sum(setup.everything for setup in setups)
+    forbidden = {n for case in (*idle, *cases) for n in case.failing}
+    free = [s for s in left if s.number not in forbidden]
+    tally = _proofs(setups, step, free, judges, set(excluded)) if prove else None
     return Placement(
         step,
         table,
@@ -124,6 +131,44 @@ def place(
         tuple(everywhere(always, step, judges)),
         unrun,
         not any(setup.listed for setup in setups),
+        tally,
+    )
+
+
+def _proofs(
+    setups: Sequence[_Setup],
+    step: Step,
+    free: Sequence[Slot],
+    judges: Judges,
+    excluded: set[tuple[str, str]],
+) -> Proofs:
+    """Prove what was searched, in the slots that nothing forbids; slots that lead to
+    the same system count once."""
+    asked: dict[Variant, list[tuple[str, Question, list[int]]]] = {}
+    claims: dict[tuple[str, Question], list[int]] = {}  # slots where it is not proved
+    for setup in setups:
+        for question in setup.listed:
+            if (setup.scenario, question.check) in excluded:
+                continue
+            claims[setup.scenario, question] = []
+            for group in _classes(setup, question, step, free, judges):
+                one = setup.scenario, question, group
+                asked.setdefault(_of_one(setup, group), []).append(one)
+    for at, here in asked.items():
+        wanted = {question for _, question, _ in here}
+        good = proved(at, wanted, judges.executor, judges.cache, PROOF)
+        for scenario, question, group in here:
+            if question not in good:
+                claims[scenario, question] += group
+    bounded: dict[tuple[str, str], set[int]] = {}
+    for (scenario, question), left in claims.items():
+        if left:
+            bounded.setdefault((scenario, question.check), set()).update(left)
+    return Proofs(
+        sum(not left for left in claims.values()),
+        len(claims),
+        tuple(Bounded(*where, len(left)) for where, left in bounded.items()),
+        len(free),
     )
 
 

@@ -53,6 +53,25 @@ class Constraint:
 
 
 @dataclass(frozen=True)
+class Bounded:
+    """A check that was searched only, in so many of the slots that are allowed."""
+
+    scenario: str
+    check: str
+    slots: int
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """How many claims are proved for every number of CPUs in all allowed `slots`."""
+
+    proved: int
+    claims: int
+    bounded: tuple[Bounded, ...]
+    slots: int
+
+
+@dataclass(frozen=True)
 class Placement:
     """All slots of a table. `excluded`: checks that fail without the step as well."""
 
@@ -73,6 +92,7 @@ class Placement:
     everywhere: tuple[Reason, ...] = ()  # checks that fail wherever the step stands
     unrun: tuple[str, ...] = ()  # callbacks that no scenario runs, wherever they stand
     blind: bool = False  # no check of any scenario looks at what the step does
+    proofs: Proofs | None = None  # if they were asked for
 
     @property
     def allowed(self) -> list[Range]:

@@ -22,6 +22,7 @@ from cpuhp.ordering.variant import Variant
 from cpuhp.ordering.workers import Cache
 
 EVERY = "every number of CPUs"
+PROVEN = (Expectation.ALWAYS, Expectation.INVERSION_FREE)
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ def proved(
 ) -> frozenset[Question]:
     """Those of the questions that hold for every number of CPUs.
 
-    At most `seconds` for each claim. Claims about data races, deadlocks and the order of
-    locks are searched at fixed counts only.
+    At most `seconds` for each claim. Claims about data races and deadlocks are searched
+    at fixed counts only.
     """
-    able = [q for q in asked if q.kind is Expectation.ALWAYS and q.variable is None]
+    able = [q for q in asked if q.kind in PROVEN and q.variable is None]
     keys = {q: _key(variant, q) for q in able}
     done = {q for q in able if cache.get(keys[q]) is not None}
     left = [q for q in able if q not in done]
@@ -68,9 +69,9 @@ def _settled(
     seconds: float,
 ) -> frozenset[ClaimNumber]:
     first, *others = groups(variant.checker(), claims) or [()]
-    if not first:
-        return frozenset()
-    (begun,) = _all(executor, [(variant, first, seconds, ())])
+    begun = Proved(frozenset())
+    if first:
+        (begun,) = _all(executor, [(variant, first, seconds, ())])
     rest = [(variant, group, seconds, begun.lessons) for group in others]
     found = begun.claims.union(*(one.claims for one in _all(executor, rest)))
     alone = [(variant, (c,), seconds, begun.lessons) for c in claims if c not in found]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cpuhp.model.table import HotplugState
-from cpuhp.ordering.placement import Constraint, Placement, Range, Reason
+from cpuhp.ordering.placement import Constraint, Placement, Proofs, Range, Reason
 from cpuhp.ordering.steps import shown
 from cpuhp.report.prose import WIDTH, wrapped
 
@@ -50,7 +50,20 @@ def text(found: Placement) -> Iterator[str]:
             f"left out: {check} fails in {scenario} as it is", "  ", "    "
         )
     yield ""
+    if found.proofs is not None:
+        yield from _proofs(found.proofs)
     yield from wrapped(_cost(found), "", "  ")
+
+
+def _proofs(found: Proofs) -> Iterator[str]:
+    told = f"{found.proved} of {found.claims} claims PROVED for every number of CPUs"
+    yield from wrapped(f"where it may stand, {told}", "", "  ")
+    checks: dict[str, list[str]] = {}
+    for one in found.bounded:
+        where = "" if one.slots == found.slots else f" in {one.slots} slots"
+        checks.setdefault(one.scenario, []).append(one.check + where)
+    for scenario, names in checks.items():
+        yield from wrapped(f"searched only ({scenario}): {', '.join(names)}", "  ", "    ")
 
 
 def _cost(found: Placement) -> str:
@@ -154,6 +167,7 @@ def as_json(found: Placement) -> dict[str, Any]:
         "excluded": [list(pair) for pair in found.excluded],
         "unknown": [list(pair) for pair in found.unknown],
         "claims": {"all": found.questions, "relevant": found.relevant},
+        "proofs": found.proofs and asdict(found.proofs),
         "searches": {"done": found.systems, "each_slot": found.naive},
     }
 
