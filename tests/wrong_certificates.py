@@ -198,6 +198,78 @@ def a_number_of_one_mask_or_another():
     return system, always(not_(rd(flag))), never(("flag", (), {1}))
 
 
+def a_number_of_cpus_that_is_assigned():
+    late = percpu("late", initial=None, constant=True)
+    level = shared("level", MANY_SORT)
+    many = Quantified(Quantifier.COUNT, X, rd(late, X))
+    system = one_step([late, level], effects=[put(level, many)])
+    wrong = always(not_(eq(rd(level), Const(MANY, MANY_SORT))))
+    return system, wrong, never(("level", (), {MANY}))
+
+
+def a_sum_that_is_assigned_beyond_an_end():
+    sort = RangeSort(0, 3)
+    level = shared("level", sort, 3)
+    more = arithmetic(Op.ADD, rd(level), Const(1, sort), RangeSort(0, 4))
+    code = Code("task", "start end").step("start", "end", effects=[put(level, more)])
+    system = build("beyond", [code], [level])
+    wrong = always(not_(and_(code.at("end"), eq(rd(level), Const(3, sort)))))
+    before = never(("task.at", (), {0}), ("level", (), {0, 1, 2})).clauses
+    after = never(("task.at", (), {1}), ("level", (), {3})).clauses
+    return system, wrong, Invariant((*before, *after))
+
+
+def counted():
+    """A mask, and a counter that is what it counts at first."""
+    running = percpu("running", initial=1)
+    sort = CounterSort("running")
+    everyone = Quantified(Quantifier.COUNT, X, rd(running, X))
+    left = shared("left", sort, everyone)
+    far = never(("left", (), {*NEAR, FAR} - {0}))
+    return running, left, always(eq(rd(left), everyone)), far
+
+
+def a_counter_that_misses_many_cpus():
+    running, left, wrong, far = counted()
+    late = percpu("late", initial=None, constant=True)
+    effects = [put(running, X, rd(late, X), bound=(X,))]
+    return one_step([running, left, late], effects=effects), wrong, far
+
+
+def a_counter_that_misses_a_cpu_without_a_seat():
+    running, left, wrong, far = counted()
+    to = pointers(MANY)
+    apart = (not_(eq(rd(a), rd(b))) for a, b in combinations(to, 2))
+    guard = and_(*apart, *(not_(is_near(p)) for p in to))
+    effects = [put(running, rd(to[-1]), 0)]
+    return one_step([running, left, *to], guard, effects), wrong, far
+
+
+def a_counter_that_misses_one_cpu_twice():
+    running, left, wrong, far = counted()
+    *to, again = pointers(MANY + 1)
+    apart = (not_(eq(rd(a), rd(b))) for a, b in combinations(to, 2))
+    same = eq(rd(again), rd(to[-1]))
+    guard = and_(*apart, *(not_(is_near(p)) for p in to), same)
+    less = arithmetic(Op.SUB, rd(left), Const(2, left.sort), left.sort)
+    effects = [put(left, less)]
+    effects += [put(running, rd(p), 0) for p in (to[-1], again)]
+    return one_step([running, left, *to, again], guard, effects), wrong, far
+
+
+def a_counter_that_is_far_from_its_mask():
+    running = percpu("running")
+    left = shared("left", CounterSort("running"))
+    system = one_step([running, left], effects=[put(left, 20)])
+    wrong = always(not_(eq(rd(left), Const(20, left.sort))))
+    clauses = (
+        *never(("running", (B,), {1})).clauses,
+        *never(("running", (I,), {1})).clauses,
+        *never(("left", (), {FAR})).clauses,
+    )
+    return system, wrong, Invariant(clauses)
+
+
 def nothing_is_known():
     system, alone = critical_section(locked=False)
     return system, always(alone), Invariant(())
@@ -373,6 +445,12 @@ WRONG = [
     a_counter_that_misses_a_cpu,
     a_counter_read_through_none,
     a_number_of_one_mask_or_another,
+    a_number_of_cpus_that_is_assigned,
+    a_sum_that_is_assigned_beyond_an_end,
+    a_counter_that_misses_many_cpus,
+    a_counter_that_misses_a_cpu_without_a_seat,
+    a_counter_that_misses_one_cpu_twice,
+    a_counter_that_is_far_from_its_mask,
     nothing_is_known,
     a_system_that_stops,
     an_end_that_is_bad,
