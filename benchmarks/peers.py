@@ -70,6 +70,8 @@ def measure(name: str, cpus: int | None, seconds: float) -> dict[str, object]:
     result: Result
     if cpus is None:
         result, taken = every_count(name, seconds)
+    elif not name.startswith("w1"):
+        result, taken = as_checked(name, cpus, seconds)
     else:
         system, prop = workload(name)
         started = time.process_time()
@@ -89,13 +91,7 @@ def every_count(name: str, seconds: float) -> tuple[Result, float]:
     from cpuhp.engines.parametric import prove
 
     if not name.startswith("w1"):
-        from cpuhp.api import Settings, load
-
-        scenario, claim, number = name.split("/")
-        checker = load(scenario).checker
-        started = time.process_time()
-        answer = checker.answer(claim, int(number), Settings(timeout=seconds))
-        return answer.result, time.process_time() - started
+        return as_checked(name, None, seconds)
     system, prop = workload(name)
     started = time.process_time()
     for cpus in (2, 3):
@@ -104,6 +100,18 @@ def every_count(name: str, seconds: float) -> tuple[Result, float]:
             return result, time.process_time() - started
     result = prove(system, prop, deadline=time.monotonic() + seconds).result
     return result, time.process_time() - started
+
+
+def as_checked(name: str, cpus: int | None, seconds: float) -> tuple[Result, float]:
+    """What `cpuhp check` says of a claim of a scenario, and its seconds."""
+    from cpuhp.api import Settings, load
+
+    scenario, claim, number = name.split("/")
+    checker = load(scenario).checker
+    settings = Settings(cpus=cpus, timeout=seconds)
+    started = time.process_time()
+    answer = checker.answer(claim, int(number), settings)
+    return answer.result, time.process_time() - started
 
 
 def ours(name: str, cpus: int | None, limits: argparse.Namespace) -> Run:
@@ -123,7 +131,8 @@ def ours(name: str, cpus: int | None, limits: argparse.Namespace) -> Run:
         return Run(f">{limits.seconds:g} s", seconds=limits.seconds)
     found = json.loads(done.stdout)
     if found["answer"] not in ("PROVED", "VIOLATED"):
-        return Run(f"> {found['answer']}", seconds=found["seconds"])
+        gave_up = f"> {found['states']:,} states, {found['seconds']:.0f} s"
+        return Run(gave_up, seconds=found["seconds"])
     holds = found["answer"] == "PROVED"
     return Run(
         "holds" if holds else "violated",
