@@ -78,6 +78,17 @@ def test_expectations_decide_the_status():
     assert "met" in result.stdout and result.returncode == 0
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_what_never_happens_is_a_failure_unless_the_spec_says_so(known, tmp_path):
+    text = "scenario idle; shared bool x; process p { } check c { sometimes x; }"
+    said = "scenario idle; expect c UNREACHABLE;"
+    spec = tmp_path / "idle.hp"
+    spec.write_text(text.replace("scenario idle;", said) if known else text)
+    result = run("check", spec, "--check", "c")
+    assert "UNREACHABLE" in result.stdout
+    assert result.returncode == (0 if known else 1)
+
+
 def test_json_is_the_documented_form(tmp_path):
     result = run("check", SPEC, "-D", "spare_dying=no", "--format", "json")
     data = json.loads(result.stdout)

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from cpuhp.api import Settings, load
+from cpuhp.cli import _work
 from cpuhp.engines.explicit.search import memory_used
 
 COMMAND = [sys.executable, "-m", "cpuhp", "check"]
@@ -46,6 +48,22 @@ def kept(folder):
         return []
     answers = json.loads(results.read_text())["results"]
     return [answer for answer in answers if answer["certificate"]]
+
+
+def test_ctrl_c_keeps_what_came_before_its_turn():
+    def results():
+        yield SimpleNamespace(answers={2: "third", 4: "fifth"})
+        yield SimpleNamespace(answers={0: "first"})
+        raise KeyboardInterrupt
+
+    job = SimpleNamespace(scenario="s", claims=[("c", 0)])
+    todo = SimpleNamespace(known={3: "fourth"}, claims=[job] * 6)
+    got = []
+    answers = _work._in_order(todo, results(), lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        for answer in answers:
+            got.append(answer)
+    assert got == ["first", "third", "fourth", "fifth"]
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

@@ -270,11 +270,17 @@ def _in_order(
     todo: Plan, results: Iterator[Done], tell: Callable[[int, str], None]
 ) -> Iterator[ShownAnswer]:
     answers = dict(todo.known)
-    for place, job in enumerate(todo.claims):
-        while place not in answers:
-            tell(len(answers), f"{job.scenario} {job.claims[0][0]}")
-            answers |= next(results).answers
-        yield answers[place]
+    told = 0
+    try:
+        for place, job in enumerate(todo.claims):
+            while place not in answers:
+                tell(len(answers), f"{job.scenario} {job.claims[0][0]}")
+                answers |= next(results).answers
+            told = place + 1
+            yield answers[place]
+    except KeyboardInterrupt:  # what came before its turn is not lost
+        yield from (answers[place] for place in sorted(answers) if place >= told)
+        raise
 
 
 class Folder:

@@ -206,21 +206,23 @@ def _answers(
 
     shown: str | None = None
     violations: list[ShownAnswer] = []
-    with Progress(len(todo.claims)) as progress:
-        for answer in run(todo, jobs, progress.tell):
-            if look:
-                if answer.scenario != shown:
-                    shown = answer.scenario
-                    for line in heading(answer, look):
-                        progress.print(line)
-                progress.print(row(answer, look))
-                if answer.is_failure or answer.is_unknown:
-                    violations.append(answer)
-            yield answer
-    if look and not quiet:
-        for answer in violations:
-            for line in violation(answer, look):
-                click.echo(line)
+    try:
+        with Progress(len(todo.claims)) as progress:
+            for answer in run(todo, jobs, progress.tell):
+                if look:
+                    if answer.scenario != shown:
+                        shown = answer.scenario
+                        for line in heading(answer, look):
+                            progress.print(line)
+                    progress.print(row(answer, look))
+                    if answer.is_failure or answer.is_unknown:
+                        violations.append(answer)
+                yield answer
+    finally:
+        if look and not quiet:
+            for answer in violations:
+                for line in violation(answer, look):
+                    click.echo(line)
 
 
 def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> None:
@@ -251,6 +253,6 @@ def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> 
 def _status(answers: list[ShownAnswer], expect: bool) -> int:
     if expect:
         return 0 if all(a.is_as_expected for a in answers) else 1
-    if any(a.is_failure for a in answers):
+    if any(a.is_failure and not a.is_known_unreachable for a in answers):
         return 1
     return 3 if any(a.is_unknown for a in answers) else 0

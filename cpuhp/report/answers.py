@@ -79,6 +79,11 @@ class ShownAnswer:
         return self.expected is None or self.expected == self.verdict
 
     @property
+    def is_known_unreachable(self) -> bool:
+        """A `sometimes` that never happens, of which the spec says so itself."""
+        return self.verdict == Verdict.UNREACHABLE.value == self.expected
+
+    @property
     def is_failure(self) -> bool:
         return Verdict(self.verdict).is_failure
 
