@@ -44,7 +44,9 @@ def test_help_groups_the_verbs_and_loads_nothing_heavy():
         "except SystemExit: pass\n"
         "print(sorted({'z3', 'lark', 'networkx', 'tree_sitter'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -66,7 +68,9 @@ def test_a_violation_is_shown_step_by_step():
     result = run("check", SPEC, "-D", "spare_dying=false")
     assert result.returncode == 1
     assert "VIOLATED  duty_on_live_cpu" in result.stdout
-    assert "owner: CPU1 -> CPU2" in result.stdout or "owner: CPU0 -> CPU" in result.stdout
+    assert (
+        "owner: CPU1 -> CPU2" in result.stdout or "owner: CPU0 -> CPU" in result.stdout
+    )
     assert "handover.hp:" in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
     assert result.stdout.isascii()
@@ -106,6 +110,18 @@ def test_json_is_the_documented_form(tmp_path):
     assert any("owner" in s["changes"] for s in violated["trace"])
     documented = (HERE.parent / "docs" / "json.md").read_text()
     assert all(f"`{name}`" in documented for name in (*violated, *step))
+
+
+def test_proofs_are_checked_again_on_the_way():
+    result = run("check", SPEC, "--certify", "--format", "json")
+    told = json.loads(result.stdout)["results"]
+    proofs = [r for r in told if r["verdict"] == "PROVED" and r["cpus"] == "all"]
+    assert proofs
+    for one in proofs:
+        solvers = [name.split()[0] for name in one["accepted_by"]]
+        assert solvers == ["z3", "cvc5"] or one["invariant"] is None
+    told = run("check", SPEC, "--certify", "--check", proofs[0]["check"]).stdout
+    assert "accepted by z3 " in told.splitlines()[-1]
 
 
 def test_out_writes_whole_files_and_certificates(tmp_path):

@@ -37,6 +37,7 @@ from cpuhp.report.answers import (
 )
 
 if TYPE_CHECKING:
+    from cpuhp.engines.certificate import Certificate
     from cpuhp.engines.parametric.lessons import Lessons
     from cpuhp.kernel.tables.states_file import KernelTable
     from cpuhp.report.diagrams.figure import Diagram
@@ -126,11 +127,19 @@ class Scenario:
         return self._proved(answer, number, settings)
 
     def _proved(self, answer: Answer, number: int, settings: Settings) -> ShownAnswer:
-        return replace(
-            self.show(answer),
-            proof=self.certify(answer, number) if settings.certify else None,
-            invariant=_sentences(answer),
-        )
+        shown = replace(self.show(answer), invariant=_sentences(answer))
+        if not (settings.certify or settings.recheck):
+            return shown
+        certificate = self._certificate(answer, number)
+        if certificate is None:
+            return shown
+        from cpuhp.api.certificates import rechecked, written
+
+        if settings.recheck:
+            shown = rechecked(shown, certificate, settings.timeout)
+        if shown.is_unknown or not settings.certify:
+            return shown
+        return replace(shown, proof=written(certificate))
 
     def groups(self, chosen: Iterable[ClaimNumber]) -> list[tuple[ClaimNumber, ...]]:
         """Claims, each a check and a number, that are best proved together."""
@@ -170,17 +179,19 @@ class Scenario:
 
     def certify(self, answer: Answer, number: int) -> tuple[str, str] | None:
         """File name and text of the certificate, if it is proved for every count."""
+        from cpuhp.api.certificates import written
+
+        certificate = self._certificate(answer, number)
+        return None if certificate is None else written(certificate)
+
+    def _certificate(self, answer: Answer, number: int) -> Certificate | None:
         if answer.invariant is None:
             return None
-        from cpuhp.engines.certificate import (
-            Obligation,
-            certificate_of,
-            write_certificate,
-        )
+        from cpuhp.engines.certificate import Obligation, certificate_of
 
         sliced, unit = answer.sliced, self.program.scenario
         is_shipped = shipped().units.get(unit.name) == unit
-        certificate = certificate_of(
+        return certificate_of(
             self.program,
             self.name,
             None if is_shipped else unit.span.source.name,
@@ -190,8 +201,6 @@ class Scenario:
             sliced.together,
             Obligation(sliced.system, sliced.prop, answer.invariant),
         )
-        name = f"{self.name}.{sliced.prop.check}.{number}.hpcert.json"
-        return name, write_certificate(certificate)
 
     def unknown(self, check: str, number: int, reason: str) -> ShownAnswer:
         """The answer to a claim that could not be worked on."""

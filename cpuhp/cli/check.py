@@ -97,6 +97,12 @@ def _cpus(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
 @click.option(
     "--expect", is_flag=True, help="Compare with the verdicts in the specs' headers."
 )
+@click.option(
+    "--certify",
+    "recheck",
+    is_flag=True,
+    help="Have each proof checked again, as 'cpuhp certify' does, before it is told.",
+)
 @click.option("--steps", is_flag=True, help="Name the steps that have no model.")
 @width_option
 @click.option("--quiet", is_flag=True, help="Verdicts only, no interleavings.")
@@ -117,6 +123,7 @@ def command(
     report: str | None,
     resume: str | None,
     expect: bool,
+    recheck: bool,
     steps: bool,
     width: int | None,
     quiet: bool,
@@ -137,6 +144,7 @@ def command(
         timeout=timeout,
         memory=memory and memory << 20,
         certify=folder is not None,
+        recheck=recheck,
     )
     todo: Plan = plan(scenarios, table, checks, options, settings, earlier)
     keep = Folder(folder, todo, _told()).keep if folder else None

@@ -29,6 +29,7 @@ class Settings:
     max_states: int = 400_000
     confirm: bool = True  # by z3, beside the replay; what is shown needs both
     certify: bool = True  # write down what anyone needs who checks a proof again
+    recheck: bool = False  # have it checked again before it is told
 
 
 @dataclass(frozen=True)

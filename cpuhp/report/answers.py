@@ -72,6 +72,7 @@ class ShownAnswer:
     stats: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""  # of everything that the answer depends on
     invariant: tuple[str, ...] | None = None  # a sentence a clause, if it is proved
+    accepted_by: tuple[str, ...] = ()  # solvers that checked the proof again
     proof: tuple[str, str] | None = field(default=None, repr=False)  # file name, text
 
     @property

@@ -123,9 +123,15 @@ def _details(step: ShownStep, indent: int, style: Style) -> Iterator[str]:
 
 
 def summary(answers: list[ShownAnswer]) -> str:
-    """The last line: one count a verdict, to be found by grep."""
+    """The last lines: one count a verdict, to be found by grep."""
     counts: dict[str, int] = {}
     for answer in answers:
         counts[answer.verdict] = counts.get(answer.verdict, 0) + 1
     told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    return f"verdicts: {told}" if told else "verdicts: none"
+    lines = [f"verdicts: {told or 'none'}"]
+    accepted = [a.accepted_by for a in answers if a.accepted_by]
+    if accepted:
+        solvers = " and ".join(dict.fromkeys(name for by in accepted for name in by))
+        proofs = "proof" if len(accepted) == 1 else "proofs"
+        lines.append(f"accepted by {solvers}: {len(accepted)} {proofs}")
+    return "\n".join(lines)

@@ -31,6 +31,7 @@ from cpuhp.api import Settings, load
 from cpuhp.engines import bounded, checking, refinement
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.explicit import check, compile, multiset, search, space
+from cpuhp.engines.expressions import Expressions
 from cpuhp.model.expr import TRUE, Op
 from cpuhp.model.system import Expectation, Order, Runs
 from cpuhp.model.verdict import Verdict
@@ -372,3 +373,25 @@ def test_a_run_that_cannot_be_taken_again_is_not_shown(five, monkeypatch):
     monkeypatch.setattr(compile, "_emit_guard", first_conjunct_only)
     with pytest.raises(ReplayError):
         five("asked_first", cpus=2)
+
+
+NINE = """
+scenario nine; percpu bool on; shared bool many;
+process p(cpu) on aps { on[cpu] = true; }
+process q { if (count(c in aps : on[c]) == 9) many = true; }
+check nine_are_many { never many; }
+"""
+
+
+def test_a_wrong_proof_is_not_told_if_it_is_checked_again(monkeypatch, tmp_path):
+    """CPUs without a seat are not counted, so that nine of them are never seen."""
+    path = tmp_path / "nine.hp"
+    path.write_text(NINE)
+    claim = ("nine_are_many", 0)
+    assert load(str(path)).answer(*claim).verdict == "UNKNOWN"
+    monkeypatch.setattr(Expressions, "_add_outside", lambda self, key, total: total)
+    wrong = load(str(path)).answer(*claim)
+    assert (wrong.verdict, wrong.cpus) == ("PROVED", "all")
+    told = load(str(path)).answer(*claim, Settings(recheck=True))
+    assert told.verdict == "UNKNOWN" and told.proof is None
+    assert "the checker of certificates does not accept the proof" in told.reason
