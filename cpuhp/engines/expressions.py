@@ -195,7 +195,7 @@ class Expressions:
     def _find(self, expr: Expr) -> Found:
         """What stands for the expression, and the parameters it does not bind itself.
 
-        Equal quantifiers are the same: what they say of CPUs without a seat is, too.
+        Equal numbers of CPUs are the same: those without a seat are as many in each.
         """
         self._kept.append(expr)  # so that its id stays its own
         free: dict[Param, None] = {}
@@ -206,7 +206,8 @@ class Expressions:
             free.update(dict.fromkeys(self._find(child)[1]))
         if isinstance(expr, Quantified):
             free.pop(expr.param, None)
-            alike = self._alike.setdefault(expr, expr)
+            if expr.kind is Quantifier.COUNT:
+                alike = self._alike.setdefault(expr, expr)
         self._found[id(expr)] = found = id(alike), tuple(free)
         return found
 
