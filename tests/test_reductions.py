@@ -35,7 +35,9 @@ shared atomic cpu? owner = boot;
 shared cpumask marked;
 shared int 0..2 level;
 shared int 0..2 mine;
+shared int 0..5 wide = any;
 percpu bool left;
+percpu cpu? peer;
 percpu completion done;
 mutex m;
 raw_spinlock s;
@@ -74,6 +76,8 @@ class Writer:
             f"owner != {self.own or 'boot'}", f"left[{self.cpu()}]", "level > 0",
             f"{self.cpu()} in marked", "all(c in aps : left[c])", "empty(marked)",
             "exists(c in marked : !left[c])", "weight(marked) <= 1",
+            "level == wide", "wide - level > 1", "level + weight(marked) == 2",
+            f"left[peer[{self.cpu()}]]", f"peer[{self.cpu()}] == none",
         ]  # fmt: skip
         if depth and self.random.random() < 0.3:
             return f"({self.condition(0)} {self.pick('&&', '||')} {self.condition(0)})"
@@ -92,6 +96,12 @@ class Writer:
             "owner = first(c in aps : !left[c]);",
             "level++;",
             "level = 0;",
+            "level = wide;",
+            f"wide = level {self.pick('+', '-')} {self.pick('mine', 'weight(marked)', '2')};",
+            f"level = {self.condition(0)} ? wide : mine;",
+            f"left[owner] = {self.pick('true', 'false', 'go')};",
+            f"left[peer[{who}]] = {self.pick('true', 'false')};",
+            f"peer[{self.cpu()}] = {self.pick('owner', 'none', who)};",
             f"complete(done[{who}]);",
             f"forall (c in marked) left[c] = {self.pick('true', 'go')};",
         )
@@ -114,6 +124,9 @@ class Writer:
             self.locals += 1
             name = f"local{self.locals}"
             test = f"bool {name} = {self.condition()};"
+            if self.random.random() < 0.4:
+                number = f"int 0..{self.pick(1, 3)} {name} = {self.pick('wide', 'level')};"
+                return f"{number} if ({name} {self.pick('==', '<')} wide) {{ {inner} }}"
             return f"{test} if ({name}) {{ {inner} }}"
         if kind < 0.7 and self.own is None:
             return "for (c in aps : !left[c]) { cpumask_set_cpu(c, marked); }"

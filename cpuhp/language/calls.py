@@ -22,6 +22,7 @@ from cpuhp.model.expr import (
     and_,
     eq,
     forall,
+    held,
     none_of,
     not_,
     reads,
@@ -234,7 +235,8 @@ def _body(work: Lowering, function: t.Function, into: Read | None, entry: int, l
         if into.sort != sort and not _fits(sort, into.sort):
             message = f"'{function.name}' returns {sort}, not {into.sort}"
             raise fail("HP302", message, node.span)
-        effects = (Assign(into.variable, into.indices, result),)
+        value = held(result, into.sort)
+        effects = (Assign(into.variable, into.indices, value),)
     _reset_locals(work, end, leave, function.name, node, inner, effects)
 
 

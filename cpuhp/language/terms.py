@@ -28,6 +28,7 @@ from cpuhp.model.expr import (
     exactly,
     exists,
     forall,
+    held,
     implies,
     ite,
     none_of,
@@ -121,13 +122,11 @@ class Terms:
             case IndexSort(a, _), IndexSort(b, nullable) if a == b:
                 if nullable or not isinstance(expr, Const):
                     return expr
-            case (RangeSort(), RangeSort()) | (RangeSort(), CounterSort()):
+            case (RangeSort() | CounterSort(), RangeSort() | CounterSort()):
                 if not isinstance(expr, Const) or not isinstance(want, RangeSort):
-                    return expr
+                    return held(expr, want)
                 if want.low <= expr.value <= want.high:
                     return Const(expr.value, want)
-            case (CounterSort(), RangeSort()) | (CounterSort(), CounterSort()):
-                return expr
             case RangeSort(), _ if want == BOOL and isinstance(expr, Const):
                 if expr.value in (0, 1):
                     return TRUE if expr.value else FALSE
@@ -151,7 +150,10 @@ class Terms:
                 raise fail("HP305", f"'{op}' makes no value here", span)
             case t.Ternary(condition, then, otherwise, _):
                 a = self.value(then, scope, want)
-                b = self.value(otherwise, scope, want or a.sort)
+                numbers = isinstance(a.sort, RangeSort | CounterSort)
+                b = self.value(otherwise, scope, want or (None if numbers else a.sort))
+                if not isinstance(b.sort, RangeSort | CounterSort):
+                    b = self.coerce(b, want or a.sort, otherwise.span)
                 return ite(self.boolean(condition, scope), a, b)
             case t.Binary():
                 return self._binary(node, scope, want)

@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from operator import is_
 
-from cpuhp.model.sorts import BOOL, CPU, NONE, EnumSort, IndexSort, RangeSort, Sort
+from cpuhp.model.sorts import (
+    BOOL,
+    CPU,
+    NONE,
+    CounterSort,
+    EnumSort,
+    IndexSort,
+    RangeSort,
+    Sort,
+)
 
 
 class Op(Enum):
@@ -217,7 +226,39 @@ def ite(cond: Expr, a: Expr, b: Expr) -> Expr:
         return cond
     if a == FALSE and b == TRUE:
         return not_(cond)
-    return Apply(Op.ITE, (cond, a, b), a.sort)
+    return Apply(Op.ITE, (cond, a, b), _either(a.sort, b.sort))
+
+
+def _either(a: Sort, b: Sort) -> Sort:
+    """The sort of a value that has one of two sorts."""
+    match a, b:
+        case RangeSort(), RangeSort():
+            return RangeSort(min(a.low, b.low), max(a.high, b.high))
+        case IndexSort(), IndexSort():
+            return b if b.nullable else a
+        case _, CounterSort():
+            return b
+    return a
+
+
+def held(expr: Expr, sort: Sort) -> Expr:
+    """What a variable of `sort` has once `expr` is assigned: no more than it can have.
+
+    Every expression that stands for the new value of a variable has been through here.
+    """
+    have = expr.sort
+    if not isinstance(sort, RangeSort) or not isinstance(have, RangeSort | CounterSort):
+        return expr
+    if isinstance(have, RangeSort) and sort.low <= have.low and have.high <= sort.high:
+        return expr
+    match expr:
+        case Const(value, _):
+            return Const(clamp(value, sort), sort)
+        case Apply(Op.ITE, (condition, a, b), _):
+            return ite(condition, held(a, sort), held(b, sort))
+        case Apply(Op.ADD | Op.SUB, (a, b), _) if is_exact(expr):
+            return arithmetic(expr.op, a, b, sort)
+    return arithmetic(Op.ADD, expr, Const(0, RangeSort(0, 0)), sort)
 
 
 def quantified(kind: Quantifier, param: Param, body: Expr) -> Expr:

@@ -28,7 +28,8 @@ from cpuhp.semantics import Machine, apply, enabled, initial_states
 N = RangeSort(0, 2)
 X, COUNT, TO = shared("x"), shared("count", N), shared("to", CPU_OR_NONE, NOBODY)
 HIT = percpu("hit")
-VARIABLES = [X, COUNT, TO, HIT]
+WIDE = shared("wide", RangeSort(-1, 3), 2)
+VARIABLES = [X, COUNT, WIDE, TO, HIT]
 ONE = const(N, 1)
 C = Param("c", CPU)
 GUARDS = [
@@ -50,6 +51,8 @@ def effects(chosen):
         put(X, not_(rd(X))),
         put(COUNT, MORE),
         put(COUNT, ite(rd(X), ONE, MORE)),
+        put(COUNT, rd(WIDE)),
+        put(WIDE, rd(COUNT)),
         put(TO, BOOT),
         put(TO, chosen),
         put(HIT, BOOT, rd(X)),
@@ -113,6 +116,10 @@ PAIRS = [
     (put(HIT, C, 0, bound=(C,)), TRUE, put(HIT, BOOT, 1)),
     (put(HIT, BOOT, 1), rd(HIT, rd(TO)), put(HIT, C, rd(HIT, C), bound=(C,))),
     (put(COUNT, MORE), eq(rd(COUNT), ONE), put(COUNT, MORE)),
+    (put(COUNT, rd(WIDE)), eq(rd(COUNT), const(N, N.high)), put(WIDE, rd(COUNT))),
+    (put(COUNT, rd(WIDE)), eq(rd(COUNT), const(N, N.low)), put(X, 1)),
+    (put(HIT, rd(TO), 1), not_(rd(HIT, rd(TO))), put(X, 1)),
+    (put(HIT, C, 1, bound=(C,)), not_(rd(HIT, rd(TO))), put(X, 1)),
 ]
 
 
@@ -134,6 +141,8 @@ FAULTS = {
     "what was written is not read": ("_after", lambda effects: lambda expr: expr),
     "the first step wins": ("_merged", lambda first, second: second + first),
     "what the first step writes is lost": ("_merged", lambda first, second: second),
+    "what is written is not held within the range": ("held", lambda expr, sort: expr),
+    "something is written through none": ("_may_be_none", lambda index: False),
     "a write hits every CPU": ("eq", lambda a, b: TRUE),
 }
 
