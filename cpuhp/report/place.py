@@ -63,7 +63,9 @@ def _proofs(found: Proofs) -> Iterator[str]:
         where = "" if one.slots == found.slots else f" in {one.slots} slots"
         checks.setdefault(one.scenario, []).append(one.check + where)
     for scenario, names in checks.items():
-        yield from wrapped(f"searched only ({scenario}): {', '.join(names)}", "  ", "    ")
+        yield from wrapped(
+            f"searched only ({scenario}): {', '.join(names)}", "  ", "    "
+        )
 
 
 def _cost(found: Placement) -> str:
