@@ -102,11 +102,20 @@ def plan(
         for check, number, prop in scenario.claims(*checks):
             place = len(claims)
             answer = earlier.get(f"{scenario.fingerprint}.{check}.{prop.text}")
-            if answer is not None and (settings.cpus is None) == (answer.cpus == "all"):
+            if answer is not None and _settles(answer, settings):
                 known[place] = answer
             one = ((check, number),)
             claims.append(Job(name, table, given, (place,), one, False, settings))
     return Plan(tuple(loaded), tuple(claims), known)
+
+
+def _settles(answer: ShownAnswer, settings: Settings) -> bool:
+    """Whether an earlier answer is one to what is asked now."""
+    every_count = answer.cpus == "all"
+    if every_count != (settings.cpus is None):
+        return False
+    is_proof = every_count and answer.verdict == Verdict.PROVED.value
+    return not (settings.recheck and is_proof and not answer.accepted_by)
 
 
 def opening(todo: Plan) -> Iterator[Start]:
