@@ -110,9 +110,10 @@ def place(
     there = {setup.scenario: setup.there for setup in setups}
     found = explained(ranges(gaps, why), step, judges, there)
     everything = sum(setup.everything for setup in setups)
-    forbidden = {n for case in (*idle, *cases) for n in case.failing}
-    free = [s for s in left if s.number not in forbidden]
-    tally = _proofs(setups, step, free, judges, set(excluded)) if prove else None
+    free = [slot for one in found if not one.reasons for slot in one.slots]
+    failing = {(case.scenario, case.question.check) for case in always}
+    aside = {*excluded, *failing}  # nothing to prove about the slots
+    tally = _proofs(setups, step, free, judges, aside) if prove else None
     return Placement(
         step,
         table,
@@ -140,7 +141,7 @@ def _proofs(
     step: Step,
     free: Sequence[Slot],
     judges: Judges,
-    excluded: set[tuple[str, str]],
+    aside: set[tuple[str, str]],
 ) -> Proofs:
     """Prove what was searched, in the slots that nothing forbids; slots that lead to
     the same system count once."""
@@ -148,7 +149,7 @@ def _proofs(
     claims: dict[tuple[str, Question], list[int]] = {}  # slots where it is not proved
     for setup in setups:
         for question in setup.listed:
-            if (setup.scenario, question.check) in excluded:
+            if (setup.scenario, question.check) in aside:
                 continue
             claims[setup.scenario, question] = []
             for group in _classes(setup, question, step, free, judges):
