@@ -68,10 +68,10 @@ def measure(name: str, cpus: int | None, seconds: float) -> dict[str, object]:
     from cpuhp.engines.explicit import Limits, check
 
     result: Result
-    if cpus is None:
-        result, taken = every_count(name, seconds)
-    elif not name.startswith("w1"):
+    if not name.startswith("w1"):
         result, taken = as_checked(name, cpus, seconds)
+    elif cpus is None:
+        result, taken = every_count(name, seconds)
     else:
         system, prop = workload(name)
         started = time.process_time()
@@ -90,8 +90,6 @@ def every_count(name: str, seconds: float) -> tuple[Result, float]:
     from cpuhp.engines.explicit import Limits, check
     from cpuhp.engines.parametric import prove
 
-    if not name.startswith("w1"):
-        return as_checked(name, None, seconds)
     system, prop = workload(name)
     started = time.process_time()
     for cpus in (2, 3):

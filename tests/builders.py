@@ -147,6 +147,12 @@ def build(name, codes, variables=(), assumptions=(), sizes=()):
     )
 
 
+def one_step(variables, guard=TRUE, effects=(), choices=(), runs=Runs.ONCE):
+    code = Code("task", "start end", runs)
+    code.step("start", "end", guard, effects, choices)
+    return build("one_step", [code], variables)
+
+
 def always(formula):
     return Property("claim", Expectation.ALWAYS, formula)
 

@@ -37,12 +37,10 @@ from cpuhp.engines.certificate import (
 )
 from cpuhp.engines.parametric import prove
 from cpuhp.model.expr import Const, Op
-from cpuhp.model.invariant import Symbol
 from cpuhp.model.sorts import CPU, CPU_OR_NONE, CounterSort
 from cpuhp.model.system import Choice, Runs
 
-B, C, D, X, OTHER = (Symbol.BOOT, *(Param(n, CPU) for n in "cdx"), Symbol.OTHER)
-I, J = Symbol.I, Symbol.J
+C, D, X = (Param(n, CPU) for n in "cdx")
 
 
 def election(among_survivors=True):

@@ -8,7 +8,6 @@ from builders import (
     DEADLOCK_FREE,
     ME,
     NOBODY,
-    TRUE,
     Code,
     Param,
     Quantified,
@@ -26,6 +25,7 @@ from builders import (
     implies,
     ite,
     not_,
+    one_step,
     or_,
     percpu,
     put,
@@ -50,17 +50,22 @@ def pointers(number):
     return [shared(f"to{n}", CPU_OR_NONE, None, constant=True) for n in range(number)]
 
 
-def one_step(variables, guard=TRUE, effects=(), choices=(), runs=Runs.ONCE):
-    code = Code("task", "start end", runs)
-    code.step("start", "end", guard, effects, choices)
-    return build("one_step", [code], variables)
-
-
 def never(*literals):
     parts = [
         Literal(name, where, frozenset(values)) for name, where, values in literals
     ]
     return Invariant((Clause(tuple(parts)),))
+
+
+def set_if(guard, *variables):
+    """A flag that is set where the guard holds, and the claim that it never is."""
+    flag = shared("flag")
+    system = one_step([flag, *variables], guard, [put(flag, 1)])
+    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+
+
+def all_differ(values):
+    return and_(*(not_(eq(a, b)) for a, b in combinations(values, 2)))
 
 
 def an_actor_that_is_set():
@@ -84,16 +89,14 @@ def a_write_to_all():
 
 
 def a_third_cpu_that_decides_a_guard():
-    flag, late = shared("flag"), percpu("late", initial=None, constant=True)
+    late = percpu("late", initial=None, constant=True)
     guard = exists(C, rd(late, C))
-    system = one_step([flag, late], guard, [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    return set_if(guard, late)
 
 
 def a_guard_over_all_cpus():
-    flag, late = shared("flag"), percpu("late", initial=None, constant=True)
-    system = one_step([flag, late], forall(C, rd(late, C)), [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    late = percpu("late", initial=None, constant=True)
+    return set_if(forall(C, rd(late, C)), late)
 
 
 def a_write_through_a_pointer():
@@ -104,9 +107,7 @@ def a_write_through_a_pointer():
 
 
 def a_machine_with_the_control_cpu_only():
-    flag = shared("flag")
-    system = one_step([flag], forall(C, eq(C, BOOT)), [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    return set_if(forall(C, eq(C, BOOT)))
 
 
 def a_control_cpu_that_decides_a_guard():
@@ -128,13 +129,11 @@ def an_environment_that_may_stop():
 
 
 def a_machine_with_many_cpus():
-    flag, names = shared("flag"), [Param(f"n{n}", CPU) for n in range(4)]
-    apart = and_(*(not_(eq(a, b)) for a in names for b in names if a.name < b.name))
-    guard = apart
+    names = [Param(f"n{n}", CPU) for n in range(4)]
+    guard = all_differ(names)
     for name in names:
         guard = exists(name, guard)
-    system = one_step([flag], guard, [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    return set_if(guard)
 
 
 def another_process():
@@ -288,26 +287,20 @@ def an_end_that_is_bad():
 
 def more_cpus_than_seats():
     """A number of CPUs that only those without a seat make so large."""
-    flag, late = shared("flag"), percpu("late", initial=None, constant=True)
+    late = percpu("late", initial=None, constant=True)
     many = Quantified(Quantifier.COUNT, X, rd(late, X))
-    system = one_step([flag, late], eq(many, Const(MANY, MANY_SORT)), [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    return set_if(eq(many, Const(MANY, MANY_SORT)), late)
 
 
 def pointers_to_more_cpus_than_seats():
     to = pointers(MANY)
-    apart = and_(*(not_(eq(rd(a), rd(b))) for a, b in combinations(to, 2)))
-    flag = shared("flag")
-    system = one_step([flag, *to], apart, [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    return set_if(all_differ(map(rd, to)), *to)
 
 
 def reads_of_more_cpus_than_seats():
     to, kind = pointers(MANY), percpu("kind", MANY_SORT, None, constant=True)
     each = (eq(rd(kind, rd(p)), Const(n, MANY_SORT)) for n, p in enumerate(to))
-    flag = shared("flag")
-    system = one_step([flag, kind, *to], and_(*each), [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    return set_if(and_(*each), kind, *to)
 
 
 def values_that_more_cpus_than_seats_decide():
@@ -317,10 +310,8 @@ def values_that_more_cpus_than_seats_decide():
         eq(exists(C, eq(rd(kind, C), Const(n, MANY_SORT))), rd(flag))
         for n, flag in enumerate(seen)
     )
-    flag = shared("flag")
     guard = and_(*each, *map(rd, seen))
-    system = one_step([flag, kind, *seen], guard, [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    return set_if(guard, kind, *seen)
 
 
 def pairs_of_more_cpus_than_seats():
@@ -330,16 +321,14 @@ def pairs_of_more_cpus_than_seats():
         eq(Quantified(Quantifier.COUNT, X, eq(rd(kind, X), Const(n, MANY_SORT))), two)
         for n in range(MANY // 2)
     )
-    flag = shared("flag")
-    system = one_step([flag, kind], and_(*each), [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    return set_if(and_(*each), kind)
 
 
 def a_claim_about_more_cpus_than_seats():
     to = pointers(MANY)
-    apart = (not_(eq(rd(a), rd(b))) for a, b in combinations(to, 2))
     far = (not_(is_near(p)) for p in to)
-    return one_step(to), always(not_(and_(*apart, *far))), Invariant(())
+    wrong = and_(all_differ(map(rd, to)), *far)
+    return one_step(to), always(not_(wrong)), Invariant(())
 
 
 def a_clause_about_more_cpus_than_seats():
@@ -347,10 +336,12 @@ def a_clause_about_more_cpus_than_seats():
     *others, last = pointers(MANY)
     last = replace(last, initial=NOBODY, constant=False)
     fit = (not_(eq(C, BOOT)), *(not_(eq(C, rd(p))) for p in others))
-    apart = (not_(eq(rd(a), rd(b))) for a, b in combinations(others, 2))
     taken = (not_(eq(rd(p), BOOT)) for p in others)
     system = one_step(
-        [*others, last], and_(*apart, *taken), [put(last, C)], [Choice(C, and_(*fit))]
+        [*others, last],
+        and_(all_differ(map(rd, others)), *taken),
+        [put(last, C)],
+        [Choice(C, and_(*fit))],
     )
     all_far = never(*((p.name, (), {OTHER}) for p in (*others, last)))
     claim = always(or_(*(is_near(p) for p in (*others, last))))
@@ -363,9 +354,7 @@ def is_near(pointer):
 
 
 def an_order_of_cpus():
-    flag = shared("flag")
-    system = one_step([flag], exists(C, before(BOOT, C)), [put(flag, 1)])
-    return system, always(not_(rd(flag))), never(("flag", (), {1}))
+    return set_if(exists(C, before(BOOT, C)))
 
 
 def two_cpus_that_do_not_act():

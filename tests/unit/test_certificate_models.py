@@ -8,7 +8,6 @@ from random import Random
 from builders import (
     DEADLOCK_FREE,
     TRUE,
-    Param,
     always,
     finally_,
     random_formulas,
@@ -27,8 +26,7 @@ from cpuhp.model.sorts import CPU, NONE, CounterSort, IndexSort
 from cpuhp.semantics import Machine, apply, enabled, holds, initial_states
 from cpuhp.semantics.steps import is_quiescent
 
-B, C, D, X, OTHER = (Symbol.BOOT, *(Param(n, CPU) for n in "cdx"), Symbol.OTHER)
-I, J = Symbol.I, Symbol.J
+B, OTHER, I, J = Symbol.BOOT, Symbol.OTHER, Symbol.I, Symbol.J
 
 
 def random_state(machine, random):

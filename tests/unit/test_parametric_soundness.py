@@ -28,6 +28,7 @@ from builders import (
     forall,
     implies,
     not_,
+    one_step,
     or_,
     parallel_shutdown,
     percpu,
@@ -52,24 +53,18 @@ from cpuhp.model.verdict import Verdict
 C, D, E, F, G = (Param(name, CPU) for name in "cdefg")
 
 
-def proved(system, prop, seconds=10):
+def proved(system, prop):
     few = collect_samples(system, max_states=500)
-    until = time.monotonic() + seconds
+    until = time.monotonic() + 10
     proof = prove(system, prop, samples=few, deadline=until)
     return proof.result.verdict is Verdict.PROVED
-
-
-def one_step(variables, guard=TRUE, effects=(), choices=(), runs=Runs.ONCE):
-    code = Code("task", "start end", runs)
-    code.step("start", "end", guard, effects, choices)
-    return build("one_step", [code], variables)
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda made: made.__name__)
 def test_what_no_certificate_shows_is_not_proved(wrong):
     system, prop, invariant = wrong()
     assert verify(system, prop, invariant)
-    assert not proved(system, prop, seconds=2)
+    assert not proved(system, prop)
 
 
 SUMS = {
@@ -206,7 +201,7 @@ UNSAFE = [
 
 @pytest.mark.parametrize(("system", "prop"), UNSAFE)
 def test_unsafe_systems_stay_unproved(system, prop):
-    assert not proved(system, prop, seconds=2)
+    assert not proved(system, prop)
 
 
 def proved_without_samples(system, prop):
