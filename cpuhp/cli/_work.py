@@ -109,12 +109,16 @@ def plan(
     return Plan(tuple(loaded), tuple(claims), known)
 
 
+# What is told of all CPU counts because of a proof.
+PROOFS = (Verdict.PROVED.value, Verdict.UNREACHABLE.value)
+
+
 def _settles(answer: ShownAnswer, settings: Settings) -> bool:
     """Whether an earlier answer is one to what is asked now."""
     every_count = answer.cpus == "all"
     if every_count != (settings.cpus is None):
         return False
-    is_proof = every_count and answer.verdict == Verdict.PROVED.value
+    is_proof = every_count and answer.verdict in PROOFS
     return not (settings.recheck and is_proof and not answer.accepted_by)
 
 

@@ -31,7 +31,6 @@ from cpuhp.graph.cycles import watching
 from cpuhp.language.build import build, build_together, private_variables
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
-from cpuhp.model.expr import not_
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Trace, Verdict
 from cpuhp.semantics.locks import circle
@@ -492,19 +491,14 @@ class _Run:
     def _never(self) -> Answer | None:
         """UNREACHABLE, if there is a proof that what should happen sometimes never does."""
         thin = self.checker.thinned(self.check_name, self.number)
-        never = replace(
-            thin.props[0],
-            expectation=Expectation.ALWAYS,
-            formula=not_(thin.props[0].formula),
-        )
         try:
-            found = self._refined(replace(thin, props=(never,)))
+            found = self._refined(thin.to_prove)
         except OutOfMemory:
             return None
         if found is None:
             return None
         told = replace(found.result, prop=self.sliced.prop, verdict=Verdict.UNREACHABLE)
-        return Answer(told, self.sliced)
+        return replace(found, result=told)
 
     def _refined(self, thin: Thinned) -> Answer | None:
         """A proof over some of the variables, if there is one in time."""

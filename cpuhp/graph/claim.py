@@ -131,6 +131,11 @@ class Thinned:
             self.projected(only), self.props, reduced=reduced, accessed=self.accessed
         )
 
+    @property
+    def to_prove(self) -> Thinned:
+        """The same about what a proof would show."""
+        return replace(self, props=tuple([prop.to_prove for prop in self.props]))
+
     def projected(self, only: frozenset[str] | None = None) -> Lowered:
         """The control flow over these variables.
 

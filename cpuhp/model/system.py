@@ -8,7 +8,7 @@ assign does not change (NOTE(frame-rule)).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from cpuhp.diagnostics import Span
@@ -19,6 +19,7 @@ from cpuhp.model.expr import (
     Quantified,
     Quantifier,
     Read,
+    not_,
     reads,
     substitute,
     walk,
@@ -215,6 +216,18 @@ class Property:
     goal: Expr = TRUE
     text: str = field(default="", compare=False)
     span: Span | None = field(default=None, compare=False)
+
+    @property
+    def to_prove(self) -> Property:
+        """What a proof shows: of what should happen sometimes, that it never does."""
+        if self.expectation is not Expectation.SOMETIMES:
+            return self
+        return replace(
+            self,
+            expectation=Expectation.ALWAYS,
+            formula=not_(self.formula),
+            text=f"never {self.text.removeprefix('sometimes ')}",
+        )
 
 
 @dataclass(frozen=True)

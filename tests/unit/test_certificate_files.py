@@ -274,7 +274,9 @@ def test_a_sentence_that_says_something_else(proved, tmp_path):
 def test_an_edit_without_a_new_seal(proved, tmp_path):
     text = proved[1].replace("never exists", "always exists", 1)
     assert "HP704" in refused(tmp_path, text)
-    assert "HP704" in refused(tmp_path, edited(proved[1], lambda body: None, seal=False))
+    assert "HP704" in refused(
+        tmp_path, edited(proved[1], lambda body: None, seal=False)
+    )
 
 
 def test_cut_files(proved, tmp_path):
@@ -359,12 +361,33 @@ def test_a_model_for_other_claims(proved, tmp_path):
     own, body = json.loads(proved[1])["claim"], ["check", "number"]
     own = [own[key] for key in body]
     for together in ([["nothing", 0]], [own, own], [own, ["nothing", 0]]):
-        text = edited(
-            proved[1], lambda b, t=together: b["claim"].update(together=t)
-        )
+        text = edited(proved[1], lambda b, t=together: b["claim"].update(together=t))
         assert "REJECTED" in rejected(tmp_path, text)
     for malformed in (None, [own[:1]], [[1, own[0]]], "x"):
-        text = edited(
-            proved[1], lambda b, t=malformed: b["claim"].update(together=t)
-        )
+        text = edited(proved[1], lambda b, t=malformed: b["claim"].update(together=t))
         assert "HP705" in refused(tmp_path, text)
+
+
+NEVER = """
+scenario careless;
+shared bool rang;
+process user(cpu) on cpus { %s }
+check rings { sometimes rang; }
+"""
+
+
+def test_what_never_happens_has_a_certificate(tmp_path):
+    spec = tmp_path / "careless.hp"
+    spec.write_text(NEVER % "if (rang) rang = true;")
+    answer = cpuhp.load(str(spec)).answer(
+        "rings", 0, Settings(recheck=True, certify=True)
+    )
+    assert (answer.verdict, answer.cpus) == ("UNREACHABLE", "all")
+    assert len(answer.accepted_by) == 2
+    assert answer.claim == "sometimes rang"
+    text = answer.proof[1]
+    assert json.loads(text)["claim"]["text"] == "never rang"
+    assert certify(tmp_path, text).exit_code == 0
+    # Nor does it show that where it does happen.
+    spec.write_text(NEVER % "rang = true;")
+    assert "model" in rejected(tmp_path, text)

@@ -121,6 +121,7 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     if prop.expectation is Expectation.INVERSION_FREE:
         whole = lower(watching(whole))
         prop = claim_of(whole, certificate.check, certificate.number)
+    prop = prop.to_prove
     if (prop.text, prop.expectation.value) != (certificate.claim, certificate.kind):
         raise Rejected(
             f"it is about another claim: it says '{certificate.claim}', "
@@ -160,10 +161,10 @@ def _model(
         raise Rejected("its model is not for the claim that it is about")
     claimed = [(claim_of(whole, check, number), number) for check, number in chosen]
     if len(chosen) > 1 and any(
-        other.expectation is not Expectation.ALWAYS for other, _ in claimed
+        other.to_prove.expectation is not Expectation.ALWAYS for other, _ in claimed
     ):
         raise Rejected("only claims with 'always' or 'never' are proved together")
-    system, told = thinned(fold(whole), *claimed).together(only)
+    system, told = thinned(fold(whole), *claimed).to_prove.together(only)
     return system, told[chosen.index(own)]
 
 
