@@ -1,96 +1,98 @@
-"""Random sequential programs, each with a second reading of it in Python.
-
-What a piece of a program means is written here a second time, as a function of the
-state, by nothing but docs/language.md. So an error in how the tool reads, joins, folds or
-leaves out steps shows, even where all its engines are given the same wrong system.
-
-A state is a dict: numbers and bools by name, per-CPU variables as tuples, CPUs from 0,
-`none` is -1. A statement turns a state into all states that it can lead to.
-"""
+"""Random programs in the language, each with its second reading."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from itertools import product
 from operator import eq, gt, le, lt, ne
 
-NONE = -1
+from second_reading import (
+    NONE,
+    Branch,
+    Do,
+    For,
+    Statement,
+    Value,
+    changed,
+    held,
+    in_order,
+    looked_up,
+    run,
+)
+
 HOLDS = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt}
-WIDE = ["b", "b", "b"]  # so often it is taken besides
 NUMBERS = {"a": 2, "b": 4, "c": 1}  # name -> largest value
+OFTEN = ["b", "b", "b"]  # the one that does not fit the others is taken more often
 DECLARATIONS = """
-shared int 0..2 a = any; shared int 0..4 b = any; shared int 0..1 c;
+shared int 0..2 a{any}; shared int 0..4 b = any; shared int 0..1 c;
 shared bool x = any; shared bool y; shared bool seen; shared cpu? to = any; shared cpu? from;
-percpu bool hit = any; percpu int 0..2 num; percpu cpu? via;
-int 0..4 same(int 0..2 p) { return p; }
-int 0..2 few(int 0..4 p) { return p; }
-bool swap(int 0..2 p) { c = p; x = !x; return p == c; }
+percpu bool hit{any}; percpu int 0..2 num; percpu cpu? via; mutex m;
+percpu bool irqs_off;
+int 0..4 same(int 0..2 p) {{ return p; }}
+int 0..2 few(int 0..4 p) {{ return p; }}
+bool swap(int 0..2 p) {{ c = p; x = !x; return p == c; }}
 """
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Text in the language, and what it means: its value, or what follows."""
-
-    text: str
-    of: object
-
-    def __call__(self, state):
-        return self.of(state)
+def declarations(free: bool) -> str:
+    return DECLARATIONS.format(any=" = any" if free else "")
 
 
-def first_states(cpus):
-    """All states that a run can begin in."""
+def first_states(cpus: int, free: bool, ordered: bool):
+    """All states that a run can begin in.
+
+    With `free` more variables can be anything; where ids are `ordered` for the program,
+    the control CPU has every place among them.
+    """
+    places = range(cpus) if ordered else (0,)
+    hits = product((False, True), repeat=cpus) if free else [(False,) * cpus]
     some = [*range(cpus), NONE]
-    for a, b, x, to in product(range(3), range(5), (False, True), some):
-        for hit in product((False, True), repeat=cpus):
-            yield {
-                "cpus": cpus, "a": a, "b": b, "c": 0, "x": x, "y": False, "seen": False,
-                "to": to, "from": NONE, "hit": hit, "num": (0,) * cpus, "via": (NONE,) * cpus,
-            }  # fmt: skip
+    for a, b, x, to, hit, place in product(
+        range(3 if free else 1), range(5), (False, True), some, hits, places
+    ):
+        yield {
+            "cpus": cpus, "place": place, "a": a, "b": b, "c": 0, "x": x, "y": False,
+            "seen": False, "to": to, "from": NONE, "hit": hit, "num": (0,) * cpus,
+            "via": (NONE,) * cpus, "m": False, "irqs_off": (False,) * cpus,
+        }  # fmt: skip
 
 
-def final_states(body, cpus):
-    return [last for first in first_states(cpus) for last in body(first)]
+def put(name, value, kept=lambda value: value):
+    return Do(lambda s: [s | {name: kept(value(s))}])
 
 
-def held(value, most):
-    return max(0, min(most, value))
+def both(*statements):
+    nodes = tuple(node for one in statements for node in one.nodes)
+    return Statement(" ".join(one.text for one in statements), nodes)
 
 
-def looked_up(values, cpu, default):
-    """Reading through none gives the first value of the type."""
-    return default if cpu == NONE else values[cpu]
+def atomic(statement):
+    nodes = statement.nodes
+    done = Do(lambda s: run(nodes, s))
+    return Statement(f"atomic {{ {statement.text} }}", (done,))
 
 
-def changed(values, cpu, value):
-    """Writing through none does nothing."""
-    if cpu == NONE:
-        return values
-    return (*values[:cpu], value, *values[cpu + 1 :])
-
-
-def one_after_the_other(pieces):
-    def run(state):
-        states = [state]
-        for piece in pieces:
-            states = [after for before in states for after in piece(before)]
-        return states
-
-    return Piece(" ".join(piece.text for piece in pieces), run)
+def decided(test, then, other=None):
+    text = f"if ({test.text}) {{ {then.text} }}"
+    if other is not None:
+        text += f" else {{ {other.text} }}"
+    no = other.nodes if other is not None else ()
+    return Statement(text, (Branch(lambda s: [then.nodes if test(s) else no]),))
 
 
 class Writer:
-    def __init__(self, seed):
-        self.random = random.Random(seed)
-        self.locals = {}  # in view: name -> largest value
-        self.made = 0
+    """Writes one process; `own` is the name of its CPU, if it is one of each CPU."""
 
-    def program(self):
-        return one_after_the_other(
-            [self.statement(2) for _ in range(self.pick(1, 2, 3))]
-        )
+    def __init__(self, seed, own=None, prefix="own", waits=False, masks=False):
+        self.random = random.Random(seed)
+        self.prefix, self.waits, self.masks = prefix, waits, masks
+        self.locals = {}  # in view: name -> largest value
+        self.named = [own] if own else []  # local variables that are CPUs
+        self.made, self.loops = 0, True
+
+    def program(self, most=3, depth=2):
+        wanted = self.random.randint(1, most)
+        return both(*(self.statement(depth) for _ in range(wanted)))
 
     def pick(self, *items):
         return self.random.choice(items)
@@ -101,183 +103,183 @@ class Writer:
         kind = self.random.random() if depth else self.random.random() * 0.6
         if kind < 0.1:
             value = self.pick(0, 1)  # no variable is too small for these
-            return Piece(str(value), lambda s: value)
+            return Value(str(value), lambda s: value)
         if kind < 0.45:
-            name = self.pick(*NUMBERS, *self.locals, *WIDE)
-            return Piece(name, lambda s: s[name])
+            name = self.pick(*NUMBERS, *self.locals, *OFTEN)
+            return Value(name, lambda s: s[name])
         if kind < 0.55:
             cpu = self.cpu(depth)
-            return Piece(f"num[{cpu.text}]", lambda s: looked_up(s["num"], cpu(s), 0))
+            return Value(f"num[{cpu.text}]", lambda s: looked_up(s["num"], cpu(s), 0))
         if kind < 0.6:
-            return Piece("weight(hit)", lambda s: sum(s["hit"]))
+            return Value("weight(hit)", lambda s: sum(s["hit"]))
         a, b = self.number(depth - 1), self.number(depth - 1)
         if kind < 0.7:
-            return Piece(f"({a.text} + {b.text})", lambda s: a(s) + b(s))
+            return Value(f"({a.text} + {b.text})", lambda s: a(s) + b(s))
         if kind < 0.8:
-            return Piece(f"({a.text} - {b.text})", lambda s: a(s) - b(s))
+            return Value(f"({a.text} - {b.text})", lambda s: a(s) - b(s))
         test = self.test(depth - 1)
         text = f"({test.text} ? {a.text} : {b.text})"
-        return Piece(text, lambda s: a(s) if test(s) else b(s))
+        return Value(text, lambda s: a(s) if test(s) else b(s))
 
     def cpu(self, depth=1):
         kind = self.random.random() if depth else self.random.random() * 0.7
         if kind < 0.2:
-            return Piece("boot", lambda s: 0)
+            return Value("boot", lambda s: 0)
         if kind < 0.7:
-            name = self.pick("to", "from")
-            return Piece(name, lambda s: s[name])
+            name = self.pick("to", "from", *self.named, *self.named)
+            return Value(name, lambda s: s[name])
         at = self.cpu(depth - 1)
-        return Piece(f"via[{at.text}]", lambda s: looked_up(s["via"], at(s), NONE))
+        return Value(f"via[{at.text}]", lambda s: looked_up(s["via"], at(s), NONE))
+
+    def hit(self, cpu):
+        return Value(f"hit[{cpu.text}]", lambda s: looked_up(s["hit"], cpu(s), False))
 
     def test(self, depth=2):
         kind = self.random.random() if depth else self.random.random() * 0.8
         if kind < 0.15:
             name = self.pick("x", "y")
-            return Piece(name, lambda s: s[name])
+            return Value(name, lambda s: s[name])
         if kind < 0.35:
-            cpu = self.cpu(depth)
-            return Piece(
-                f"hit[{cpu.text}]", lambda s: looked_up(s["hit"], cpu(s), False)
-            )
+            return self.hit(self.cpu(depth))
         if kind < 0.7:
             return self.compared(self.number(depth - 1 if depth else 0))
         if kind < 0.8:
             a, b = self.cpu(depth), self.cpu(0)
             if self.random.random() < 0.4:
-                return Piece(f"{a.text} == none", lambda s: a(s) == NONE)
-            return Piece(f"{a.text} == {b.text}", lambda s: a(s) == b(s))
+                return Value(f"{a.text} == none", lambda s: a(s) == NONE)
+            return Value(f"{a.text} == {b.text}", lambda s: a(s) == b(s))
         if kind < 0.85:
-            return Piece("empty(hit)", lambda s: not any(s["hit"]))
+            return Value("empty(hit)", lambda s: not any(s["hit"]))
         a, b = self.test(depth - 1), self.test(depth - 1)
         if kind < 0.9:
-            return Piece(f"!({a.text})", lambda s: not a(s))
+            return Value(f"!({a.text})", lambda s: not a(s))
         if kind < 0.95:
-            return Piece(f"({a.text} && {b.text})", lambda s: a(s) and b(s))
-        return Piece(f"({a.text} || {b.text})", lambda s: a(s) or b(s))
+            return Value(f"({a.text} && {b.text})", lambda s: a(s) and b(s))
+        return Value(f"({a.text} || {b.text})", lambda s: a(s) or b(s))
+
+    def compared(self, a):
+        b, op = self.number(self.pick(0, 1)), self.pick("==", "<", "<=", ">", "!=")
+        return Value(f"{a.text} {op} {b.text}", lambda s: HOLDS[op](a(s), b(s)))
 
     # -- statements ------------------------------------------------------------
 
     def block(self, depth):
-        outer = dict(self.locals)
+        outer, named = dict(self.locals), list(self.named)
         inner = [self.statement(depth) for _ in range(self.pick(1, 1, 2, 3))]
-        self.locals = outer
-        return one_after_the_other(inner)
+        self.locals, self.named = outer, named
+        return both(*inner)
 
     def statement(self, depth):
         kind = self.random.random() if depth else self.random.random() * 0.65
         if kind < 0.1:
             return self.assignment()
-        if kind < 0.4:
+        if kind < 0.36:
             return self.looked_at()
-        if kind < 0.5:
+        if kind < 0.44:
             return self.declaration()
-        if kind < 0.56:
+        if kind < 0.5:
             return self.choice()
-        if kind < 0.62:
+        if kind < 0.56:
             return self.forall()
-        if kind < 0.65:
+        if kind < 0.6:
             return self.call()
+        if kind < 0.65:
+            return self.waiting() if self.waits else self.assignment()
+        if kind < 0.7 and self.loops:
+            return self.loop(depth)
+        if kind < 0.78:
+            loops, self.loops = self.loops, False  # none may be atomic
+            inner = self.block(depth - 1)
+            self.loops = loops
+            return atomic(inner)
         inner = self.block(depth - 1)
-        if kind < 0.75:
-            return Piece(f"atomic {{ {inner.text} }}", inner)
-        if kind < 0.8:
-            other = self.block(depth - 1)
-            return Piece(
-                f"either {{ {inner.text} }} or {{ {other.text} }}",
-                lambda s: inner(s) + other(s),
-            )
-        test, other = self.test(), self.block(depth - 1)
-        if kind < 0.9:
-            text = f"if ({test.text}) {{ {inner.text} }}"
-            return Piece(text, lambda s: inner(s) if test(s) else [s])
-        text = f"if ({test.text}) {{ {inner.text} }} else {{ {other.text} }}"
-        return Piece(text, lambda s: inner(s) if test(s) else other(s))
+        if kind < 0.82 and self.waits:
+            return self.locked(inner)
+        other = self.block(depth - 1)
+        if kind < 0.86:
+            text = f"either {{ {inner.text} }} or {{ {other.text} }}"
+            return Statement(text, (Branch(lambda s: [inner.nodes, other.nodes]),))
+        return decided(self.test(), inner, self.pick(None, other))
 
     def assignment(self):
         kind = self.random.random()
         if kind < 0.4:
             return self.set_number()
         if kind < 0.5:
-            name, value = self.pick("x", "y"), self.test()
-            return Piece(
-                f"{name} = {value.text};", lambda s: [s | {name: bool(value(s))}]
-            )
+            return self.stored(self.pick("x", "y"), self.test(), bool)
         if kind < 0.7:
             return self.through("hit", self.test(1), bool)
         if kind < 0.8:
             return self.through("num", self.number(1), lambda n: held(n, 2))
-        value = Piece("none", lambda s: NONE) if kind < 0.84 else self.cpu()
+        value = Value("none", lambda s: NONE) if kind < 0.84 else self.cpu()
         if kind < 0.92:
-            return self.through("via", value, lambda cpu: cpu)
-        name = self.pick("to", "from")
-        return Piece(f"{name} = {value.text};", lambda s: [s | {name: value(s)}])
+            return self.through("via", value)
+        return self.stored(self.pick("to", "from"), value)
+
+    def stored(self, name, value, kept=lambda value: value):
+        """To read a variable and to write it are two steps, if others may look."""
+        text = f"{name} = {value.text};"
+        if name in self.locals or name not in _names(value.text):
+            return Statement(text, (put(name, value, kept),))
+        read = put("register", value, kept)
+        return Statement(text, (read, put(name, lambda s: s["register"])))
+
+    def through(self, name, value, kept=lambda value: value, cpu=None):
+        cpu = cpu or self.cpu()
+        text = f"{name}[{cpu.text}] = {value.text};"
+
+        def write(new):
+            return Do(lambda s: [s | {name: changed(s[name], cpu(s), new(s))}])
+
+        if name not in _names(value.text):
+            return Statement(text, (write(lambda s: kept(value(s))),))
+        read = put("register", value, kept)
+        return Statement(text, (read, write(lambda s: s["register"])))
+
+    def set_number(self, name=None):
+        name = name or self.pick(*NUMBERS, *self.locals)
+        most = {**NUMBERS, **self.locals}[name]
+        value = self.number(self.pick(0, 2))
+        return self.stored(name, value, lambda n: held(n, most))
 
     def looked_at(self):
         """Something is written, and what it is then is told to `seen`."""
         kind, cpu = self.random.random(), self.cpu()
         if kind < 0.4:
             name = self.pick(*NUMBERS, *self.locals)
-            write, place = self.set_number(name), Piece(name, lambda s: s[name])
-            test = self.compared(place)
+            write = self.set_number(name)
+            test = self.compared(Value(name, lambda s: s[name]))
         elif kind < 0.6:
-            name, most = f"own{(made := self.made + 1)}", self.pick(1, 2, 3)
-            self.made, write = made, self.declare(name, most)
-            test = self.compared(Piece(name, lambda s: s[name]))
+            name, most = self.fresh(), self.pick(1, 2, 3)
+            write = self.declare(name, most)
+            test = self.compared(Value(name, lambda s: s[name]))
         elif kind < 0.8:
             write = self.through("num", self.number(1), lambda n: held(n, 2), cpu)
-            test = self.compared(
-                Piece(f"num[{cpu.text}]", lambda s: looked_up(s["num"], cpu(s), 0))
-            )
+            place = f"num[{cpu.text}]"
+            test = self.compared(Value(place, lambda s: looked_up(s["num"], cpu(s), 0)))
         else:
-            write, isnt = (
-                self.through("hit", self.test(1), bool, cpu),
-                self.pick("", "!"),
-            )
-            test = Piece(
-                f"{isnt}hit[{cpu.text}]",
-                lambda s: looked_up(s["hit"], cpu(s), False) != (isnt == "!"),
-            )
-        text = f"{write.text} if ({test.text}) seen = true;"
-        if self.pick(True, False):
-            text = f"atomic {{ {text} }}"
+            write = self.through("hit", self.test(1), bool, cpu)
+            is_hit = test = self.hit(cpu)
+            if self.pick(True, False):
+                test = Value(f"!{is_hit.text}", lambda s: not is_hit(s))
+        told = Statement("seen = true;", (put("seen", lambda s: True),))
+        all_of_it = both(write, decided(test, told))
+        return atomic(all_of_it) if self.pick(True, False) else all_of_it
 
-        def done(state):
-            return [s | {"seen": s["seen"] or test(s)} for s in write(state)]
-
-        return Piece(text, done)
-
-    def compared(self, a):
-        b, op = self.number(self.pick(0, 1)), self.pick("==", "<", "<=", ">", "!=")
-        return Piece(f"{a.text} {op} {b.text}", lambda s: HOLDS[op](a(s), b(s)))
-
-    def set_number(self, name=None):
-        name = name or self.pick(*NUMBERS, *self.locals)
-        most = {**NUMBERS, **self.locals}[name]
-        value = self.number(self.pick(0, 2))
-        return Piece(
-            f"{name} = {value.text};", lambda s: [s | {name: held(value(s), most)}]
-        )
-
-    def through(self, name, value, kept, cpu=None):
-        cpu = cpu or self.cpu()
-        return Piece(
-            f"{name}[{cpu.text}] = {value.text};",
-            lambda s: [s | {name: changed(s[name], cpu(s), kept(value(s)))}],
-        )
+    def fresh(self):
+        self.made += 1
+        return f"{self.prefix}{self.made}"
 
     def declaration(self):
-        self.made += 1
-        name, most = f"own{self.made}", self.pick(1, 2, 3)
+        name, most = self.fresh(), self.pick(1, 2, 3)
         declared = self.declare(name, most)
         self.locals = {**self.locals, name: most}
         return declared
 
     def declare(self, name, most):
         value = self.number(self.pick(0, 2))
-        return Piece(
-            f"int 0..{most} {name} = {value.text};",
-            lambda s: [s | {name: held(value(s), most)}],
-        )
+        made = put(name, value, lambda n: held(n, most))
+        return Statement(f"int 0..{most} {name} = {value.text};", (made,))
 
     def choice(self):
         name, test = self.pick("to", "from"), self.test(0)
@@ -286,10 +288,10 @@ class Writer:
         def chosen(state):
             found = [c for c in range(state["cpus"]) if state["hit"][c] and test(state)]
             if order == "first":
-                found = found[:1]
+                found = in_order(state, found)[:1]
             return [state | {name: cpu} for cpu in found or [NONE]]
 
-        return Piece(f"{name} = {order}(who in hit : {test.text});", chosen)
+        return Statement(f"{name} = {order}(who in hit : {test.text});", (Do(chosen),))
 
     def forall(self):
         value, everybody = self.number(1), self.pick(True, False)
@@ -301,22 +303,65 @@ class Writer:
             return [state | {"num": tuple(num)}]
 
         among = "cpus" if everybody else "hit"
-        return Piece(f"forall (who in {among}) num[who] = {value.text};", done)
+        text = f"forall (who in {among}) num[who] = {value.text};"
+        return Statement(text, (Do(done),))
 
     def call(self):
+        """A parameter takes a value of its own, and a result is stored in a step."""
         value = self.number(1)
         if self.random.random() < 0.3:
-
-            def swapped(state):
-                c = held(p := held(value(state), 2), 1)
-                return [state | {"c": c, "x": not state["x"], "y": p == c}]
-
-            return Piece(f"y = swap({value.text});", swapped)
-        function, taken, given = self.pick(("same", 2, 4), ("few", 4, 2))
+            text = f"y = swap({value.text});"
+            nodes = (
+                put("p", value, lambda n: held(n, 2)),
+                put("c", lambda s: held(s["p"], 1)),
+                put("register", lambda s: not s["x"]),
+                put("x", lambda s: s["register"]),
+                put("result", lambda s: s["p"] == s["c"]),
+                put("y", lambda s: s["result"]),
+            )
+            return Statement(text, nodes)
+        function, taken = self.pick(("same", 2), ("few", 4))
         name = self.pick(*NUMBERS)
+        given = min(NUMBERS[name], 2)  # neither lets more than 2 through
+        nodes = (
+            put("p", value, lambda n: held(n, taken)),
+            put(name, lambda s: held(s["p"], given)),
+        )
+        return Statement(f"{name} = {function}({value.text});", nodes)
 
-        def called(state):
-            result = held(held(value(state), taken), given)
-            return [state | {name: held(result, NUMBERS[name])}]
+    def loop(self, depth):
+        name, named = self.fresh(), self.named
+        self.named = [*named, name]
+        test = self.test(0)
+        body = self.block(min(depth - 1, 0))
+        self.named = named
+        text = f"for ({name} in hit : {test.text}) {{ {body.text} }}"
+        return Statement(text, (For(name, test, body.nodes),))
 
-        return Piece(f"{name} = {function}({value.text});", called)
+    def waiting(self):
+        test = self.test(1)
+        until = Do(lambda s: [s] if test(s) else [])
+        return Statement(f"wait ({test.text});", (until,))
+
+    def locked(self, inner):
+        if self.masks and self.pick(True, False):
+            return self.masked(inner)
+        lock = Do(lambda s: [] if s["m"] else [s | {"m": True}])
+        unlock = put("m", lambda s: False)
+        text = f"mutex_lock(m); {inner.text} mutex_unlock(m);"
+        return Statement(text, (lock, *inner.nodes, unlock))
+
+    def masked(self, inner):
+        """Interrupts are off on the CPU of the process; a task counts as on `boot`."""
+
+        def switch(off):
+            here = "irqs_off"
+            return Do(lambda s: [s | {here: changed(s[here], s.get("cpu", 0), off)}])
+
+        text = f"local_irq_disable(); {inner.text} local_irq_enable();"
+        return Statement(text, (switch(True), *inner.nodes, switch(False)))
+
+
+def _names(text: str) -> set[str]:
+    words = "".join(c if c.isalnum() or c == "_" else " " for c in text)
+    return set(words.split())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cpuhp.api import load
+from cpuhp.api import load, loads
 from cpuhp.diagnostics import InputError, Source
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language import tree as t
@@ -209,3 +209,39 @@ def test_no_habit_of_c_hides_what_the_language_has():
     from cpuhp.language.reader_locks import READER_PRIMITIVES
 
     assert not {*PRIMITIVES, *VALUE_PRIMITIVES, *READER_PRIMITIVES} & set(WORDS)
+
+
+ASSUMING = """scenario s;
+shared cpu? owner%s;
+shared bool done;
+assume owner != none;
+process p { done = true; }
+check t { never done; }
+"""
+
+
+@pytest.mark.parametrize("rest", ["", " = none", " = any"])
+def test_a_machine_has_to_begin_somehow(rest):
+    """If nothing could begin, each claim would be true of nothing."""
+    spec = loads(ASSUMING % rest)
+    if rest == " = any":
+        assert len(spec.claims("t")) == 1
+        return
+    with pytest.raises(InputError) as error:
+        spec.claims("t")
+    (found,) = error.value.diagnostics
+    assert (found.code, found.span.line) == ("HP507", 4)
+    assert "up to 8 CPUs" in found.message and "any" in found.help
+
+
+def test_what_more_cpus_can_fulfil_may_be_assumed():
+    three = "exists(a in aps : exists(b in aps : a != b))"
+    for count, fits in (("weight(on) == 8", True), ("weight(on) == 9", False)):
+        text = f"""scenario s; percpu bool on = any; shared bool done;
+            assume {count} && {three}; process p {{ done = true; }}
+            check t {{ never done; }}"""
+        if fits:
+            assert loads(text).claims("t")
+        else:
+            with pytest.raises(InputError, match="HP507"):
+                loads(text).claims("t")

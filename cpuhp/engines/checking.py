@@ -23,6 +23,7 @@ from cpuhp.engines.answer import (
     Sliced,
     memory_watch,
 )
+from cpuhp.engines.beginnings import demand_a_beginning
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
@@ -56,6 +57,7 @@ class Checker:
     def __init__(self, program: Program):
         self.program = program
         self.whole = lower(program)
+        demand_a_beginning(self.whole)
         self._starts: dict[frozenset[str], Folded] = {}
         self._thinned: dict[
             tuple[tuple[ClaimNumber, ...], frozenset[str]], Thinned

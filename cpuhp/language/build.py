@@ -7,7 +7,7 @@ actions. A property is carried along, since locations change under it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from cpuhp.language.compile import Lowered, LoweredProcess
@@ -335,29 +335,51 @@ def _compared_points(located: list[_Located], observed: Points) -> Points:
     return found
 
 
-def _system(
-    lowered: Lowered, located: list[_Located], observed: frozenset[str]
-) -> TransitionSystem:
-    actions = _actions(located)
-    assumed = [
+def assumed(lowered: Lowered) -> TransitionSystem:
+    """The variables that something is assumed about: a system that does nothing."""
+    formulas = _assumptions(lowered)
+    used = with_tied(frozenset[str]().union(*map(reads, formulas)), ties(lowered.terms))
+    return TransitionSystem(
+        name=lowered.program.scenario.name,
+        variables=tuple(_declared(lowered, used)),
+        processes=(),
+        actions=(),
+        assumptions=tuple(formulas),
+        sizes=tuple(sorted(lowered.program.sizes.items())),
+    )
+
+
+def _assumptions(lowered: Lowered) -> list[Expr]:
+    return [
         lowered.terms.boolean(node.condition, {})
         for node in lowered.program.assumptions
     ]
-    used = with_tied(
-        frozenset[str]().union(observed, *(a.read | a.written for a in actions)),
-        ties(lowered.terms),
-    )
-    variables = [
+
+
+def _declared(lowered: Lowered, used: Collection[str]) -> list[Variable]:
+    return [
         variable(lowered.terms, declared)
         for name, declared in lowered.program.variables.items()
         if name in used
     ]
+
+
+def _system(
+    lowered: Lowered, located: list[_Located], observed: frozenset[str]
+) -> TransitionSystem:
+    actions = _actions(located)
+    formulas = _assumptions(lowered)
+    used = with_tied(
+        frozenset[str]().union(observed, *(a.read | a.written for a in actions)),
+        ties(lowered.terms),
+    )
+    variables = _declared(lowered, used)
     atomics = frozenset[str]().union(*(p.atomics for p in lowered.processes))
     variables = [replace(v, plain=v.plain and v.name not in atomics) for v in variables]
     for item in located:
         variables += [v for v in item.locals if v.name in used]
         variables.append(_location(item))
-    assumptions = tuple(formula for formula in assumed if reads(formula) <= used)
+    assumptions = tuple(formula for formula in formulas if reads(formula) <= used)
     return TransitionSystem(
         name=lowered.program.scenario.name,
         variables=tuple(variables),
