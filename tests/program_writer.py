@@ -13,6 +13,7 @@ from second_reading import (
     For,
     Statement,
     Value,
+    While,
     changed,
     held,
     in_order,
@@ -23,11 +24,13 @@ from second_reading import (
 HOLDS = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt}
 NUMBERS = {"a": 2, "b": 4, "c": 1}  # name -> largest value
 OFTEN = ["b", "b", "b"]  # the one that does not fit the others is taken more often
+FREE = (0, 0, False)  # of a lock: readers, writers that queue, whether one has it
 DECLARATIONS = """
 shared int 0..2 a{any}; shared int 0..4 b = any; shared int 0..1 c;
 shared bool x = any; shared bool y; shared bool seen; shared cpu? to = any; shared cpu? from;
 percpu bool hit{any}; percpu int 0..2 num; percpu cpu? via; mutex m;
-percpu bool irqs_off;
+percpu bool on = true; percpu int 1..3 level = 2; percpu cpu mate = cpu;
+percpu bool irqs_off; completion done; rwsem rw; rwlock rl;
 int 0..4 same(int 0..2 p) {{ return p; }}
 int 0..2 few(int 0..4 p) {{ return p; }}
 bool swap(int 0..2 p) {{ c = p; x = !x; return p == c; }}
@@ -54,6 +57,8 @@ def first_states(cpus: int, free: bool, ordered: bool):
             "cpus": cpus, "place": place, "a": a, "b": b, "c": 0, "x": x, "y": False,
             "seen": False, "to": to, "from": NONE, "hit": hit, "num": (0,) * cpus,
             "via": (NONE,) * cpus, "m": False, "irqs_off": (False,) * cpus,
+            "on": (True,) * cpus, "level": (2,) * cpus, "mate": tuple(range(cpus)),
+            "done": False, "rw": FREE, "rl": FREE,
         }  # fmt: skip
 
 
@@ -78,6 +83,48 @@ def decided(test, then, other=None):
         text += f" else {{ {other.text} }}"
     no = other.nodes if other is not None else ()
     return Statement(text, (Branch(lambda s: [then.nodes if test(s) else no]),))
+
+
+UNLOCK = put("m", lambda s: False)
+
+
+def between(before, nodes, inner, after, last):
+    text = f"{before} {inner.text} {after}"
+    return Statement(text, (*nodes, *inner.nodes, last))
+
+
+def reads(name):
+    def step(state):
+        readers, queued, written = state[name]
+        if queued or written:
+            return []
+        return [state | {name: (readers + 1, queued, written)}]
+
+    return Do(step)
+
+
+def queues(name):
+    return put(name, lambda s: (s[name][0], s[name][1] + 1, s[name][2]))
+
+
+def writes(name):
+    def step(state):
+        readers, queued, written = state[name]
+        if readers or written:
+            return []
+        return [state | {name: (0, max(0, queued - 1), True)}]
+
+    return Do(step)
+
+
+def leaves(name, part):
+    """The lock without one reader, or without the writer that has it."""
+
+    def left(state):
+        readers, queued, written = state[name]
+        return (readers, queued, False) if part else (readers - 1, queued, written)
+
+    return put(name, left)
 
 
 class Writer:
@@ -108,8 +155,7 @@ class Writer:
             name = self.pick(*NUMBERS, *self.locals, *OFTEN)
             return Value(name, lambda s: s[name])
         if kind < 0.55:
-            cpu = self.cpu(depth)
-            return Value(f"num[{cpu.text}]", lambda s: looked_up(s["num"], cpu(s), 0))
+            return self.read(*self.pick(("num", 0), ("level", 1)), self.cpu(depth))
         if kind < 0.6:
             return Value("weight(hit)", lambda s: sum(s["hit"]))
         a, b = self.number(depth - 1), self.number(depth - 1)
@@ -128,11 +174,11 @@ class Writer:
         if kind < 0.7:
             name = self.pick("to", "from", *self.named, *self.named)
             return Value(name, lambda s: s[name])
-        at = self.cpu(depth - 1)
-        return Value(f"via[{at.text}]", lambda s: looked_up(s["via"], at(s), NONE))
+        return self.read(self.pick("via", "via", "mate"), NONE, self.cpu(depth - 1))
 
-    def hit(self, cpu):
-        return Value(f"hit[{cpu.text}]", lambda s: looked_up(s["hit"], cpu(s), False))
+    def read(self, name, first, cpu):
+        """The value of a CPU's variable, whose type has this as the first value."""
+        return Value(f"{name}[{cpu.text}]", lambda s: looked_up(s[name], cpu(s), first))
 
     def test(self, depth=2):
         kind = self.random.random() if depth else self.random.random() * 0.8
@@ -140,7 +186,7 @@ class Writer:
             name = self.pick("x", "y")
             return Value(name, lambda s: s[name])
         if kind < 0.35:
-            return self.hit(self.cpu(depth))
+            return self.read(self.pick("hit", "hit", "on"), False, self.cpu(depth))
         if kind < 0.7:
             return self.compared(self.number(depth - 1 if depth else 0))
         if kind < 0.8:
@@ -209,8 +255,10 @@ class Writer:
             return self.stored(self.pick("x", "y"), self.test(), bool)
         if kind < 0.7:
             return self.through("hit", self.test(1), bool)
-        if kind < 0.8:
+        if kind < 0.77:
             return self.through("num", self.number(1), lambda n: held(n, 2))
+        if kind < 0.8:
+            return self.kept_as_a_rule()
         value = Value("none", lambda s: NONE) if kind < 0.84 else self.cpu()
         if kind < 0.92:
             return self.through("via", value)
@@ -236,6 +284,18 @@ class Writer:
         read = put("register", value, kept)
         return Statement(text, (read, write(lambda s: s["register"])))
 
+    def kept_as_a_rule(self):
+        """Few programs change these, so in most of them they are constants."""
+        name = self.pick("on", "level", "mate")
+        if name == "on":
+            return self.through(name, self.test(1), bool)
+        if name == "level":
+            less = self.number(1)
+            more = Value(f"({less.text} + 1)", lambda s: less(s) + 1)
+            return self.through(name, more, lambda n: max(1, held(n, 3)))
+        who = self.pick("boot", *self.named)  # these are never none
+        return self.through(name, Value(who, lambda s: 0 if who == "boot" else s[who]))
+
     def set_number(self, name=None):
         name = name or self.pick(*NUMBERS, *self.locals)
         most = {**NUMBERS, **self.locals}[name]
@@ -255,11 +315,10 @@ class Writer:
             test = self.compared(Value(name, lambda s: s[name]))
         elif kind < 0.8:
             write = self.through("num", self.number(1), lambda n: held(n, 2), cpu)
-            place = f"num[{cpu.text}]"
-            test = self.compared(Value(place, lambda s: looked_up(s["num"], cpu(s), 0)))
+            test = self.compared(self.read("num", 0, cpu))
         else:
             write = self.through("hit", self.test(1), bool, cpu)
-            is_hit = test = self.hit(cpu)
+            is_hit = test = self.read("hit", False, cpu)
             if self.pick(True, False):
                 test = Value(f"!{is_hit.text}", lambda s: not is_hit(s))
         told = Statement("seen = true;", (put("seen", lambda s: True),))
@@ -330,6 +389,8 @@ class Writer:
         return Statement(f"{name} = {function}({value.text});", nodes)
 
     def loop(self, depth):
+        if self.pick(True, False, False):
+            return self.repeated(depth)
         name, named = self.fresh(), self.named
         self.named = [*named, name]
         test = self.test(0)
@@ -338,18 +399,50 @@ class Writer:
         text = f"for ({name} in hit : {test.text}) {{ {body.text} }}"
         return Statement(text, (For(name, test, body.nodes),))
 
+    def repeated(self, depth):
+        test, body = self.test(1), self.block(min(depth - 1, 0))
+        text = f"while ({test.text}) {{ {body.text} }}"
+        return Statement(text, (While(test, body.nodes),))
+
     def waiting(self):
+        kind = self.random.random()
+        if kind < 0.2:
+            return Statement("complete(done);", (put("done", lambda s: True),))
+        if kind < 0.4:
+            taken = Do(lambda s: [s | {"done": False}] if s["done"] else [])
+            return Statement("wait_for_completion(done);", (taken,))
         test = self.test(1)
         until = Do(lambda s: [s] if test(s) else [])
         return Statement(f"wait ({test.text});", (until,))
 
     def locked(self, inner):
-        if self.masks and self.pick(True, False):
+        kind = self.random.random()
+        if self.masks and kind < 0.3:
             return self.masked(inner)
-        lock = Do(lambda s: [] if s["m"] else [s | {"m": True}])
-        unlock = put("m", lambda s: False)
-        text = f"mutex_lock(m); {inner.text} mutex_unlock(m);"
-        return Statement(text, (lock, *inner.nodes, unlock))
+        if kind < 0.5:
+            lock = Do(lambda s: [] if s["m"] else [s | {"m": True}])
+            return between("mutex_lock(m);", (lock,), inner, "mutex_unlock(m);", UNLOCK)
+        if kind < 0.6:
+            return self.tried(inner)
+        name, read, written = self.pick(
+            ("rw", ("down_read", "up_read"), ("down_write", "up_write")),
+            ("rl", ("read_lock", "read_unlock"), ("write_lock", "write_unlock")),
+        )
+        if kind < 0.8:
+            (lock, unlock), nodes, last = read, (reads(name),), leaves(name, 0)
+        else:
+            (lock, unlock), last = written, leaves(name, 2)
+            # A writer that waits holds readers off where the lock is fair.
+            nodes = (queues(name), writes(name)) if name == "rw" else (writes(name),)
+        return between(f"{lock}({name});", nodes, inner, f"{unlock}({name});", last)
+
+    def tried(self, inner):
+        name = self.fresh()
+        asked = Do(lambda s: [s | {name: not s["m"], "m": True}])
+        text = f"bool {name} = mutex_trylock(m);"
+        got = Statement(f"{inner.text} mutex_unlock(m);", (*inner.nodes, UNLOCK))
+        then = decided(Value(name, lambda s: s[name]), got)
+        return both(Statement(text, (asked,)), then)
 
     def masked(self, inner):
         """Interrupts are off on the CPU of the process; a task counts as on `boot`."""

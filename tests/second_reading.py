@@ -53,6 +53,14 @@ class For:
 
 
 @dataclass(frozen=True)
+class While:
+    """`while (test) body`; each test is a step."""
+
+    test: Callable
+    body: tuple
+
+
+@dataclass(frozen=True)
 class Statement:
     text: str
     nodes: tuple
@@ -108,6 +116,8 @@ def ways_on(todo: tuple, state: State) -> Iterator[tuple[tuple, State]]:
         case Branch():
             for way in node.ways(state):
                 yield (*way, *rest), state
+        case While(test, body):
+            yield (*body, *todo) if test(state) else rest, state
         case For(name, test, body, visited):
             found = [c for c in range(state["cpus"]) if state["hit"][c]]
             found = [c for c in found if c not in visited and test(state | {name: c})]

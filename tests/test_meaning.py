@@ -8,6 +8,7 @@ from second_reading import Thread, TooManyError, Value, reachable
 
 from cpuhp.api import Settings, load
 from cpuhp.diagnostics import InputError
+from cpuhp.graph import constants
 from cpuhp.language import flow, terms
 
 CPUS = (1, 2, 3)
@@ -129,7 +130,8 @@ def test_there_are_proofs_and_violations(parallel, tmp_path):
 
 FAULTS = {
     "what is assigned is not held": (terms, "held", lambda expr, sort: expr),
-    "something is written through none": (flow, "_may_be_none", lambda index: False),
+    "something is written through none": (flow, "may_be_none", lambda index: False),
+    "a constant is read through none": (constants, "may_be_none", lambda index: False),
     "what was written is not read": (flow, "_after", lambda effects: lambda e: e),
 }
 

@@ -14,7 +14,16 @@ from dataclasses import replace
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
 from cpuhp.language.variables import initial_value
-from cpuhp.model.expr import FALSE, TRUE, Const, Expr, Read, reads, rebuild
+from cpuhp.model.expr import (
+    FALSE,
+    TRUE,
+    Const,
+    Expr,
+    Read,
+    may_be_none,
+    reads,
+    rebuild,
+)
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice
 
@@ -149,8 +158,9 @@ def _with(edge: Edge, known: Constants) -> Edge:
 
     def visit(part: Expr) -> Expr | None:
         if isinstance(part, Read) and part.variable in known:
-            return Const(known[part.variable].value, part.sort)
-        return None
+            if not any(map(may_be_none, part.indices)):
+                return Const(known[part.variable].value, part.sort)
+        return None  # what is read through none is another value
 
     return replace(
         edge,

@@ -21,6 +21,7 @@ from cpuhp.model.expr import (
     eq,
     held,
     ite,
+    may_be_none,
     none_of,
     not_,
     reads,
@@ -188,18 +189,14 @@ def _write_through(effect: Assign, indices: tuple[Expr, ...], before: Expr) -> E
     for mine, theirs in zip(effect.indices, indices):
         if isinstance(mine, Param) and mine in effect.bound and mine not in binding:
             binding[mine] = theirs
-            somebody = _may_be_none(theirs)
+            somebody = may_be_none(theirs)
         else:
             hit = and_(hit, eq(theirs, substitute(mine, binding)))
-            somebody = _may_be_none(theirs) and _may_be_none(mine)
+            somebody = may_be_none(theirs) and may_be_none(mine)
         if somebody and isinstance(theirs.sort, IndexSort):
             # What is written through none is lost, and nothing is read through it.
             hit = and_(hit, not_(eq(theirs, none_of(theirs.sort))))
     return ite(hit, held(substitute(effect.value, binding), before.sort), before)
-
-
-def _may_be_none(index: Expr) -> bool:
-    return isinstance(index.sort, IndexSort) and index.sort.nullable
 
 
 def atomic(edges: list[Edge], entry: int, inner: set[int], span: Span) -> list[Edge]:

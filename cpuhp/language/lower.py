@@ -14,7 +14,7 @@ from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of
 from cpuhp.language.flow import Edge, Flow, LockUse, Note, atomic
 from cpuhp.language.headline import headline
-from cpuhp.language.program import Registered, names_in
+from cpuhp.language.program import Registered, demand_a_default, names_in
 from cpuhp.language.terms import Terms
 from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import (
@@ -180,6 +180,7 @@ class Lowering:
         sort = self.terms.type(node.type)
         target = self.local(node.name, sort, context, node.span)
         if node.value is None:
+            demand_a_default(sort, node.name, node.span)
             value = default_of(sort)
             effect = Assign(target.variable, target.indices, value)
             self.edge(entry, leave, node, context, effects=(effect,))

@@ -354,6 +354,17 @@ def _variables(
     return found
 
 
+def demand_a_default(sort: Sort, name: str, span: Span) -> None:
+    """Raises InputError HP320 if a variable of this sort begins with no certain value."""
+    if isinstance(sort, IndexSort) and not sort.nullable:
+        raise fail(
+            "HP320",
+            f"'{name}' has no first value: no {sort} is like no other",
+            span,
+            help=f"give it one, let it be `any`, or a '{sort}?', which begins as none",
+        )
+
+
 def _declared(item: t.VariableDeclaration, resolve: _Types, component: str) -> Declared:
     indices: tuple[IndexSort, ...] = ()
     if item.scope != "shared":
@@ -368,7 +379,10 @@ def _declared(item: t.VariableDeclaration, resolve: _Types, component: str) -> D
         if item.type.name in LOCKS:
             lock = IndexSort("cpu", nullable=True)
             return Declared(item, lock, indices, True, component)
-    return Declared(item, resolve(item.type), indices, False, component)
+    sort = resolve(item.type)
+    if item.value is None and not item.constant:
+        demand_a_default(sort, item.name, item.span)
+    return Declared(item, sort, indices, False, component)
 
 
 def _reader_flags(

@@ -31,6 +31,7 @@ from cpuhp.model.expr import (
     held,
     implies,
     ite,
+    may_be_none,
     none_of,
     not_,
     or_,
@@ -116,12 +117,19 @@ class Terms:
     def coerce(self, expr: Expr, want: Sort, span: Span) -> Expr:
         """The expression as a value of sort `want`, or HP302."""
         have = expr.sort
-        if have == want:
-            return expr
         match have, want:
             case IndexSort(a, _), IndexSort(b, nullable) if a == b:
-                if nullable or not isinstance(expr, Const):
+                if nullable or not may_be_none(expr):
                     return expr
+                if not isinstance(expr, Const):
+                    raise fail(
+                        "HP302",
+                        f"this may be none, but a {a} is needed",
+                        span,
+                        help=f"a '{a}?' can hold it: test that against none",
+                    )
+            case _ if have == want:
+                return expr
             case (RangeSort() | CounterSort(), RangeSort() | CounterSort()):
                 if not isinstance(expr, Const) or not isinstance(want, RangeSort):
                     return held(expr, want)

@@ -102,6 +102,18 @@ def none_of(sort: IndexSort) -> Const:
     return Const(NONE, replace(sort, nullable=True))
 
 
+def may_be_none(value: Expr) -> bool:
+    """Can it be nobody, as far as its form tells?"""
+    match value:
+        case Read(_, indices, IndexSort(_, nullable)):
+            return nullable or any(map(may_be_none, indices))
+        case Apply(Op.ITE, (_, a, b), _):
+            return may_be_none(a) or may_be_none(b)
+        case Const(number, IndexSort()):
+            return number == NONE
+    return False
+
+
 def not_(a: Expr) -> Expr:
     if isinstance(a, Const):
         return FALSE if a.value else TRUE

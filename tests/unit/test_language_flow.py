@@ -142,7 +142,7 @@ FAULTS = {
     "the first step wins": ("_merged", lambda first, second: second + first),
     "what the first step writes is lost": ("_merged", lambda first, second: second),
     "what is written is not held within the range": ("held", lambda expr, sort: expr),
-    "something is written through none": ("_may_be_none", lambda index: False),
+    "something is written through none": ("may_be_none", lambda index: False),
     "a write hits every CPU": ("eq", lambda a, b: TRUE),
 }
 

@@ -5,6 +5,15 @@ import pytest
 from cpuhp.api import Settings, load
 
 SPECS = {
+    "what never changes is not read through none": (
+        """
+        shared cpu? to; percpu bool on = true; percpu int 0..3 n = 2;
+        shared bool z; shared bool y; shared bool x;
+        process p { if (!on[to]) z = true; if (n[to] == 0) y = true; to = boot; if (!on[to]) x = true; }
+        check t { never z; never y; never x; }
+        """,
+        "VIOLATED VIOLATED PROVED",
+    ),
     "a local variable has its default again in every round": (
         """
         shared bool z; shared int 0..3 n;
