@@ -25,7 +25,9 @@ HOLDS = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt}
 NUMBERS = {"a": 2, "b": 4, "c": 1}  # name -> largest value
 OFTEN = ["b", "b", "b"]  # the one that does not fit the others is taken more often
 FREE = (0, 0, False)  # of a lock: readers, writers that queue, whether one has it
+PHASES = ("RED", "AMBER", "GREEN")
 DECLARATIONS = """
+enum phase {{ RED, AMBER, GREEN }}; percpu phase lamp = AMBER; shared phase light = AMBER;
 shared int 0..2 a{any}; shared int 0..4 b = any; shared int 0..1 c;
 shared bool x = any; shared bool y; shared bool seen; shared cpu? to = any; shared cpu? from;
 percpu bool hit{any}; percpu int 0..2 num; percpu cpu? via; mutex m;
@@ -58,7 +60,7 @@ def first_states(cpus: int, free: bool, ordered: bool):
             "seen": False, "to": to, "from": NONE, "hit": hit, "num": (0,) * cpus,
             "via": (NONE,) * cpus, "m": False, "irqs_off": (False,) * cpus,
             "on": (True,) * cpus, "level": (2,) * cpus, "mate": tuple(range(cpus)),
-            "done": False, "rw": FREE, "rl": FREE,
+            "lamp": (1,) * cpus, "light": 1, "done": False, "rw": FREE, "rl": FREE,
         }  # fmt: skip
 
 
@@ -223,8 +225,10 @@ class Writer:
             return self.looked_at()
         if kind < 0.44:
             return self.declaration()
-        if kind < 0.5:
+        if kind < 0.48:
             return self.choice()
+        if kind < 0.51:
+            return self.phase()
         if kind < 0.56:
             return self.forall()
         if kind < 0.6:
@@ -339,6 +343,20 @@ class Writer:
         value = self.number(self.pick(0, 2))
         made = put(name, value, lambda n: held(n, most))
         return Statement(f"int 0..{most} {name} = {value.text};", (made,))
+
+    def phase(self):
+        """Few programs write every value, and nobody writes the first on purpose."""
+        name, cpu = self.fresh(), self.cpu()
+        lamp = self.read("lamp", 0, cpu)
+        value = self.pick(lamp, lamp, Value("light", lambda s: s["light"]))
+        copied = Statement(f"phase {name} = {value.text};", (put(name, value),))
+        number = self.pick(0, 1, 2)
+        test = Value(f"{name} == {PHASES[number]}", lambda s: s[name] == number)
+        told = Statement("seen = true;", (put("seen", lambda s: True),))
+        if self.pick(True, False):
+            then = put("light", lambda s: s[name])
+            told = both(told, Statement(f"light = {name};", (then,)))
+        return both(copied, decided(test, told))
 
     def choice(self):
         name, test = self.pick("to", "from"), self.test(0)

@@ -9,7 +9,7 @@ from second_reading import Thread, TooManyError, Value, reachable
 from cpuhp.api import Settings, load
 from cpuhp.diagnostics import InputError
 from cpuhp.graph import constants
-from cpuhp.language import flow, terms
+from cpuhp.language import flow, terms, unroll
 
 CPUS = (1, 2, 3)
 LARGE = 4  # CPUs: more than are searched where there is a proof
@@ -172,6 +172,7 @@ FAULTS = {
     "what is assigned is not held": (terms, "held", lambda expr, sort: expr),
     "something is written through none": (flow, "may_be_none", lambda index: False),
     "a constant is read through none": (constants, "may_be_none", lambda index: False),
+    "nobody has what is read through none": (unroll, "may_be_none", lambda index: False),
     "what was written is not read": (flow, "_after", lambda effects: lambda e: e),
 }
 

@@ -21,6 +21,7 @@ from cpuhp.model.expr import (
     Read,
     and_,
     eq,
+    may_be_none,
     rebuild,
 )
 from cpuhp.model.sorts import BoolSort, EnumSort, Sort
@@ -163,7 +164,8 @@ def _possible(value: Expr, known: Known) -> frozenset[int]:
     if not isinstance(sort, BoolSort | EnumSort):
         return frozenset()
     if isinstance(value, Read) and isinstance(sort, EnumSort):
-        return known(value.variable)
+        through_none = any(map(may_be_none, value.indices))
+        return known(value.variable) | ({0} if through_none else frozenset())
     if isinstance(value, Apply) and value.op is Op.ITE:
         _, then, otherwise = value.args
         return _possible(then, known) | _possible(otherwise, known)

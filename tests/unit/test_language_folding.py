@@ -5,6 +5,18 @@ import pytest
 from cpuhp.api import Settings, load
 
 SPECS = {
+    "what is read through none is the first value, which nobody may have written": (
+        """
+        enum phase { A, B, C }; percpu phase at = B; shared cpu? to;
+        shared bool z; shared bool y; shared bool x;
+        process p {
+            phase mine = at[to]; if (mine == A) z = true; if (mine == C) y = true;
+            at[boot] = C; to = boot; phase own = at[to]; if (own == A) x = true;
+        }
+        check t { never z; never y; never x; }
+        """,
+        "VIOLATED PROVED PROVED",
+    ),
     "what never changes is not read through none": (
         """
         shared cpu? to; percpu bool on = true; percpu int 0..3 n = 2;
