@@ -156,11 +156,15 @@ def run(nodes: tuple, state: State) -> list[State]:
 
 @dataclass(frozen=True)
 class Reached:
-    """A state of the machine. `ended` tells of each process; `stuck`: no way on."""
+    """A state of the machine. `ended` tells of each process; `quiet`: no way on."""
 
     shared: State
     ended: tuple[bool, ...]
-    stuck: bool
+    quiet: bool
+
+    @property
+    def stuck(self) -> bool:
+        return self.quiet and not all(self.ended)
 
 
 class TooManyError(Exception):
@@ -185,15 +189,15 @@ def reachable(
         visit(first, threads)
     while stack:
         shared, now = stack.pop()
-        stuck = True
+        quiet = True
         for at, thread in enumerate(now):
             for todo, after in steps(now, at, shared):
-                stuck = False
+                quiet = False
                 own = {k: v for k, v in after.items() if k not in shared}
                 if not todo:
                     own = {k: v for k, v in own.items() if k == "cpu"}
                 moved = replace(thread, todo=todo, own=own)
                 visit({k: after[k] for k in shared}, (*now[:at], moved, *now[at + 1 :]))
         ended = tuple(not thread.todo for thread in now)
-        found.append(Reached(shared, ended, stuck and not all(ended)))
+        found.append(Reached(shared, ended, quiet))
     return found
