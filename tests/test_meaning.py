@@ -175,11 +175,11 @@ def test_there_are_proofs_and_violations(parallel, tmp_path):
 FAULTS = {
     "what is assigned is not held": (terms, "held", lambda expr, sort: expr),
     "something is written through none": (flow, "may_be_none", lambda index: False),
-    "a constant is read through none": (constants, "may_be_none", lambda index: False),
+    "a constant is read through none": (constants, "through_none", lambda read: False),
     "nobody has what is read through none": (
         unroll,
-        "may_be_none",
-        lambda index: False,
+        "through_none",
+        lambda read: False,
     ),
     "what was written is not read": (flow, "_after", lambda effects: lambda e: e),
 }

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cpuhp.engines.parametric.lessons import Lessons
 
 MANY_PROOFS = 3  # from so many on, one goes ahead
+_PROOFS = (Verdict.PROVED.value, Verdict.UNREACHABLE.value)  # of all CPU counts
 _ROOM = (MemoryError, RecursionError)
 
 
@@ -109,16 +110,12 @@ def plan(
     return Plan(tuple(loaded), tuple(claims), known)
 
 
-# What is told of all CPU counts because of a proof.
-PROOFS = (Verdict.PROVED.value, Verdict.UNREACHABLE.value)
-
-
 def _settles(answer: ShownAnswer, settings: Settings) -> bool:
     """Whether an earlier answer is one to what is asked now."""
     every_count = answer.cpus == "all"
     if every_count != (settings.cpus is None):
         return False
-    is_proof = every_count and answer.verdict in PROOFS
+    is_proof = every_count and answer.verdict in _PROOFS
     return not (settings.recheck and is_proof and not answer.accepted_by)
 
 

@@ -20,9 +20,9 @@ from cpuhp.model.expr import (
     Const,
     Expr,
     Read,
-    may_be_none,
     reads,
     rebuild,
+    through_none,
 )
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Choice
@@ -158,7 +158,7 @@ def _with(edge: Edge, known: Constants) -> Edge:
 
     def visit(part: Expr) -> Expr | None:
         if isinstance(part, Read) and part.variable in known:
-            if not any(map(may_be_none, part.indices)):
+            if not through_none(part.indices):
                 return Const(known[part.variable].value, part.sort)
         return None  # what is read through none is another value
 

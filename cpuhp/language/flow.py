@@ -189,12 +189,13 @@ def _write_through(effect: Assign, indices: tuple[Expr, ...], before: Expr) -> E
     for mine, theirs in zip(effect.indices, indices):
         if isinstance(mine, Param) and mine in effect.bound and mine not in binding:
             binding[mine] = theirs
-            somebody = may_be_none(theirs)
+            both_none = may_be_none(theirs)
         else:
             hit = and_(hit, eq(theirs, substitute(mine, binding)))
-            somebody = may_be_none(theirs) and may_be_none(mine)
-        if somebody and isinstance(theirs.sort, IndexSort):
+            both_none = may_be_none(theirs) and may_be_none(mine)
+        if both_none:
             # What is written through none is lost, and nothing is read through it.
+            assert isinstance(theirs.sort, IndexSort)
             hit = and_(hit, not_(eq(theirs, none_of(theirs.sort))))
     return ite(hit, held(substitute(effect.value, binding), before.sort), before)
 

@@ -21,8 +21,8 @@ from cpuhp.model.expr import (
     Read,
     and_,
     eq,
-    may_be_none,
     rebuild,
+    through_none,
 )
 from cpuhp.model.sorts import BoolSort, EnumSort, Sort
 from cpuhp.model.system import Assign, Variable
@@ -164,8 +164,8 @@ def _possible(value: Expr, known: Known) -> frozenset[int]:
     if not isinstance(sort, BoolSort | EnumSort):
         return frozenset()
     if isinstance(value, Read) and isinstance(sort, EnumSort):
-        through_none = any(map(may_be_none, value.indices))
-        return known(value.variable) | ({0} if through_none else frozenset())
+        lost = frozenset({0}) if through_none(value.indices) else frozenset()
+        return known(value.variable) | lost
     if isinstance(value, Apply) and value.op is Op.ITE:
         _, then, otherwise = value.args
         return _possible(then, known) | _possible(otherwise, known)

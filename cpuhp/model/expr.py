@@ -106,12 +106,17 @@ def may_be_none(value: Expr) -> bool:
     """Can it be nobody, as far as its form tells?"""
     match value:
         case Read(_, indices, IndexSort(_, nullable)):
-            return nullable or any(map(may_be_none, indices))
+            return nullable or through_none(indices)
         case Apply(Op.ITE, (_, a, b), _):
             return may_be_none(a) or may_be_none(b)
         case Const(number, IndexSort()):
             return number == NONE
     return False
+
+
+def through_none(indices: tuple[Expr, ...]) -> bool:
+    """Can a variable be read with these indices and nobody be meant?"""
+    return any(map(may_be_none, indices))
 
 
 def not_(a: Expr) -> Expr:
@@ -254,10 +259,7 @@ def _either(a: Sort, b: Sort) -> Sort:
 
 
 def held(expr: Expr, sort: Sort) -> Expr:
-    """What a variable of `sort` has once `expr` is assigned: no more than it can have.
-
-    Every expression that stands for the new value of a variable has been through here.
-    """
+    """What a variable of `sort` has once `expr` is assigned: no more than it can have."""
     have = expr.sort
     if not isinstance(sort, RangeSort) or not isinstance(have, RangeSort | CounterSort):
         return expr

@@ -160,11 +160,11 @@ def _model(
     if own not in chosen or len(set(chosen)) < len(chosen):
         raise Rejected("its model is not for the claim that it is about")
     claimed = [(claim_of(whole, check, number), number) for check, number in chosen]
-    if len(chosen) > 1 and any(
-        other.to_prove.expectation is not Expectation.ALWAYS for other, _ in claimed
-    ):
+    thin = thinned(fold(whole), *claimed).to_prove
+    kinds = {other.expectation for other in thin.props}
+    if len(chosen) > 1 and kinds != {Expectation.ALWAYS}:
         raise Rejected("only claims with 'always' or 'never' are proved together")
-    system, told = thinned(fold(whole), *claimed).to_prove.together(only)
+    system, told = thin.together(only)
     return system, told[chosen.index(own)]
 
 
