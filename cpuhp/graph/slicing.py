@@ -76,7 +76,7 @@ def relevant(
         parts |= _turning_parts(lowered)
     for edge in edges:
         if (edge.reads() | edge.writes()) & accessed:
-            parts.update(_places(edge))
+            parts.update(_all_places(edge))
             variables |= accessed
             reading = (e for e in edge.effects if reads(e.value) & accessed)
             variables |= {effect.variable for effect in reading}
@@ -84,7 +84,7 @@ def relevant(
         # Whatever is accessed can race.
         variables |= lowered.program.variables.keys()
         variables |= {v.name for p in lowered.processes for v in p.locals}
-        parts |= {place for edge in edges for place in _places(edge)}
+        parts |= {place for edge in edges for place in _all_places(edge)}
         locks = frozenset()
     tied = ties(lowered.terms)
     while True:
@@ -92,9 +92,9 @@ def relevant(
         _close_over_values(edges, tied, variables)
         for edge in edges:
             if (edge.writes() - locks) & variables:
-                parts.update(_places(edge))
+                parts.update(_all_places(edge))
         for edge in edges:
-            if _places(edge) and _places(edge)[-1] in parts:
+            if parts & {*_places(edge)[-1:], *_within(edge)}:
                 variables |= _conditions(edge)
             elif id(edge) in waits and _home(edge, lowered) in parts:
                 # Where a function waits, so does the part that it is called from,
@@ -199,7 +199,7 @@ def _observed_parts(lowered: Lowered, props: Iterable[Property]) -> set[str]:
         for edge in process.flow.edges
         for point in (edge.source, edge.target)
         if (f"at.{process.name}", point) in points
-        for place in _places(edge)
+        for place in _all_places(edge)
     }
 
 
@@ -213,6 +213,14 @@ def _places(edge: Edge) -> tuple[str, ...]:
     return edge.note.places if edge.note else ()
 
 
+def _within(edge: Edge) -> tuple[str, ...]:
+    return edge.note.within if edge.note else ()
+
+
+def _all_places(edge: Edge) -> tuple[str, ...]:
+    return _places(edge) + _within(edge)
+
+
 def _conditions(edge: Edge) -> frozenset[str]:
     return reads(edge.guard) | _chosen_by(edge)
 
@@ -222,15 +230,17 @@ def _chosen_by(edge: Edge) -> frozenset[str]:
 
 
 def _blocking_parts(lowered: Lowered) -> set[str]:
-    """All processes, and the parts that wait: also those that wait for ever."""
+    """All processes, and the parts that wait, or stop where they assert something."""
     found = {process.name for process in lowered.processes}
     for process in lowered.processes:
         flow = process.flow
         for edge in flow.edges:
             if edge.source in flow.waits:
-                found.update(_places(edge))
+                found.update(_all_places(edge))
         # A wait for what never comes has no step that leaves it.
-        found |= {place for place, at in flow.labels.items() if at & flow.waits}
+        stops = process.assertions - {edge.source for edge in flow.edges}
+        waits = flow.waits | stops
+        found |= {place for place, at in flow.labels.items() if at & waits}
     return found
 
 

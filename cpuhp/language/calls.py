@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of
 from cpuhp.language.idioms import meant
 from cpuhp.language.primitives import ATOMIC, PRIMITIVES, VALUE_PRIMITIVES, Step
+from cpuhp.language.program import nodes_below
 from cpuhp.language.reader_locks import READER_PRIMITIVES, Caller
 from cpuhp.language.terms import PICKS, Mask, wrong_arity
 from cpuhp.model.expr import (
@@ -184,6 +186,7 @@ def _inline(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: 
         raise fail("HP315", f"'{call.name}' calls itself", call.span)
     if context.depth >= MAX_INLINE:
         raise fail("HP315", "calls are nested too deeply", call.span)
+    _demand_kept({param.name for param in function.params}, function.body)
     inner = Context(
         scope={"this_cpu": work.self_cpu},
         function=call.name,
@@ -204,10 +207,7 @@ def _inline(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: 
         value = work.terms.value(arg, context.scope, want)
         if not _is_stable(work, value):
             held = work.local(param.name, want, inner)
-            then = work.point(node.span, context)
-            effect = Assign(held.variable, held.indices, value)
-            work.edge(entry, then, node, context, effects=(effect,))
-            entry, value = then, held
+            entry, value = _hold(work, held, value, entry, node, context), held
         scope[param.name] = value
     inner = replace(inner, scope=scope)
     work.flow.labels.setdefault(call.name, set()).add(entry)
@@ -257,11 +257,40 @@ def _reset_locals(work: Lowering, at: int, leave: int, function: str, node: t.St
     work.edge(at, leave, node, context, effects=effects + resets)
 
 
-def _is_stable(work: Lowering, value: Expr) -> bool:
-    """Whether nobody can change the value while a callee uses it by name."""
-    return all(name in work.locals for name in reads(value)) or isinstance(
-        value, Param | Const
-    )
+def _demand_kept(params: set[str], body: t.Block) -> None:
+    """Raises InputError HP312 if one of these parameters is written in the body."""
+    for node in nodes_below(body):
+        match node:
+            case t.AssignTo(target=t.Name(name, span)) if name in params:
+                pass
+            case t.Call(called, (t.Name(name, span), *_), _) if (
+                called in ATOMIC and name in params
+            ):
+                pass
+            case _:
+                continue
+        raise fail("HP312", f"'{name}' is a parameter: it keeps its value", span,
+                   help="copy it to a local variable")  # fmt: skip
+
+
+def _is_stable(work: Lowering, value: Expr, written: Iterable[str] = ()) -> bool:
+    """Whether nobody can change the value while a callee uses it by name.
+
+    The callee itself has the variables `written` for its result.
+    """
+    if isinstance(value, Param | Const):
+        return True
+    return all(name in work.locals and name not in written for name in reads(value))
+
+
+def _hold(work: Lowering, place: Read, value: Expr, entry: int, node: t.Statement,
+    context: Context,
+) -> int:  # fmt: skip
+    """A step that stores the value for a callee; where it is done."""
+    then = work.point(node.span, context)
+    effect = Assign(place.variable, place.indices, value)
+    work.edge(entry, then, node, context, effects=(effect,))
+    return then
 
 
 def _invoke(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: int,
@@ -280,12 +309,26 @@ def _invoke(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: 
     cpu = work.terms.value(call.args[1], context.scope, IndexSort("cpu", True))
     state = work.terms.value(call.args[2], context.scope, work.terms.hpstate)
     direction = call.name.removeprefix("invoke_")
-    result = into or work.local("result", BOOL, replace(context, function=call.name))
+    result, then = into, leave
+    if result is None or result.variable not in work.locals:
+        # Others see what it returns when it is over, not while it runs.
+        result = work.local(f"{call.name}.result", BOOL, context)
+    if into is not None and into.variable not in work.locals:
+        then = work.point(node.span, context)
+        stored = Assign(into.variable, into.indices, result)
+        cleared = Assign(result.variable, result.indices, FALSE)
+        work.edge(then, leave, node, context, effects=(stored, cleared))
+    if not _is_stable(work, cpu, (result.variable,)):
+        held = work.local(f"{call.name}.cpu", IndexSort("cpu", True), context)
+        entry, cpu = _hold(work, held, cpu, entry, node, context), held
     others: Expr = TRUE
     for registered in work.callbacks:
         callback = registered.callback
         if registered.section.value != section or callback.direction != direction:
             continue
+        if callback.name in context.places:
+            raise fail("HP315", f"'{callback.name}' may invoke itself", call.span)
+        _demand_kept({callback.param}, callback.body)
         work.invoked.add(callback.name)
         name = registered.state.identifier
         here = eq(state, work.terms.value(t.Name(name, call.span), {}, state.sort))
@@ -295,12 +338,13 @@ def _invoke(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: 
             function=callback.name,
             component=registered.component,
             places=(*context.places, callback.name),
-            leave=leave,
+            leave=then,
             result=result,
             result_sort=BOOL,
             own_result=(callback.name,),
             callback=registered,
             depth=context.depth + 1,
+            atomic=context.atomic,
         )
         start = work.point(callback.body.span, inside)
         ok = Assign(result.variable, result.indices, FALSE)
@@ -308,9 +352,9 @@ def _invoke(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: 
         work.edge(entry, start, callback, outside, guard=here, effects=(ok,))
         end = work.flow.point(f"{callback.name}:end", context.places)
         work.block(callback.body, start, end, replace(inside, leave=end))
-        _reset_locals(work, end, leave, callback.name, node, inside)
+        _reset_locals(work, end, then, callback.name, node, inside)
     passed = Assign(result.variable, result.indices, FALSE)
-    work.edge(entry, leave, node, context, guard=others, effects=(passed,))
+    work.edge(entry, then, node, context, guard=others, effects=(passed,))
 
 
 def _fits(have: Sort, want: Sort) -> bool:

@@ -198,7 +198,7 @@ def _lower_process(
     # What options rule out is not part of the program.
     edges = reachable(work.flow.edges, entry)
     # Entering its outermost loop is no step of a process.
-    stay = work.flow.waits | work.flow.resting
+    stay = work.flow.waits | work.flow.resting | work.assertions
     stay |= _named(work.flow, declared, terms.program)
     work.flow.edges, entry = begun(edges, entry, stay)
     return LoweredProcess(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cpuhp.diagnostics import Span, fail
 from cpuhp.language.program import Registered
 from cpuhp.language.terms import Scope
 from cpuhp.model.expr import (
@@ -37,6 +38,13 @@ class Context:
     depth: int = 0
     outermost: bool = False  # directly in the endless loop of a service
     atomic: bool = False
+
+
+def demand_a_new_name(name: str, scope: Scope, span: Span) -> None:
+    """Raises InputError HP204 if a local variable or parameter has this name here."""
+    if name in scope:
+        raise fail("HP204", f"there is a '{name}' here already", span,
+                   help="give one another name")  # fmt: skip
 
 
 def default_of(sort: Sort) -> Const:

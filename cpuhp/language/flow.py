@@ -44,6 +44,7 @@ class Note:
     callback: str | None = None
     origin: Origin | None = None
     places: tuple[str, ...] = ()  # process, callback and functions that it stands in
+    within: tuple[str, ...] = ()  # callbacks that it invokes, if it is atomic
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
-from cpuhp.language.context import Context
+from cpuhp.language.context import Context, demand_a_new_name
 from cpuhp.language.terms import Mask
 from cpuhp.model.expr import (
     FALSE,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 def for_each(
     work: Lowering, node: t.ForEach, entry: int, leave: int, context: Context
 ) -> None:
+    demand_a_new_name(node.variable, context.scope, node.span)
     mask = work.terms.mask(node.among, context.scope)
     if mask.sort.name != "cpu":
         _unroll(work, node, mask, entry, leave, context)
@@ -129,13 +130,19 @@ def for_all(
     if node.filter is not None:
         member = and_(member, work.terms.boolean(node.filter, scope))
     body = node.body.statements if isinstance(node.body, t.Block) else (node.body,)
-    effects = []
+    effects: list[Assign] = []
     for statement in body:
         if not isinstance(statement, t.AssignTo):
             raise fail("HP314", "forall does assignments only", statement.span)
         place = work.terms.value(statement.target, scope)
         if not isinstance(place, Read):
             raise fail("HP312", "this cannot be assigned to", statement.span)
+        if param not in place.indices:
+            raise fail("HP314", "all elements assign to the same variable",
+                       statement.span, help=f"x[{node.variable}] = ...;")  # fmt: skip
+        if any(place.variable == effect.variable for effect in effects):
+            raise fail("HP314", f"'{place.variable}' is assigned twice", statement.span,
+                       help="all assignments of a forall happen at once")  # fmt: skip
         value = work.terms.value(statement.value, scope, place.sort)
         effects.append(
             Assign(

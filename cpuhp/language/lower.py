@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from cpuhp.diagnostics import Span, fail
 from cpuhp.language import calls, loops
 from cpuhp.language import tree as t
-from cpuhp.language.context import Context, default_of
+from cpuhp.language.context import Context, default_of, demand_a_new_name
 from cpuhp.language.flow import Edge, Flow, LockUse, Note, atomic
 from cpuhp.language.headline import headline
 from cpuhp.language.program import Registered, demand_a_default, names_in
@@ -177,6 +177,7 @@ class Lowering:
     def _declare(
         self, node: t.Declare, entry: int, leave: int, context: Context
     ) -> Context:
+        demand_a_new_name(node.name, context.scope, node.span)
         sort = self.terms.type(node.type)
         target = self.local(node.name, sort, context, node.span)
         if node.value is None:
@@ -377,8 +378,12 @@ class Lowering:
             self.flow.waits.add(entry)
         if inner & self.flow.resting:
             self.flow.resting = (self.flow.resting - inner) | {entry}
+        invoked = {e.note.callback for e in edges if e.note and e.note.callback}
+        within = tuple(sorted(invoked - set(context.places)))
         for joined in atomic(edges, start, inner, node.span):
-            note = joined.note and replace(joined.note, text=headline(node))
+            note = joined.note and replace(
+                joined.note, text=headline(node), within=within
+            )
             self.flow.edges.append(replace(joined, source=entry, note=note))
 
     # -- calls -------------------------------------------------------------------
