@@ -13,6 +13,7 @@ from cpuhp.engines.certificate import (
     FORMS,
     pool,
     pool_conditions,
+    pool_states,
     twin,
 )
 
@@ -30,7 +31,7 @@ def test_a_frame_condition_too_many_is_noticed(monkeypatch):
     def keep(self, variable, where):
         return self.pool.cell(variable, where)
 
-    monkeypatch.setattr(pool_conditions._Step, "after", keep)
+    monkeypatch.setattr(pool_states.Step, "after", keep)
     assert "an_actor_that_is_set" in slips("qf")
 
 
@@ -94,12 +95,12 @@ def test_a_quantifier_over_hotplugged_cpus_only_is_noticed(monkeypatch, form):
 
 
 def test_a_forgotten_cpu_is_noticed(monkeypatch):
-    plain = pool_conditions._roles
+    plain = pool_states._roles
 
     def seated(pool, clause, used):
         return [c for c in plain(pool, clause, used) if len(c) < 2 or used]
 
-    monkeypatch.setattr(pool_conditions, "_roles", seated)
+    monkeypatch.setattr(pool_states, "_roles", seated)
     assert {"a_write_to_all", "a_write_through_a_pointer"} <= set(slips("qf"))
 
 
@@ -114,7 +115,7 @@ def test_a_forgotten_control_cpu_is_noticed(monkeypatch):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_assumptions_taken_for_ever_are_noticed(monkeypatch, form):
-    monkeypatch.setattr(pool_conditions, "lasting", lambda system: system.assumptions)
+    monkeypatch.setattr(pool_states, "lasting", lambda system: system.assumptions)
     monkeypatch.setattr(twin, "lasting", lambda system: system.assumptions)
     assert slips(form) == ["an_assumption_that_does_not_last"]
 

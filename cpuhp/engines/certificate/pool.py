@@ -118,6 +118,11 @@ class Pool(Translator):
         for mask in self.masks:
             self.population(mask)
 
+    @property
+    def logic(self) -> str:
+        """The SMT-LIB name of what the terms are made of."""
+        return "ALL" if self.uses_ints else "QF_BV"
+
     def elements(self, sort: IndexSort) -> tuple[str, ...]:
         """The seats, or the elements of another index sort."""
         if is_cpu(sort):

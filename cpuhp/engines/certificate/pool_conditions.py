@@ -17,36 +17,38 @@ from cpuhp.engines.certificate.claims import (
     Script,
     goals,
     is_about_quiescence,
-    lasting,
     movers,
     start_of,
     touched,
     ways,
     written_by,
 )
-from cpuhp.engines.certificate.pool import Cell, Named, Pool
+from cpuhp.engines.certificate.pool import Pool
+from cpuhp.engines.certificate.pool_states import (
+    Known,
+    Place,
+    Step,
+    seating,
+    seats_of,
+    unnamed,
+)
 from cpuhp.engines.certificate.terms import (
     FALSE,
     TRUE,
-    as_one,
     conj,
     disj,
     equal,
     implies,
-    ite,
     minus,
     neg,
-    plus,
 )
 from cpuhp.engines.certificate.translate import Env, mask_of
-from cpuhp.model.expr import FALSE as NEVER
 from cpuhp.model.expr import TRUE as ALWAYS
 from cpuhp.model.expr import Apply, Expr, Op, Param, Read, or_, reads
-from cpuhp.model.invariant import Clause, Invariant, Literal, Symbol
+from cpuhp.model.invariant import Invariant
 from cpuhp.model.sorts import BoolSort, is_cpu
 from cpuhp.model.system import (
     Action,
-    Assign,
     Property,
     Role,
     Runs,
@@ -58,7 +60,6 @@ from cpuhp.model.system import (
 )
 
 MAX_APS = 7  # more seats make the formulas stronger, and larger
-Place = dict[Param, str]
 
 
 class PoolConditions:
@@ -67,7 +68,7 @@ class PoolConditions:
     def __init__(self, system: TransitionSystem, prop: Property, invariant: Invariant):
         self.system, self.prop = system, prop
         self.clauses = invariant.clauses
-        self._bases: dict[int, _Base] = {}
+        self._bases: dict[int, Known] = {}
 
     def scripts(self) -> Iterator[Script]:
         yield self._initiation()
@@ -85,10 +86,10 @@ class PoolConditions:
     def _trial(self) -> Pool:
         return Pool(self.system, self.prop, 4)
 
-    def _base(self, aps: int) -> _Base:
+    def _base(self, aps: int) -> Known:
         aps = min(aps, MAX_APS)
         if aps not in self._bases:
-            self._bases[aps] = _Base(self.system, self.prop, self.clauses, aps)
+            self._bases[aps] = Known(self.system, self.prop, self.clauses, aps)
         return self._bases[aps]
 
     # Initiation
@@ -96,7 +97,7 @@ class PoolConditions:
     def _initiation(self) -> Script:
         initials = [self._trial.initial(v) for v in self.system.variables]
         exprs = [e for e in initials if e is not None]
-        price, roles = 0, max([2, *(_seats(self.system, c) for c in self.clauses)])
+        price, roles = 0, max([2, *(seats_of(self.system, c) for c in self.clauses)])
         for assumption in self.system.assumptions:
             price += self._trial.may(assumption, {}, True, 99)[1]
         price += self._trial.granted((*exprs, *self.system.assumptions), {}, 99)[1]
@@ -119,10 +120,10 @@ class PoolConditions:
         cpus = pool.seats[:3]
         parts = []
         for number, clause in enumerate(self.clauses):
-            named = _named(clause, cpus)
+            named = seating(clause, cpus)
             cube = [pool.there[len(named) - 1]]
             left = min(roles, MAX_APS) - len(clause.symbols)
-            pointers = _pointers(self.system, clause)[: max(0, left)]
+            pointers = unnamed(self.system, clause)[: max(0, left)]
             for literal in clause.cube:
                 cell = pool.cell(literal.variable, pool.clause_cell(literal, named))
                 if literal in pointers:
@@ -131,7 +132,7 @@ class PoolConditions:
             parts.append((f"clause {number + 1}", conj(cube)))
         label = "every initial state satisfies every clause"
         condition = Condition("initiation", label, conj(known), tuple(parts))
-        script = Script("initiation", _logic(pool))
+        script = Script("initiation", pool.logic)
         script.items += [*pool.lines, condition]
         return script
 
@@ -160,7 +161,7 @@ class PoolConditions:
         if not broken:
             return
         params = sum(is_cpu(p.sort) for p in action.params)
-        roles = params + max(_seats(self.system, self.clauses[n]) for n in broken)
+        roles = params + max(seats_of(self.system, self.clauses[n]) for n in broken)
         trial = {p: self._trial.elements(p.sort)[0] for p in action.params}
         if action.actor:
             trial[action.actor] = self._trial.seats[1]
@@ -196,7 +197,7 @@ class PoolConditions:
 
     def _from(
         self,
-        base: _Base,
+        base: Known,
         action: Action,
         env: Place,
         used: int,
@@ -209,7 +210,7 @@ class PoolConditions:
         enabled, price = self._enabled(pool, action, env, pool.aps - roles)
         seated, seats = self._pointed(pool, self._kept, pool.aps - roles - price, set())
         room = pool.aps - params - price - seats
-        step = _Step(pool, action, env)
+        step = Step(pool, action, env)
         parts = []
         for number in broken:
             texts = list(base.violations(step, self.clauses[number], used, room))
@@ -361,206 +362,11 @@ class PoolConditions:
         return conj(found), total
 
 
-class _Base:
-    """A pool and what is known of every state: the clauses hold for all its CPUs."""
-
-    def __init__(
-        self,
-        system: TransitionSystem,
-        prop: Property,
-        clauses: tuple[Clause, ...],
-        aps: int,
-    ):
-        self.pool = pool = Pool(system, prop, aps)
-        self.script = Script(f"seats-{aps}", _logic(pool))
-        self._literals: dict[object, str] = {}
-        for assumption in lasting(system):
-            pool.axiom(pool.truth(assumption, {}))
-        for clause in clauses:
-            for cpus in _seatings(pool, clause):
-                cube = [self.before(lit, cpus) for lit in clause.cube]
-                there = [pool.is_there[seat] for seat in cpus.values()]
-                pool.axiom(neg(conj((*there, *cube))))
-        self._flush()
-
-    def _flush(self) -> None:
-        self.script.items += self.pool.lines
-        self.pool.lines.clear()
-
-    def add(self, condition: Condition) -> None:
-        self._flush()
-        self.script.items.append(condition)
-
-    def before(self, literal: Literal, cpus: Named) -> str:
-        key = (literal, tuple(cpus.values()), tuple(cpus))
-        if key not in self._literals:
-            where = self.pool.clause_cell(literal, cpus)
-            text = self.pool.cell(literal.variable, where)
-            self._literals[key] = self.pool.literal(literal, cpus, text)
-        return self._literals[key]
-
-    def violations(
-        self, step: _Step, clause: Clause, used: int, room: int
-    ) -> Iterator[str]:
-        """What the clause forbids is so after the step, for CPUs in these seats.
-
-        Of the seats, `room` are left for the clause: for i and j, and then for those
-        that its pointers point to.
-        """
-        pool = self.pool
-        pointers = _pointers(pool.system, clause)[: max(0, room - len(clause.symbols))]
-        for cpus in _roles(pool, clause, used):
-            changed = False
-            cube = [pool.is_there[seat] for seat in cpus.values()]
-            for literal in clause.cube:
-                where = pool.clause_cell(literal, cpus)
-                old = pool.cell(literal.variable, where)
-                new = step.after(literal.variable, where)
-                if literal in pointers:
-                    cube.append(neg(equal(new, pool.other)))
-                if new == old:
-                    cube.append(self.before(literal, cpus))
-                else:
-                    changed = True
-                    cube.append(pool.literal(literal, cpus, new))
-                if cube[-1] == FALSE:
-                    break
-            if changed:  # else it was so before, which the clause excludes
-                yield conj(cube)
-
-
-class _Step:
-    """The state after an action, in terms of the state before it."""
-
-    def __init__(self, pool: Pool, action: Action, env: Place):
-        self.pool, self.action, self.env = pool, action, env
-        self.written = written_by(pool.system, action)
-        self._after: dict[tuple[str, Cell], str] = {}
-        self._growths: dict[str, str] = {}
-
-    def after(self, variable: str, where: Cell) -> str:
-        """The cell's value; what the action does not assign stays (frame rule)."""
-        if variable not in self.written:
-            return self.pool.cell(variable, where)
-        key = (variable, where)
-        if key not in self._after:
-            declared = self.pool.system.variable(variable)
-            mask = mask_of(declared)
-            text = self.pool.cell(variable, where)
-            if mask is not None:
-                text = plus((text, self.pool.population(mask)))
-            for effect in self.action.effects:
-                if effect.variable == variable:
-                    text = self._assigned(effect, where, text)
-            if mask is not None:
-                text = minus(text, self._population(mask))
-            self._after[key] = self.pool.define(text, self.pool.sort(declared.sort))
-        return self._after[key]
-
-    def _assigned(self, effect: Assign, where: Cell, before: str) -> str:
-        env = dict(self.env)
-        sort = self.pool.system.variable(effect.variable).sort
-        for index, place in zip(effect.indices, where):
-            if isinstance(index, Param) and index in effect.bound and index not in env:
-                env[index] = place
-        if any(param not in env for param in effect.bound):
-            # Which elements are assigned is not said directly: any may be, any value.
-            hit = self.pool.declare("hit", "Bool")
-            return ite(hit, self.pool.anything(sort), before)
-        hit = conj(
-            equal(self.pool.value(index, env), place)
-            for index, place in zip(effect.indices, where)
-        )
-        if hit == FALSE:
-            return before
-        return ite(hit, self.pool.assigned(effect.value, env, sort), before)
-
-    def _population(self, mask: str) -> str:
-        """How many CPUs have the bit after the step."""
-        if mask not in self._growths:
-            pool = self.pool
-            seated = [
-                as_one(conj((there, self.after(mask, (seat,)))))
-                for seat, there in pool.is_there.items()
-            ]
-            self._growths[mask] = plus((*seated, self._rest(mask)))
-        return self._growths[mask]
-
-    def _rest(self, mask: str) -> str:
-        """The number of CPUs without a seat that have the bit after the step."""
-        pool = self.pool
-        before = pool.rest(f"mask {mask}")
-        effects = [e for e in self.action.effects if e.variable == mask]
-        if not effects:
-            return before
-        if len(effects) == 1 and not effects[0].bound:
-            (index,) = effects[0].indices
-            outside = equal(pool.value(index, self.env), pool.other)
-            new = as_one(pool.truth(effects[0].value, self.env))
-            old = pool.declare("old", "Bool")
-            pool.axiom(implies(old, f"(<= 1 {before})"))
-            return ite(outside, plus((minus(before, as_one(old)), new)), before)
-        last = effects[-1]
-        if last.bound == last.indices and last.value == NEVER:
-            return "0"
-        rest = pool.declare("rest", "Int")
-        pool.axiom(f"(<= 0 {rest})")
-        pool.axiom(disj((pool.outside, equal(rest, "0"))))
-        return rest
-
-
-def _logic(pool: Pool) -> str:
-    return "ALL" if pool.uses_ints else "QF_BV"
-
-
 def _used_as_value(expr: Expr) -> Expr:
     """The expression where its value matters, not only whether it is true."""
     if isinstance(expr.sort, BoolSort):
         return Apply(Op.EQ, (expr, expr), BoolSort())
     return expr
-
-
-def _pointers(system: TransitionSystem, clause: Clause) -> list[Literal]:
-    """The clause's literals that speak of a CPU which it does not name otherwise."""
-    return [
-        literal
-        for literal in clause.cube
-        if is_cpu(system.variable(literal.variable).sort)
-        and Symbol.OTHER in literal.values
-    ]
-
-
-def _seats(system: TransitionSystem, clause: Clause) -> int:
-    """Seats for all CPUs that the clause speaks of."""
-    return len(clause.symbols) + len(_pointers(system, clause))
-
-
-def _named(clause: Clause, cpus: tuple[str, ...]) -> Named:
-    found = {Symbol.BOOT: cpus[0]}
-    symbols = [s for s in (Symbol.I, Symbol.J) if s in clause.symbols]
-    return found | dict(zip(symbols, cpus[1:]))
-
-
-def _seatings(pool: Pool, clause: Clause) -> Iterator[Named]:
-    """All distinct seats for the clause's CPUs."""
-    count = len(clause.symbols)
-    for seats in product(pool.seats[1:], repeat=count):
-        if len(set(seats)) == count:
-            yield _named(clause, (pool.boot, *seats))
-
-
-def _roles(pool: Pool, clause: Clause, used: int) -> Iterator[Named]:
-    """Seats for the clause's CPUs: seats with a role, or the next free one."""
-    count = len(clause.symbols)
-    if count == 0:
-        yield _named(clause, (pool.boot,))
-    for i in range(1, used + 2) if count else ():
-        if count == 1:
-            yield _named(clause, (pool.boot, pool.seats[i]))
-            continue
-        for j in range(1, max(used, i) + 2):
-            if j != i:
-                yield _named(clause, (pool.boot, pool.seats[i], pool.seats[j]))
 
 
 def _placed(

@@ -63,6 +63,7 @@ class Cvc5(Solver):
         self.version = cvc5.__version__
         self._solver.setOption("incremental", "true")
         self._solver.setOption("sat-solver", "cadical")
+        self._solver.setOption("static-learning", "false")
         self._solver.setOption("tlimit-per", str(milliseconds))
         # Instantiate with the terms at hand when pattern matching finds no more.
         self._solver.setOption("enum-inst", "true")
