@@ -256,7 +256,7 @@ def test_explain_proof_tells_the_invariant_in_sentences_that_fit_a_mail():
     assert result.returncode == 0
     head, *lines = result.stdout.splitlines()
     assert head == "PROVED  smt_key_as_in_serial_order: never smt_key_underflow"
-    assert "  - never: smt_key_underflow" in lines
+    assert "  - never smt_key_underflow" in lines
     assert any(line.startswith("  - for every CPU i") for line in lines)
     assert max(map(len, lines)) <= 80
     without = run(*named, "smt_key_as_in_serial_order", "-D", "fix_smt=false")

@@ -422,10 +422,9 @@ def _sentences(answer: Answer) -> tuple[str, ...] | None:
     """The invariant behind a proof for every number of CPUs, a sentence a clause."""
     if answer.invariant is None:
         return None
-    from cpuhp.engines.certificate.sentences import sentence
+    from cpuhp.engines.certificate.sentences import in_sentences
 
-    system = answer.sliced.system
-    return tuple(sentence(system, clause) for clause in answer.invariant.clauses)
+    return in_sentences(answer.sliced.system, answer.invariant.clauses)
 
 
 def context_of(

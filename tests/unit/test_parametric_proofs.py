@@ -35,7 +35,7 @@ from builders import (
     shared,
 )
 
-from cpuhp.engines.certificate.sentences import sentence
+from cpuhp.engines.certificate.sentences import in_sentences
 from cpuhp.engines.parametric import collect_samples, prove, verify
 from cpuhp.model.expr import Const, Op
 from cpuhp.model.invariant import Clause, Invariant
@@ -206,9 +206,9 @@ def test_gives_reasons():
 def test_clauses_read_as_sentences():
     system, alone = critical_section()
     proof = prove(system, always(alone))
-    texts = [sentence(system, clause) for clause in proof.invariant.clauses]
-    inside = "user.at[i] in {inside, leave} && mutex != i"
-    assert f"for every CPU i but the control CPU, never: {inside}" in texts
+    texts = in_sentences(system, proof.invariant.clauses)
+    inside = "user.at[i] in {inside, leave} => mutex == i"
+    assert f"for every CPU i but the control CPU: {inside}" in texts
 
 
 def test_verify_names_what_fails():

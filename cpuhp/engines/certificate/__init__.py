@@ -18,7 +18,7 @@ from cpuhp.engines.certificate.rebuild import (
     obligation_of,
     program_of,
 )
-from cpuhp.engines.certificate.sentences import sentence
+from cpuhp.engines.certificate.sentences import in_sentences
 from cpuhp.engines.certificate.solvers import present
 from cpuhp.engines.certificate.translate import Unsupported
 
@@ -38,6 +38,6 @@ __all__ = [
     "program_of",
     "read_certificate",
     "scripts",
-    "sentence",
+    "in_sentences",
     "write_certificate",
 ]

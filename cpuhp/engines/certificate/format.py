@@ -16,7 +16,7 @@ from typing import Any
 import cpuhp
 from cpuhp.diagnostics import InputError, fail
 from cpuhp.engines.certificate.digest import canonical, text_digest
-from cpuhp.engines.certificate.sentences import sentence, value_text
+from cpuhp.engines.certificate.sentences import in_sentences, value_text
 from cpuhp.model.invariant import FAR, NEAR, Clause, Invariant, Literal, Symbol, Value
 from cpuhp.model.sorts import (
     NONE,
@@ -31,7 +31,7 @@ from cpuhp.model.system import TransitionSystem, Variable
 from cpuhp.model.table import HotplugState, Table
 
 FORMAT = "cpuhp-certificate"
-VERSION = 3
+VERSION = 4
 MAX_BYTES = 16 << 20
 _SYMBOLS = {symbol.value: symbol for symbol in Symbol}
 
@@ -219,9 +219,10 @@ def clauses_json(
     system: TransitionSystem, invariant: Invariant
 ) -> tuple[tuple[str, Any], ...]:
     """Each clause as a sentence and as JSON."""
+    said = in_sentences(system, invariant.clauses)
     return tuple(
-        (sentence(system, clause), [_literal_json(system, x) for x in clause.cube])
-        for clause in invariant.clauses
+        (says, [_literal_json(system, literal) for literal in clause.cube])
+        for says, clause in zip(said, invariant.clauses)
     )
 
 

@@ -16,7 +16,7 @@ from cpuhp.engines.certificate.format import (
     clause_of,
     clauses_json,
 )
-from cpuhp.engines.certificate.sentences import sentence
+from cpuhp.engines.certificate.sentences import in_sentences
 from cpuhp.graph.claim import fold, thinned
 from cpuhp.graph.cycles import watching
 from cpuhp.language.compile import Lowered, claims, lower
@@ -135,15 +135,14 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
         raise Rejected(
             f"it is about another model: {_difference(certificate, program)}"
         )
-    clauses = []
-    for number, (says, data) in enumerate(certificate.clauses):
-        clause = clause_of(system, data)
-        if sentence(system, clause) != says:
+    clauses = tuple(clause_of(system, data) for _, data in certificate.clauses)
+    said = in_sentences(system, clauses)
+    for number, (says, _) in enumerate(certificate.clauses):
+        if said[number] != says:
             raise Rejected(
                 f"the sentence of clause {number + 1} is not what the clause forbids"
             )
-        clauses.append(clause)
-    invariant = Invariant(tuple(clauses))
+    invariant = Invariant(clauses)
     if condition_count(system, prop, invariant) != certificate.conditions:
         raise Rejected("the number of its conditions is not what the clauses make it")
     return Obligation(system, prop, invariant)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from cpuhp.model.invariant import FAR, NEAR, Clause, Literal, Symbol, Value
+from collections.abc import Iterable
+
+from cpuhp.model.invariant import (
+    FAR,
+    NEAR,
+    Argument,
+    Clause,
+    Literal,
+    Symbol,
+    Value,
+)
 from cpuhp.model.sorts import (
     NONE,
     BoolSort,
@@ -12,13 +22,51 @@ from cpuhp.model.sorts import (
     RangeSort,
     Sort,
 )
-from cpuhp.model.system import TransitionSystem
+from cpuhp.model.system import Role, TransitionSystem
+
+Cell = tuple[str, tuple[Argument, ...]]  # a variable and whose, of any CPU but boot: i
+Ranges = dict[Cell, frozenset[Value]]  # what a cell can have at all
 
 
-def sentence(system: TransitionSystem, clause: Clause) -> str:
-    """`for every CPU i but the control CPU, never: lock == i && at.w[i] == w:end`."""
-    parts = [_literal(system, literal, clause) for literal in clause.cube]
-    return f"{_who(clause)}never: {' && '.join(parts) or 'true'}"
+def in_sentences(
+    system: TransitionSystem, clauses: Iterable[Clause]
+) -> tuple[str, ...]:
+    """What each clause says: `for every CPU i but the control CPU: lock == i => busy`.
+
+    Where one clause says which values a variable can have, the others speak of those
+    only. Raises nothing.
+    """
+    clauses = tuple(clauses)
+    ranges = _ranges(system, clauses)
+    return tuple(_sentence(system, clause, ranges) for clause in clauses)
+
+
+def _ranges(system: TransitionSystem, clauses: Iterable[Clause]) -> Ranges:
+    found: Ranges = {}
+    for clause in clauses:
+        if len(clause.cube) == 1:
+            (literal,) = clause.cube
+            sort = system.variable(literal.variable).sort
+            if isinstance(sort, EnumSort | RangeSort):
+                cell = _cell(literal)
+                before = found.get(cell, frozenset(domain(system, sort, clause)))
+                found[cell] = before - literal.values
+    return found
+
+
+def _cell(literal: Literal) -> Cell:
+    anybody = (Symbol.I if a is Symbol.J else a for a in literal.arguments)
+    return literal.variable, tuple(anybody)
+
+
+def _sentence(system: TransitionSystem, clause: Clause, ranges: Ranges) -> str:
+    known = ranges if len(clause.cube) > 1 else {}
+    parts = [_literal(system, literal, clause, known) for literal in clause.cube]
+    never = " && ".join(text for is_so, text in parts if is_so)
+    always = " || ".join(text for is_so, text in parts if not is_so)
+    if not always:
+        return f"{_who(clause)}never {never or 'true'}"
+    return _who(clause) + (f"{never} => {always}" if never else f"always {always}")
 
 
 def _who(clause: Clause) -> str:
@@ -26,26 +74,40 @@ def _who(clause: Clause) -> str:
     if not names:
         return ""
     if len(names) == 1:
-        return f"for every CPU {names[0]} but the control CPU, "
-    return "for all distinct CPUs i and j but the control CPU, "
+        return f"for every CPU {names[0]} but the control CPU: "
+    return "for all distinct CPUs i and j but the control CPU: "
 
 
-def _literal(system: TransitionSystem, literal: Literal, clause: Clause) -> str:
+def _literal(
+    system: TransitionSystem, literal: Literal, clause: Clause, ranges: Ranges
+) -> tuple[bool, str]:
+    """The literal, or what is so otherwise if that is shorter; and which of the two."""
     variable = system.variable(literal.variable)
     names = [a.value if isinstance(a, Symbol) else str(a) for a in literal.arguments]
     cell = variable.name + "".join(f"[{name}]" for name in names)
     sort = variable.sort
     if isinstance(sort, BoolSort) and len(literal.values) == 1:
-        return cell if 1 in literal.values else f"!{cell}"
+        return 1 in literal.values, cell
     everything = domain(system, sort, clause)
+    allowed = ranges.get(_cell(literal), frozenset(everything)) | literal.values
     given = [v for v in everything if v in literal.values]
-    missing = [v for v in everything if v not in literal.values]
-    if len(given) == 1:
-        return f"{cell} == {value_text(sort, given[0])}"
-    if len(missing) == 1:
-        return f"{cell} != {value_text(sort, missing[0])}"
-    word, shown = ("in", given) if len(given) <= len(missing) else ("not in", missing)
-    return f"{cell} {word} {{{', '.join(value_text(sort, v) for v in shown)}}}"
+    missing = [v for v in everything if v in allowed and v not in literal.values]
+    is_so = not missing or len(given) <= len(missing)
+    shown = [value_text(sort, value) for value in (given if is_so else missing)]
+    if len(shown) == 1:
+        return is_so, f"{cell} == {shown[0]}"
+    if variable.role is Role.LOCATION:
+        shown = _by_function(shown)
+    return is_so, f"{cell} in {{{', '.join(shown)}}}"
+
+
+def _by_function(points: list[str]) -> list[str]:
+    """Program points, those of one function together: `cpu_down:12 14 14.2`."""
+    found: dict[str, list[str]] = {}
+    for point in points:
+        function, colon, line = point.partition(":")
+        found.setdefault(function + colon, []).append(line)
+    return [function + " ".join(lines) for function, lines in found.items()]
 
 
 def domain(system: TransitionSystem, sort: Sort, clause: Clause) -> list[Value]:

@@ -238,11 +238,12 @@ class _Plain:
         return implies(not_(or_(*moves)), formula)
 
     def clauses(self, invariant: Invariant | None) -> Iterator[tuple[str, Expr]]:
-        from cpuhp.engines.certificate.sentences import sentence
+        from cpuhp.engines.certificate.sentences import in_sentences
 
-        for clause in invariant.clauses if invariant else ():
+        clauses = invariant.clauses if invariant else ()
+        for says, clause in zip(in_sentences(self.system, clauses), clauses):
             parts = (self.literal(literal, clause) for literal in clause.cube)
-            yield sentence(self.system, clause), and_(*parts)
+            yield says, and_(*parts)
 
     def literal(self, literal: Literal, clause: Clause) -> Expr:
         variable = self.system.variable(literal.variable)

@@ -64,7 +64,7 @@ class _Item:
     chart: str | None = None
     note: str | None = None
     cells: tuple[tuple[str, str], ...] = ()  # that ever change, and their first values
-    invariant: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    invariant: tuple[tuple[str, str], ...] = ()
 
 
 def page(
@@ -190,10 +190,10 @@ def _row(
     )
 
 
-def _sentence(clause: str) -> tuple[str, tuple[str, ...]]:
-    """Who a clause speaks of, and the parts that never hold together."""
-    who, never, cube = clause.partition("never: ")
-    return (who.strip(" ,"), tuple(cube.split(" && "))) if never else ("", (clause,))
+def _sentence(clause: str) -> tuple[str, str]:
+    """Who a clause speaks of, if it says so, and what it says."""
+    who, told, says = clause.partition(" CPU: ")
+    return (f"{who} CPU", says) if told else ("", clause)
 
 
 def _cited(items: Sequence[_Item]) -> frozenset[str]:
