@@ -30,6 +30,7 @@ from cpuhp.engines.certificate import (
     read_certificate,
     scripts,
 )
+from cpuhp.engines.clock import now
 from cpuhp.engines.explicit import Limits
 from cpuhp.engines.explicit import check as search
 from cpuhp.engines.parametric import prove
@@ -131,7 +132,7 @@ def every_count(name: str, seconds: float) -> Row:
             break
     again = {}
     if result.verdict is not Verdict.VIOLATED:
-        proof = prove(system, prop, deadline=time.monotonic() + seconds)
+        proof = prove(system, prop, deadline=now() + seconds)
         result = proof.result
         taken = clock() - began
         if proof.invariant is not None:

@@ -1,7 +1,5 @@
 """Safe systems with their proofs, and certificates that are wrong."""
 
-import time
-
 from builders import (
     BOOT,
     DEADLOCK_FREE,
@@ -35,6 +33,7 @@ from cpuhp.engines.certificate import (
     check,
     scripts,
 )
+from cpuhp.engines.clock import now
 from cpuhp.engines.parametric import prove
 from cpuhp.model.expr import Const, Op
 from cpuhp.model.sorts import CPU, CPU_OR_NONE, CounterSort
@@ -121,7 +120,7 @@ SAFE = {
 
 
 def proof_of(system, prop, seconds=20):
-    return prove(system, prop, deadline=time.monotonic() + seconds).invariant
+    return prove(system, prop, deadline=now() + seconds).invariant
 
 
 def outcomes(system, prop, invariant, solvers=("z3",), forms=FORMS, seconds=5):

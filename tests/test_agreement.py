@@ -6,7 +6,6 @@ alone, of z3 at a fixed number of steps, and of SPIN. "I do not know" contradict
 The seed is printed; a failure prints the system that it shrank to as well.
 """
 
-import time
 from itertools import count
 
 import pytest
@@ -28,6 +27,7 @@ from cpuhp.engines.answer import Settings
 from cpuhp.engines.bounded import decided
 from cpuhp.engines.bounded import search as bounded
 from cpuhp.engines.checking import Checker
+from cpuhp.engines.clock import now
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.parametric import collect_samples, prove
 from cpuhp.model.system import Expectation
@@ -74,7 +74,7 @@ def by_enumeration(system, prop, at):
 
 
 def by_z3(system, prop, at):
-    until = time.monotonic() + 5
+    until = now() + 5
     found = bounded(system, prop, *at, max_depth=STEPS, deadline=until)
     return MEANING.get(found.verdict)
 
@@ -94,7 +94,7 @@ def for_every_count(system, prop):
     if prop.expectation is Expectation.SOMETIMES:
         return None
     few = collect_samples(system, max_states=150)
-    proof = prove(system, prop, samples=few, deadline=time.monotonic() + 3)
+    proof = prove(system, prop, samples=few, deadline=now() + 3)
     return MEANING.get(proof.result.verdict)
 
 

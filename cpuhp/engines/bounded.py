@@ -12,6 +12,7 @@ from itertools import product
 
 import z3
 
+from cpuhp.engines.clock import ask
 from cpuhp.engines.encoding import Encoder, Taken
 from cpuhp.engines.explicit.space import at_rest
 from cpuhp.engines.formulas import Bit, as_z3, conj, disj, negate
@@ -85,7 +86,7 @@ def search(
     """The shortest run that decides the property, with the fewest context switches.
 
     VIOLATED or WITNESSED with a replayed trace; HOLDS_TO_BOUND if no run of up to
-    `max_depth` steps does; UNKNOWN if time ran out (`deadline` is a `monotonic` time).
+    `max_depth` steps does; UNKNOWN if time ran out (`deadline` is a time of `clock.now()`).
     """
     start = time.monotonic()
     verdict, reason, trace = Verdict.UNKNOWN, None, None
@@ -226,12 +227,7 @@ class _Search:
         axioms = self.paths.encoder.axioms
         self.solver.add(*axioms[self._axioms :])
         self._axioms = len(axioms)
-        if self.deadline is not None:
-            left = self.deadline - time.monotonic()
-            if left <= 0:
-                return z3.unknown
-            self.solver.set("timeout", max(1, int(left * 1000)))
-        return self.solver.check(*assumed)
+        return ask(self.solver, self.deadline, *assumed)
 
     def _unroll(self, depth: int) -> None:
         """One more step: exactly one action instance is taken."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from cpuhp.engines.answer import (
     memory_watch,
 )
 from cpuhp.engines.beginnings import demand_a_beginning
+from cpuhp.engines.clock import now
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
@@ -191,7 +192,6 @@ class Checker:
             number,
             sliced,
             settings,
-            started,
             progress,
             lessons=lessons,
         )
@@ -213,9 +213,7 @@ class Checker:
         that of one `variable`. A violation was replayed in the whole program.
         """
         started = time.monotonic()
-        run = _Run(
-            self, sliced.prop.check, number, sliced, settings, started, None, variable
-        )
+        run = _Run(self, sliced.prop.check, number, sliced, settings, None, variable)
         last, answer = run.search(counts)
         answer = answer or run.unviolated(last)
         seconds = time.monotonic() - started
@@ -245,10 +243,10 @@ class _Run:
     number: int
     sliced: Sliced
     settings: Settings
-    started: float
     progress: Progress | None
     variable: str | None = None  # the only one to look for data races on
     lessons: Lessons = ()
+    began: float = field(default_factory=now)
 
     def go(self) -> Answer:
         if self.settings.cpus is not None:
@@ -342,7 +340,7 @@ class _Run:
         return tuple(dict.fromkeys((0, cpus // 2, cpus - 1)))
 
     def _left(self) -> float:
-        return self.settings.timeout - (time.monotonic() - self.started)
+        return self.settings.timeout - (now() - self.began)
 
     def _say(self, text: str) -> None:
         if self.progress:
@@ -365,7 +363,7 @@ class _Run:
             return self._on_the_whole(whole, prop, cpus, boot, limits)
         if self.settings.confirm and not self._z3_agrees(sliced, result.trace):
             return self._doubtful(result, "z3 did not confirm the interleaving")
-        until = time.monotonic() + max(1.0, self._left())
+        until = now() + max(1.0, self._left())
         replayed = lift(whole, prop, sliced.system, result.trace, until=until)
         if replayed is None:
             return self._doubtful(
@@ -411,7 +409,7 @@ class _Run:
                 continue
             whole, prop = checker.entire(self.check_name, self.number)
             whole = only_plain(whole, *names)
-            until = time.monotonic() + max(1.0, self._left())
+            until = now() + max(1.0, self._left())
             trace = lift(whole, prop, sliced.system, result.trace, until=until)
             if trace is not None:
                 return Answer(result, sliced, replayed=trace)
@@ -506,11 +504,11 @@ class _Run:
         """A proof over some of the variables, if there is one in time."""
         from cpuhp.engines.refinement import Refinement
 
-        until = time.monotonic() + 0.8 * max(0.1, self._left())
+        until = now() + 0.8 * max(0.1, self._left())
         refinement = Refinement(thin, until)
         slices = refinement.slices()
         if self.lessons:  # which are about the data: begin with that
-            data = refinement.data(time.monotonic() + 0.3 * self._left())
+            data = refinement.data(now() + 0.3 * self._left())
             slices = chain([data] if data else [], slices)
         for narrow in slices:
             proof = self._prove(
@@ -545,7 +543,7 @@ class _Run:
         left = self._left()
         seconds = 0.7 * left if seconds is None else min(seconds, left)
         watch, lessons = memory_watch(self.settings), self.lessons
-        until = time.monotonic() + max(0.1, seconds)
+        until = now() + max(0.1, seconds)
         if samples is None:
             return prove(system, prop, deadline=until, progress=watch, lessons=lessons)
         return prove_in_attempts(

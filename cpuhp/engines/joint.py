@@ -22,6 +22,7 @@ from cpuhp.engines.answer import (
     memory_watch,
 )
 from cpuhp.engines.checking import Checker
+from cpuhp.engines.clock import now
 from cpuhp.engines.parametric import prove, prove_in_attempts
 from cpuhp.engines.parametric.lessons import Lessons, lessons_of
 from cpuhp.engines.parametric.sampling import Samples
@@ -114,7 +115,7 @@ def settle(
 
     `lessons` are what another group of the program has taught.
     """
-    until = time.monotonic() + settings.timeout
+    until = now() + settings.timeout
     found: Answers = {}
     left = []
     for claim in group:
@@ -131,7 +132,7 @@ def settle(
             found |= answers
             if len(fitting) < len(some):
                 pending += [fitting] if fitting else []
-            elif not answers and len(some) > 1 and time.monotonic() < until:
+            elif not answers and len(some) > 1 and now() < until:
                 middle = len(some) // 2
                 pending += [some[middle:], some[:middle]]
     except OutOfMemory:  # each alone may fit
@@ -155,7 +156,7 @@ def _alone(
     narrow = Refinement(thin, until).shallow()
     if narrow is None:
         return None
-    deadline = min(until, time.monotonic() + _ALONE)
+    deadline = min(until, now() + _ALONE)
     proof = prove(
         narrow.system,
         narrow.prop,

@@ -11,11 +11,11 @@ the same. That is quick, but it finds no run in which others have to move in bet
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice, tee
 
+from cpuhp.engines.clock import now
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.space import PlainSpace, quiescent_test, stuck_test
@@ -73,7 +73,7 @@ def lift(
     """A run of `whole` that does what `trace` does and ends as `prop` says.
 
     `prop` is told in the terms of `whole`. None if none was found within `max_nodes`
-    states or before `until` (a `time.monotonic()`); that need not mean that there is
+    states or before `until` (a `clock.now()`); that need not mean that there is
     none.
     """
     machine = Machine(whole, trace.cpus, trace.boot)
@@ -243,7 +243,7 @@ def _follow(
     machine, marks = compiled.machine, wanted.marks
     came: Came = {(0, start): None}
     stack = [(0, start)]
-    while stack and len(came) < max_nodes and time.monotonic() < until:
+    while stack and len(came) < max_nodes and now() < until:
         node = stack.pop()
         at, state = node
         if at == len(marks):
@@ -298,7 +298,7 @@ def _search(
     final = len(looks) - 1
     came: Came = {(0, start): None}
     stack = [(0, start)]
-    while stack and len(came) < max_nodes and time.monotonic() < until:
+    while stack and len(came) < max_nodes and now() < until:
         node = stack.pop()
         at, state = node
         if at == final and ends(state):

@@ -9,12 +9,12 @@ left out: these are added.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, product
 
+from cpuhp.engines.clock import now
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.lifting import same_cells
 from cpuhp.engines.parametric.sampling import Samples, without_order
@@ -64,22 +64,22 @@ class Refinement:
         actions, variables = _SHALLOW
         if len(system.actions) > actions or len(system.variables) > variables:
             return None
-        return self._over(only, time.monotonic() + _SOON, _SCANTY_SAMPLES)
+        return self._over(only, now() + _SOON, _SCANTY_SAMPLES)
 
     def slices(self) -> Iterator[Narrow]:
         """Slices that are not too coarse as far as samples tell, each with more."""
-        left = self.until - time.monotonic()
+        left = self.until - now()
         shallow = self.shallow()
         if shallow is not None:
             yield replace(shallow, seconds=min(_SOON, 0.15 * left))
-        soon = time.monotonic() + min(_SOON, 0.15 * left)
+        soon = now() + min(_SOON, 0.15 * left)
         narrow = self._refined(*_FEW_SAMPLES, soon, minimise=True)
         if narrow is not None and len(narrow.system.actions) <= _SMALL:
             yield replace(narrow, seconds=min(_SOON, 0.15 * left))
-        near = self.near(time.monotonic() + 0.3 * left)
+        near = self.near(now() + 0.3 * left)
         if near is not None:
             yield near
-        data = self.data(time.monotonic() + 0.3 * left)
+        data = self.data(now() + 0.3 * left)
         if data is not None and (near is None or near.only != data.only):
             yield data
         for states, walks in (_FEW_SAMPLES, _MANY_SAMPLES):
@@ -113,13 +113,13 @@ class Refinement:
         samples = Samples(system, (prop,))
         if next(samples.collect(*enough, until), None) is not None:
             return None
-        return Narrow(only, system, prop, samples, until - time.monotonic())
+        return Narrow(only, system, prop, samples, until - now())
 
     def _refined(
         self, states: int, walks: int, until: float, minimise: bool
     ) -> Narrow | None:
         """The first slice with no violation among so many samples."""
-        while time.monotonic() < until:
+        while now() < until:
             system, prop = self.thin.system(self.only)
             trace = self._violation(system, prop)
             if trace is None and minimise:
@@ -134,7 +134,7 @@ class Refinement:
                 if seen is not None:
                     trace = shortened(without_order(system), prop, seen.trace)
             if trace is None:
-                seconds = until - time.monotonic()
+                seconds = until - now()
                 return Narrow(self.only, system, prop, samples, seconds)
             more = self._blamed(system, trace)
             if not more:
@@ -160,7 +160,7 @@ class Refinement:
         """A short interleaving of few CPUs that violates the claim."""
         system = without_order(system)
         for cpus in _FEW:
-            left = max(0.1, min(5.0, self.until - time.monotonic()))
+            left = max(0.1, min(5.0, self.until - now()))
             found = check(system, prop, cpus, 0, Limits(_FEW_STATES, left))
             if found.trace is not None:
                 return found.trace

@@ -7,9 +7,9 @@ for some statements of the process that takes it, and nobody else moves meanwhil
 from __future__ import annotations
 
 import heapq
-import time
 from functools import cached_property
 
+from cpuhp.engines.clock import now
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.lifting import (
     Came,
@@ -50,7 +50,7 @@ def unfold(
     given = {cell: trace.initial[other] for cell, other in common}
     for start in initial_states(machine, given):
         found = search.run(start, max_nodes, until)
-        if found is not None or time.monotonic() > until:
+        if found is not None or now() > until:
             return found
     return None
 
@@ -91,7 +91,7 @@ class _Search:
         first: Node = (0, start)
         came: Came = {first: None}
         queue: list[tuple[int, int, int, Node]] = [(0, 0, 0, first)]
-        while queue and len(came) < max_nodes and time.monotonic() < until:
+        while queue and len(came) < max_nodes and now() < until:
             node = heapq.heappop(queue)[-1]
             at, state = node
             last = at == len(self.movers)

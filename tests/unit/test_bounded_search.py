@@ -1,6 +1,5 @@
 """z3 at a fixed number of CPUs agrees with exhaustive search."""
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -21,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpuhp.engines.bounded import confirm, search
+from cpuhp.engines.clock import now
 from cpuhp.engines.explicit.search import Limits, check
 from cpuhp.model.verdict import Verdict
 
@@ -49,7 +49,7 @@ def test_says_how_far_it_looked():
 
 def test_says_unknown_when_time_is_up_or_the_kind_is_not_for_it():
     system, alone = critical_section()
-    late = search(system, always(alone), 2, deadline=time.monotonic() - 1)
+    late = search(system, always(alone), 2, deadline=now() - 1)
     assert late.verdict is Verdict.UNKNOWN and "time" in late.reason
     assert search(system, TERMINATES, 2).verdict is Verdict.UNKNOWN
 

@@ -1,6 +1,5 @@
 """Traps: what is unsafe on some machine must not be proved for all of them."""
 
-import time
 from dataclasses import replace
 from importlib import import_module
 
@@ -42,6 +41,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wrong_certificates import WRONG
 
+from cpuhp.engines.clock import now
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.explicit.search import Limits, check
 from cpuhp.engines.parametric import cases, collect_samples, learner, prove, verify
@@ -55,7 +55,7 @@ C, D, E, F, G = (Param(name, CPU) for name in "cdefg")
 
 def proved(system, prop):
     few = collect_samples(system, max_states=500)
-    until = time.monotonic() + 10
+    until = now() + 10
     proof = prove(system, prop, samples=few, deadline=until)
     return proof.result.verdict is Verdict.PROVED
 
@@ -206,7 +206,7 @@ def test_unsafe_systems_stay_unproved(system, prop):
 
 def proved_without_samples(system, prop):
     blind = collect_samples(system, max_states=0, aps=(1,), walks=0)
-    until = time.monotonic() + 10
+    until = now() + 10
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learner, "_SURPRISES", float("inf"))  # never any more samples
         proof = prove(system, prop, samples=blind, deadline=until)
@@ -282,7 +282,7 @@ def test_what_is_proved_holds_on_small_machines(data):
         st.sampled_from([always(formula), finally_(formula), DEADLOCK_FREE])
     )
     few = collect_samples(system, max_states=150)
-    proof = prove(system, prop, samples=few, deadline=time.monotonic() + 3)
+    proof = prove(system, prop, samples=few, deadline=now() + 3)
     assert "internal" not in (proof.result.reason or "")
     if proof.result.verdict is not Verdict.PROVED:
         return

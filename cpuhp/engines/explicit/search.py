@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from cpuhp.engines.clock import now
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.liveness import check_liveness
 from cpuhp.engines.explicit.multiset import MultisetSpace
@@ -35,7 +36,7 @@ Progress = Callable[[int, int], None]  # states reached, states still to look at
 
 @dataclass(frozen=True)
 class Limits:
-    """When to give up: states, seconds of wall clock, bytes of the whole process."""
+    """When to give up: states, seconds of the processor, bytes of the whole process."""
 
     max_states: int | None = None
     seconds: float | None = None
@@ -48,12 +49,13 @@ class Budget:
 
     limits: Limits
     started: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=now)
 
     def exceeded(self, states: int) -> str | None:
         limits = self.limits
         if limits.max_states is not None and states > limits.max_states:
             return f"limit of {limits.max_states} states reached"
-        if limits.seconds is not None and self.elapsed > limits.seconds:
+        if limits.seconds is not None and now() - self.began > limits.seconds:
             return "time limit reached"
         if limits.memory is not None and memory_used() > limits.memory:
             return f"limit of {limits.memory >> 20} MiB of memory reached"
@@ -70,8 +72,8 @@ def memory_used() -> int:
     A worker that once had much and gave it back must not refuse all later claims.
     """
     try:
-        with open("/proc/self/statm", encoding="ascii") as now:
-            return int(now.read().split()[1]) * resource.getpagesize()
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
     except OSError:  # not Linux
         pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,12 +8,12 @@ samples, then so are those of its successor, and clauses that contradict them go
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import z3
 
+from cpuhp.engines.clock import ask, now, why_unknown
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.formulas import Bit, as_z3, conj, disj
 from cpuhp.engines.parametric.cases import (
@@ -115,18 +115,13 @@ class Learner:
         return self._ask([goal, *self.clauses.values()])
 
     def _ask(self, literals: list[z3.BoolRef]) -> z3.ModelRef | None:
-        left = None if self.deadline is None else self.deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise GiveUp("time limit reached")
         for axiom in self.encoder.axioms[self._axioms :]:
             self.solver.add(axiom)
         self._axioms = len(self.encoder.axioms)
-        if left is not None:
-            self.solver.set("timeout", max(1, int(left * 1000)))
         self.stats["queries"] += 1
-        answer = self.solver.check(*literals)
+        answer = ask(self.solver, self.deadline, *literals)
         if answer == z3.unknown:
-            raise GiveUp(f"z3 gave up: {self.solver.reason_unknown()}")
+            raise GiveUp(why_unknown(self.solver, self.deadline))
         return self.solver.model() if answer == z3.sat else None
 
     def _core(self, goal: z3.BoolRef) -> dict[Clause, None]:
@@ -353,7 +348,7 @@ class Learner:
         if self.stats["dropped"] < self._next_samples:
             return
         self._next_samples = self.stats["dropped"] + _SURPRISES
-        until = time.monotonic() + 2.0
+        until = now() + 2.0
         if self.deadline is not None:
             until = min(until, self.deadline)
         for _ in self.samples.collect(*_MORE, until):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from cpuhp.engines.clock import now
 from cpuhp.engines.parametric.learner import GiveUp, Learner, Progress
 from cpuhp.engines.parametric.lessons import Lessons
 from cpuhp.engines.parametric.sampling import Samples
@@ -45,7 +46,7 @@ def prove(
 ) -> Proof:
     """Try to prove a property for every number of CPUs.
 
-    `deadline` is a time of `time.monotonic()`. The verdict is PROVED, with cpus None,
+    `deadline` is a time of `clock.now()`. The verdict is PROVED, with cpus None,
     or UNKNOWN with the reason; never anything else.
     """
     return prove_together(
@@ -129,7 +130,7 @@ def prove_in_attempts(
             if any(samples.collect(states, walks, until)):
                 break  # a state violates a property
             states, walks = _TIMES * states, _TIMES * walks
-        deadline = min(until, time.monotonic() + seconds)
+        deadline = min(until, now() + seconds)
         proofs = prove_together(
             system,
             props,
@@ -140,9 +141,9 @@ def prove_in_attempts(
             seed=seed,
             patience=_PATIENCE * (1 + seed),
         )
-        now = time.monotonic()
-        if any(proof.invariant for proof in proofs) or now > until:
+        ended = now()
+        if any(proof.invariant for proof in proofs) or ended > until:
             break
-        if now < deadline and not any(proof.misled for proof in proofs):
+        if ended < deadline and not any(proof.misled for proof in proofs):
             break  # what it was told is not enough, however it begins
     return proofs

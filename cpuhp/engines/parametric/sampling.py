@@ -6,7 +6,6 @@ semantics that the proof uses: no order among CPUs.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from itertools import islice
 from operator import itemgetter
 from random import Random
 
+from cpuhp.engines.clock import now
 from cpuhp.engines.explicit.compile import Move, Predicate, compile_machine
 from cpuhp.engines.explicit.search import make_space
 from cpuhp.engines.explicit.space import Key, Space
@@ -61,7 +61,7 @@ def collect_samples(
     The same samples serve all properties of the system.
     """
     samples = Samples(system)
-    for _ in samples.collect(max_states, walks, time.monotonic() + seconds, aps):
+    for _ in samples.collect(max_states, walks, now() + seconds, aps):
         pass
     return samples
 
@@ -179,7 +179,7 @@ class _Reached:
             if not later and not sooner:
                 self.complete = True
                 return
-            if time.monotonic() > until:
+            if now() > until:
                 return
             key = sooner.pop() if sooner else later.popleft()
             for after in self.space.successors(key):
@@ -210,7 +210,7 @@ class _Reached:
                     if self.bad(state):
                         yield from self._violated(state, path.copy)
                 moves = self.compiled.moves(state)
-                if not moves or time.monotonic() > until:
+                if not moves or now() > until:
                     break
                 weights = [paces[self._who(move)] for move in moves]
                 ((_, _, state),) = self.random.choices(moves, weights)

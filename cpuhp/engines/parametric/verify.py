@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import z3
 
+from cpuhp.engines.clock import ask, why_unknown
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.formulas import Bit, as_z3, conj, disj
 from cpuhp.engines.parametric.cases import (
@@ -113,23 +112,12 @@ class Verifier:
         if goal is False:
             return None
         solver = z3.SolverFor("QF_FD")
-        self._limit(solver)
         solver.add(*self.encoder.axioms)
         solver.add(as_z3(goal))
-        return _model_of(solver, solver.check())
-
-    def _limit(self, solver: z3.Solver) -> None:
-        if self.deadline is not None:
-            left = self.deadline - time.monotonic()
-            if left <= 0:
-                raise Undecided("time limit reached")
-            solver.set("timeout", max(1, int(left * 1000)))
-
-
-def _model_of(solver: z3.Solver, answer: z3.CheckSatResult) -> z3.ModelRef | None:
-    if answer == z3.unknown:
-        raise Undecided(f"z3 gave up: {solver.reason_unknown()}")
-    return solver.model() if answer == z3.sat else None
+        answer = ask(solver, self.deadline)
+        if answer == z3.unknown:
+            raise Undecided(why_unknown(solver, self.deadline))
+        return solver.model() if answer == z3.sat else None
 
 
 def verify(system: TransitionSystem, prop: Property, invariant: Invariant) -> list[str]:
