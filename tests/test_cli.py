@@ -258,6 +258,8 @@ def test_explain_proof_tells_the_invariant_in_sentences_that_fit_a_mail():
     assert head == "PROVED  smt_key_as_in_serial_order: never smt_key_underflow"
     assert "  - never smt_key_underflow" in lines
     assert any(line.startswith("  - for every CPU i") for line in lines)
+    assert any("sched_smt_leave:" in line for line in lines)
+    assert "  specs/callbacks/sched.hp: sched_smt_leave" in lines
     assert max(map(len, lines)) <= 80
     without = run(*named, "smt_key_as_in_serial_order", "-D", "fix_smt=false")
     assert without.returncode == 3

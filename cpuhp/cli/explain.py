@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from cpuhp.report.answers import ShownAnswer
 
 GROUP = "verify"
+_POINT = re.compile(r"\b(\w+):\w")  # a program point begins with the function's name
 
 
 @click.command(
@@ -39,8 +41,9 @@ def command(
 ) -> None:
     """Explain a check: its claims, why they matter, which scenarios they apply to.
 
-    With --proof, the invariant that proves it in a scenario. Its clauses say what
-    never is. Each can be held against the code.
+    With --proof, the invariant that proves it in a scenario: sentences that hold at the
+    start, that every step keeps, and from which the claim follows. Each can be held
+    against the code; program points are lines of the spec.
     """
     if proof:
         if len(names) != 2:
@@ -88,14 +91,15 @@ def _proof(
         # Each for itself: a proof for several claims, or one that another has taught,
         # is found faster, but it has more clauses to read.
         answer = loaded.answer(name, number, settings)
-        for line in _told(answer):
+        for line in _told(answer, loaded.program.files()):
             click.echo(line)
         if answer.invariant is None and answer.kind != "sometimes":
             status = 3
     return status
 
 
-def _told(answer: ShownAnswer) -> Iterator[str]:
+def _told(answer: ShownAnswer, files: dict[str, str]) -> Iterator[str]:
+    """The invariant, and where the functions stand whose lines it names."""
     from cpuhp.report.prose import wrapped
 
     yield from wrapped(f"{answer.verdict}  {answer.check}: {answer.claim}", "", "    ")
@@ -103,3 +107,7 @@ def _told(answer: ShownAnswer) -> Iterator[str]:
         yield from wrapped(answer.reason, "  ", "  ")
     for sentence in answer.invariant or ():
         yield from wrapped(sentence, "  - ", "      ")
+    named = set(_POINT.findall("\n".join(answer.invariant or ())))
+    for file in sorted({files[name] for name in named & files.keys()}):
+        here = sorted(name for name in named & files.keys() if files[name] == file)
+        yield from wrapped(f"{file}: {', '.join(here)}", "  ", "      ")

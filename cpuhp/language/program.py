@@ -108,6 +108,15 @@ class Program:
     def components(self) -> frozenset[str]:
         return frozenset(unit.name for unit in self.units)
 
+    def files(self) -> dict[str, str]:
+        """The file of each function, callback and process."""
+        declared: tuple[t.Function | t.Callback | t.ProcessDeclaration, ...] = (
+            *self.functions.values(),
+            *(registered.callback for registered in self.callbacks),
+            *(process.declaration for process in self.processes),
+        )
+        return {it.name: it.span.source.name for it in declared}
+
 
 def link(
     scenario: t.Unit,
