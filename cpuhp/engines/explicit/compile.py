@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
+from operator import itemgetter
 from types import CodeType
 from typing import Any
 
@@ -445,6 +446,16 @@ def _runner(machine: Machine, process: Process, takers: Takers) -> Runner:
         instances.append((-1 if actor is None else actor, cell))
     told = tuple(map(tuple, rows))
     return Runner(process.name, tuple(instances), told, _Table(takers, told))
+
+
+def getter(cells: Sequence[int]) -> Callable[[State], tuple[int, ...]]:
+    """A function of a state: what these cells hold."""
+    match cells:
+        case []:
+            return lambda state: ()
+        case [cell]:
+            return lambda state: (state[cell],)
+    return itemgetter(*cells)
 
 
 def source_location(action: Action, process: Process) -> int | None:

@@ -19,6 +19,7 @@ from cpuhp.engines.explicit.compile import (
     Predicate,
     Taker,
     compile_formula,
+    getter,
 )
 from cpuhp.engines.explicit.locality import (
     action_rank,
@@ -68,13 +69,18 @@ class MultisetSpace(PlainSpace):
         self._aps = self.permuter.others
         self._cells = self.permuter.own_values
         self._pointers = self.permuter.free
-        self._pointer_set = frozenset(self._pointers)
         at_boot = self._cells[machine.boot]
         self._global_cells = [
             cell
             for cell, cpus in enumerate(self.permuter.cpus_of)
             if not cpus or cell in set(at_boot)
         ]
+        pointers = frozenset(self._pointers)
+        self._shared_pointers = [
+            at for at, cell in enumerate(self._global_cells) if cell in pointers
+        ]
+        self._shared = getter(self._global_cells)
+        self._own = [getter(self._cells[cpu]) for cpu in self._aps]
         self._globals: dict[Numbers, int] = {}
         self._global_states: list[list[int]] = []
         self._locals: dict[tuple[Numbers, Numbers], int] = {}
@@ -130,11 +136,10 @@ class MultisetSpace(PlainSpace):
         return self.key(state), instance
 
     def _global(self, state: State) -> int:
-        values = [state[cell] for cell in self._global_cells]
-        for number, cell in enumerate(self._global_cells):
-            if cell in self._pointer_set and values[number] not in (-1, self._boot):
-                values[number] = _ELSEWHERE
-        found = tuple(values)
+        found = self._shared(state)
+        for at in self._shared_pointers:
+            if found[at] not in (-1, self._boot):
+                found = (*found[:at], _ELSEWHERE, *found[at + 1 :])
         number = self._globals.setdefault(found, len(self._globals))
         if number == len(self._global_states):
             full = [0] * len(state)
@@ -148,10 +153,8 @@ class MultisetSpace(PlainSpace):
         for cell in self._pointers:
             held[state[cell]] = (*held.get(state[cell], ()), cell)
         return [
-            self._local(
-                tuple([state[cell] for cell in self._cells[cpu]]), held.get(cpu, ())
-            )
-            for cpu in self._aps
+            self._local(own(state), held.get(cpu, ()))
+            for cpu, own in zip(self._aps, self._own)
         ]
 
     def _local(self, values: Numbers, held: Numbers) -> int:
