@@ -26,6 +26,8 @@ from cpuhp.engines.answer import (
 from cpuhp.engines.beginnings import demand_a_beginning
 from cpuhp.engines.clock import now
 from cpuhp.engines.explicit import Limits, check
+from cpuhp.engines.explicit.ample import REDUCED
+from cpuhp.engines.explicit.search import FEW_STATES
 from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
 from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 FEW = (2, 3)  # numbers of CPUs that are always searched first
 MORE = (4,)  # and those that are searched if there is no proof,
-MANY_STATES = 5_000  # unless the others had more states than this
+MANY_STATES = FEW_STATES  # unless the others had more states than this
 DOUBTFUL = 10.0  # seconds for a proof of a claim that seldom has one, and
 HOPELESS = 150  # never, as far as was seen, where there are more actions
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)
@@ -318,18 +320,21 @@ class _Run:
             yield self._at(cpus, boot)
 
     def _anywhere(self, sliced: Sliced, cpus: int) -> Result | None:
-        """The result if the order of CPUs plays no part; None if it may play one.
+        """The result if nothing is found and the order of CPUs plays no part; or None.
 
-        One search then stands for every place of the control CPU. For a witness this
-        is no help: the first place has it as a rule.
+        One search then stands for every place of the control CPU, and looks at no more
+        states than it takes. For a witness this is no help: there is one as a rule.
         """
-        sometimes = sliced.prop.expectation is Expectation.SOMETIMES
-        if sometimes or len(self._boots(sliced, cpus)) == 1:
+        boots, kind = self._boots(sliced, cpus), sliced.prop.expectation
+        alone = len(boots) == 1 and kind not in REDUCED
+        if kind is Expectation.SOMETIMES or alone:
             return None
         limits = self._limits()
         limits = replace(limits, seconds=limits.seconds and limits.seconds / 2)
-        system = unordered(sliced.system)
-        result = check(system, sliced.prop, cpus, 0, limits, traces=False)
+        system = sliced.system
+        if len(boots) > 1:
+            system = unordered(system)
+        result = check(system, sliced.prop, cpus, boots[0], limits, traces=False)
         return result if result.verdict in HARMLESS else None
 
     def _boots(self, sliced: Sliced, cpus: int) -> tuple[int, ...]:

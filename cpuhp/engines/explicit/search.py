@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from cpuhp.engines.clock import now
+from cpuhp.engines.explicit.ample import Reduction, can_reduce
 from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.liveness import check_liveness
 from cpuhp.engines.explicit.multiset import MultisetSpace
@@ -30,6 +31,7 @@ from cpuhp.model.verdict import Result, Trace, Verdict
 from cpuhp.semantics import Machine, last_state
 
 ENGINE = "explicit"
+FEW_STATES = 5_000  # so many are looked at before a reduction is worth its cost
 LIVENESS = (Expectation.LEADS_TO, Expectation.TERMINATES)
 Progress = Callable[[int, int], None]  # states reached, states still to look at
 
@@ -93,7 +95,8 @@ def check(
 ) -> Result:
     """The answer to one property on a machine with exactly `cpus` CPUs.
 
-    Without `traces` a violation may be told without the run to it.
+    Without `traces` a violation is told without the run to it, and no more states are
+    looked at than it takes to find one.
     """
     (result,) = check_many(
         system,
@@ -187,6 +190,14 @@ class Search:
     stopped: str | None = None
 
     @cached_property
+    def successors(self) -> Callable[[Key], list[Key]]:
+        """All next states; where no run is asked for, as many as it takes."""
+        props = [claim.prop for claim in self.claims]
+        if self.traces or not can_reduce(props):
+            return self.space.successors
+        return Reduction(self.space, props).successors
+
+    @cached_property
     def races(self) -> RaceFinder:
         """What can race; seldom asked for."""
         return RaceFinder(self.space.compiled)
@@ -276,7 +287,8 @@ def _expand(
     """The next layer. Notes what is decided by what a state can do."""
     space, parents, fresh = found.space, found.parents, list[Key]()
     late = _late_tests(found, stuck)
-    successors = space.successors
+    few = len(parents) <= FEW_STATES
+    successors = space.successors if few else found.successors
     for number, key in enumerate(layer):
         ahead = successors(key)
         found.transitions += len(ahead)
