@@ -5,7 +5,7 @@ from itertools import product
 from random import Random
 
 import pytest
-from builders import percpu, shared
+from builders import CPU_OR_NONE, NOBODY, percpu, shared
 
 from cpuhp.engines.certificate import sentences as module
 from cpuhp.engines.certificate.sentences import domain, in_sentences, value_text
@@ -19,6 +19,7 @@ SYSTEM = TransitionSystem(
     "spoken_of",
     (
         shared("busy"),
+        shared("lock", CPU_OR_NONE, NOBODY),
         shared("n", RangeSort(0, 4)),
         shared("at.control", POINTS, role=Role.LOCATION),
         percpu("online"),
@@ -50,6 +51,12 @@ def test_what_follows_where_that_is_shorter():
     assert said((literal("busy", 1), left)) == ["busy => n == 4"]
     assert said((literal("busy", 0), left)) == ["always busy || n == 4"]
     assert said((literal("busy", 0),)) == ["always busy"]
+
+
+def test_whom_a_pointer_points_to_then():
+    nobody = Literal("lock", (), frozenset({Symbol.NONE, Symbol.OTHER}))
+    (text,) = said((literal("online", 1, of=Symbol.I), nobody))
+    assert text.endswith(": online[i] => lock in {boot, i}")
 
 
 def test_whom_it_is_about():

@@ -21,6 +21,7 @@ from cpuhp.model.sorts import (
     IndexSort,
     RangeSort,
     Sort,
+    is_cpu,
 )
 from cpuhp.model.system import Role, TransitionSystem
 
@@ -92,7 +93,9 @@ def _literal(
     allowed = ranges.get(_cell(literal), frozenset(everything)) | literal.values
     given = [v for v in everything if v in literal.values]
     missing = [v for v in everything if v in allowed and v not in literal.values]
-    is_so = not missing or len(given) <= len(missing)
+    is_so = not missing or len(given) < len(missing)
+    if len(given) == len(missing) and not is_cpu(sort):
+        is_so = True  # of a pointer it is told whom it points to then
     shown = [value_text(sort, value) for value in (given if is_so else missing)]
     if len(shown) == 1:
         return is_so, f"{cell} == {shown[0]}"
