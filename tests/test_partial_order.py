@@ -238,6 +238,14 @@ def test_a_reduced_search_says_the_same(number, monkeypatch):
     assert agree(monkeypatch, [number])
 
 
+@pytest.mark.parametrize("most", [0, 6, 12])
+def test_with_too_many_views_there_is_less_reduction(most, monkeypatch):
+    monkeypatch.setattr(futures, "_MOST_VIEWS", most)
+    assert agree(monkeypatch)
+    reduced = said(*apart(), (3, 0), True, traces=False)
+    assert reduced.verdict is Verdict.PROVED and reduced.stats["states"] > 17
+
+
 def test_there_is_less_to_look_at(monkeypatch):
     monkeypatch.setattr(search, "FEW_STATES", -1)
     whole = said(*apart(), (3, 0), True)
