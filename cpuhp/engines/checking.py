@@ -23,7 +23,7 @@ from cpuhp.engines.answer import (
     Sliced,
     memory_watch,
 )
-from cpuhp.engines.beginnings import demand_a_beginning
+from cpuhp.engines.beginnings import begins, demand_a_beginning
 from cpuhp.engines.clock import now
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.ample import REDUCED
@@ -309,6 +309,9 @@ class _Run:
     def _answers(self, cpus: int) -> Iterator[Answer]:
         """One answer for each place of the control CPU that makes a difference."""
         self._say(f"{cpus} CPUs")
+        if not begins(self.checker.whole, cpus):
+            yield Answer(self._none_begins(cpus), self.sliced)
+            return
         if self.sliced.prop.expectation is Expectation.RACE_FREE:
             yield self._races(cpus)
             return
@@ -318,6 +321,12 @@ class _Run:
             return
         for boot in self._boots(self.sliced, cpus):
             yield self._at(cpus, boot)
+
+    def _none_begins(self, cpus: int) -> Result:
+        """What is claimed of all runs holds where there are none."""
+        verdict = Verdict.UNREACHABLE if self._asks_for_witness else Verdict.PROVED
+        reason = "no initial state satisfies the assumptions"
+        return Result(self.sliced.prop, verdict, cpus, reason=reason, engine="explicit")
 
     def _anywhere(self, sliced: Sliced, cpus: int) -> Result | None:
         """The result if nothing is found and the order of CPUs plays no part; or None.

@@ -28,3 +28,29 @@ def test_what_only_an_assumption_speaks_of_restricts_the_first_states(
     path.write_text(TEXT)
     answer = load(str(path)).answer(check, 0, Settings(cpus=cpus))
     assert answer.verdict == "PROVED"
+
+
+# With two CPUs there is one that is up, so no such machine begins as is assumed.
+ALONE = """
+scenario alone;
+shared cpumask up = aps;
+shared bool y;
+assume empty(up);
+process p { y = true; }
+check one_cpu { always !y; finally !y; sometimes y; terminates; deadlock_free; }
+"""
+
+
+def test_machines_that_do_not_begin_as_is_assumed_break_no_claim(tmp_path):
+    path = tmp_path / "alone.hp"
+    path.write_text(ALONE)
+    loaded = load(str(path))
+
+    def verdict(number, cpus):
+        return loaded.answer("one_cpu", number, Settings(cpus=cpus)).verdict
+
+    assert [verdict(n, 2) for n in range(5)] == [
+        "PROVED", "PROVED", "UNREACHABLE", "PROVED", "PROVED",
+    ]  # fmt: skip
+    assert [verdict(n, 1) for n in range(3)] == ["VIOLATED", "VIOLATED", "WITNESSED"]
+    assert verdict(0, None) != "VIOLATED"  # it would be shown with two CPUs
