@@ -235,14 +235,15 @@ def _unique(names: list[str]) -> tuple[str, ...]:
 def _preempted(
     processes: list[LoweredProcess], terms: Terms
 ) -> Iterator[LoweredProcess]:
-    """While an interrupt handler runs on a CPU, nothing else does."""
+    """While an interrupt handler runs on a CPU, nothing else does, nor another one."""
     handlers = [p for p in processes if p.kind == "interrupt"]
     for process in processes:
-        if process.kind in ("interrupt", "environment") or not handlers:
+        others = [handler for handler in handlers if handler is not process]
+        if process.kind == "environment" or not others:
             yield process
             continue
         cpu: Expr = process.actor or Boot()
-        quiet = and_(*(_at_entry(handler, cpu) for handler in handlers))
+        quiet = and_(*(_at_entry(handler, cpu) for handler in others))
         flow = Flow(
             process.flow.names,
             [replace(e, guard=and_(e.guard, quiet)) for e in process.flow.edges],

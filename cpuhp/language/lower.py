@@ -314,7 +314,9 @@ class Lowering:
         inner = replace(
             context,
             loop=(leave, entry),
-            outermost=endless and self.service and context.depth == 0,
+            outermost=(
+                endless and self.service and context.depth == 0 and context.loop is None
+            ),
         )
         if endless:
             # The loop is entered at its body: a service rests at the wait in there.
@@ -334,7 +336,7 @@ class Lowering:
         lock: LockUse | None = None,
     ) -> None:  # fmt: skip
         self.flow.waits.add(entry)
-        if context.outermost:
+        if context.outermost and lock is None:  # who waits for a lock does not rest
             self.flow.resting.add(entry)
         self.edge(
             entry, leave, node, context, guard=condition, effects=effects, lock=lock

@@ -310,7 +310,7 @@ class Terms:
                 assert isinstance(found, Mask)
                 return found
             case t.Name("cpus", _):
-                return Mask(CPU, lambda c: not_(eq(c, none_of(CPU))))
+                return Mask(CPU, _not_none)
             case t.Name("nobody", _):
                 return Mask(CPU, lambda c: FALSE)
             case t.Ternary(condition, then, otherwise, span):
@@ -320,8 +320,7 @@ class Terms:
             case t.Name("aps", _):
                 return Mask(CPU, lambda c: and_(_not_none(c), not_(eq(c, Boot()))))
             case t.Name(name, _) if name in self.program.sizes:
-                sort = IndexSort(name)
-                return Mask(sort, lambda c: not_(eq(c, none_of(sort))))
+                return Mask(IndexSort(name), _not_none)
             case t.Name(name, _) if self._mask_arity(name) == 1:
                 sort = self.program.variables[name].indices[0]
                 return Mask(sort, lambda c: Read(name, (c,), BOOL))
@@ -333,10 +332,12 @@ class Terms:
                 value = self.value(element, scope)
                 if not isinstance(value.sort, IndexSort):
                     raise fail("HP302", "a set holds CPUs or instances", element.span)
-                return Mask(value.sort, lambda c: eq(c, value))
+                return Mask(value.sort, lambda c: and_(_not_none(c), eq(c, value)))
             case t.Unary("~", arg, _):
                 inner = self.mask(arg, scope)
-                return Mask(inner.sort, lambda c: not_(inner.member(c)))
+                return Mask(
+                    inner.sort, lambda c: and_(_not_none(c), not_(inner.member(c)))
+                )
             case t.Binary(("&" | "|" | "-") as op, left, right, span):
                 a, b = self.mask(left, scope), self.mask(right, scope)
                 if a.sort.name != b.sort.name:
@@ -563,5 +564,7 @@ def _nullable(sort: Sort) -> Sort:
     return IndexSort(sort.name, True) if isinstance(sort, IndexSort) else sort
 
 
-def _not_none(cpu: Expr) -> Expr:
-    return not_(eq(cpu, none_of(CPU)))
+def _not_none(element: Expr) -> Expr:
+    """Sets have no none: it is in no complement, and `{c}` is empty if c is none."""
+    assert isinstance(element.sort, IndexSort)
+    return not_(eq(element, none_of(element.sort)))
