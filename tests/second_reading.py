@@ -33,6 +33,7 @@ class Do:
     """One step: all states that it can lead to, none if it has to wait."""
 
     of: Callable
+    rests: bool = False  # a service may stay here for ever
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,10 @@ class Branch:
 
 @dataclass(frozen=True)
 class For:
-    """`for (name in hit : test) body`, where these CPUs have been visited."""
+    """`for (name in among : test) body`, where these elements have been visited."""
 
     name: str
+    among: Callable  # all elements of the set, lowest id first
     test: Callable
     body: tuple
     visited: frozenset = frozenset()
@@ -58,6 +60,71 @@ class While:
 
     test: Callable
     body: tuple
+
+
+@dataclass(frozen=True)
+class Forever:
+    """`for (;;) body`; the loop itself takes no step."""
+
+    body: tuple
+
+
+@dataclass(frozen=True)
+class Jump:
+    """`break` out of the innermost loop, or `continue` with it."""
+
+    leaves: bool
+
+
+@dataclass(frozen=True)
+class Return:
+    """`return`, out of the body that ends with this `End`."""
+
+    of: Callable
+    end: End
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a body ends, which takes no step; its local variables are forgotten."""
+
+    body: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Atomic:
+    body: tuple
+
+
+@dataclass(frozen=True)
+class Over:
+    """Where an atomic block ends."""
+
+    block: Atomic
+
+
+@dataclass(frozen=True)
+class Assert:
+    """Who fails it stops there, or, with `warns`, goes on with the next step."""
+
+    test: Callable
+    warns: bool
+
+
+@dataclass(frozen=True)
+class Failed:
+    """At a failed assertion."""
+
+    goes_on: bool
+
+
+@dataclass(frozen=True)
+class At:
+    """A label above a node."""
+
+    label: str
+    node: object
 
 
 @dataclass(frozen=True)
@@ -79,10 +146,39 @@ class Thread:
     cpu: int = 0
     body: tuple = ()
     when: Callable | None = None
+    name: str = "p"
+    kind: str = "process"
 
     @property
     def key(self):
         return self.todo, frozenset(self.own.items())
+
+    @property
+    def owes(self) -> bool:
+        """Does it owe progress?"""
+        if self.when:
+            return bool(self.todo)
+        return self.kind != "environment"
+
+    @property
+    def rests(self) -> bool:
+        if not self.todo:
+            return True
+        head = _unlabelled(self.todo[0])
+        if isinstance(head, Atomic):  # a wait in it makes the whole block wait
+            return any(getattr(_unlabelled(n), "rests", False) for n in head.body)
+        return isinstance(head, Do) and head.rests
+
+    @property
+    def place(self):
+        """Where it is: label, whether at its end, whether an assertion has failed."""
+        head = self.todo[0] if self.todo else None
+        label = head.label if isinstance(head, At) else None
+        return label, not self.todo, isinstance(head, Failed)
+
+
+def _unlabelled(node):
+    return node.node if isinstance(node, At) else node
 
 
 def in_order(state: State, cpus: Iterable[int]) -> list[int]:
@@ -106,9 +202,28 @@ def changed(values, cpu, value):
     return (*values[:cpu], value, *values[cpu + 1 :])
 
 
+def settled(todo: tuple, state: State) -> tuple[tuple, State]:
+    """The same after all that takes no step: ends of bodies, the head of `for (;;)`."""
+    while todo:
+        match todo[0]:
+            case End(_, names):
+                todo = todo[1:]
+                state = {k: v for k, v in state.items() if k not in names}
+            case Forever(body):
+                todo = (*body, *todo)
+            case _:
+                break
+    return todo, state
+
+
 def ways_on(todo: tuple, state: State) -> Iterator[tuple[tuple, State]]:
     """All that the first of these nodes can do: what is left then, and the state."""
-    node, rest = todo[0], todo[1:]
+    for left, after in _ways_on(todo, state):
+        yield settled(left, after)
+
+
+def _ways_on(todo: tuple, state: State) -> Iterator[tuple[tuple, State]]:
+    node, rest = _unlabelled(todo[0]), todo[1:]
     match node:
         case Do():
             for after in node.of(state):
@@ -118,53 +233,95 @@ def ways_on(todo: tuple, state: State) -> Iterator[tuple[tuple, State]]:
                 yield (*way, *rest), state
         case While(test, body):
             yield (*body, *todo) if test(state) else rest, state
-        case For(name, test, body, visited):
-            found = [c for c in range(state["cpus"]) if state["hit"][c]]
-            found = [c for c in found if c not in visited and test(state | {name: c})]
+        case For(name, among, test, body, visited):
+            found = [c for c in among(state) if c not in visited]
+            found = [c for c in found if test(state | {name: c})]
             if not found:
-                yield rest, state
+                yield rest, {k: v for k, v in state.items() if k != name}
             else:
-                cpu = in_order(state, found)[0]
-                again = For(name, test, body, visited | {cpu})
-                yield (*body, again, *rest), state | {name: cpu}
+                again = replace(node, visited=visited | {found[0]})
+                if isinstance(todo[0], At):
+                    again = replace(todo[0], node=again)
+                yield (*body, again, *rest), state | {name: found[0]}
+        case Jump(leaves):
+            loop = next(i for i, n in enumerate(rest) if _is_loop(n))
+            yield rest[loop + leaves :], state
+        case Return(of, end):
+            (after,) = of(state)
+            yield rest[rest.index(end) :], after
+        case Assert(test, warns):
+            yield rest if test(state) else (Failed(warns), *rest), state
+        case Failed(goes_on):
+            if goes_on:
+                yield rest, state
+        case Atomic(body):
+            yield from _at_once((*body, Over(node), *rest), state, Over(node))
+
+
+def _is_loop(node) -> bool:
+    return isinstance(_unlabelled(node), While | For | Forever)
+
+
+def _at_once(todo: tuple, state: State, over: Over):
+    """All ends of an atomic block: behind it, out of it, or at a failed assertion."""
+    stack = [(todo, state)]
+    while stack:
+        left, here = stack.pop()
+        left, here = settled(left, here)
+        if left and left[0] == over:
+            yield left[1:], here
+        elif left and isinstance(left[0], Failed):
+            yield (Failed(False),), here
+        elif over not in left:
+            yield left, here
+        else:
+            stack += ways_on(left, here)
 
 
 def steps(threads: tuple[Thread, ...], at: int, shared: State):
     """What one process can do: what is left for it then, and the state."""
     thread = threads[at]
     running = [t.cpu for t in threads if t.when and t.todo and t is not thread]
-    if thread.cpu in running:
+    if thread.cpu in running and thread.kind != "environment":
         return
     state = shared | thread.own
     if thread.todo:
         yield from ways_on(thread.todo, state)
     elif thread.when and not shared["irqs_off"][thread.cpu] and thread.when(state):
-        yield thread.body, state
-
-
-def run(nodes: tuple, state: State) -> list[State]:
-    """All states at the end of a run of these nodes alone; as one step, `atomic`."""
-    done, stack = [], [(nodes, state)]
-    while stack:
-        todo, here = stack.pop()
-        if not todo:
-            done.append(here)
-        else:
-            stack += ways_on(todo, here)
-    return done
+        yield settled(thread.body, state)
 
 
 @dataclass(frozen=True)
 class Reached:
-    """A state of the machine. `ended` tells of each process; `quiet`: no way on."""
+    """A state of the machine, and where its processes are.
+
+    `after` are the steps: who takes it, and the number of the state that it leads to.
+    """
 
     shared: State
-    ended: tuple[bool, ...]
-    quiet: bool
+    threads: tuple[Thread, ...]
+    after: tuple[tuple[int, int], ...]
+
+    @property
+    def quiet(self) -> bool:
+        return not any(self.threads[who].owes for who, _ in self.after)
 
     @property
     def stuck(self) -> bool:
-        return self.quiet and not all(self.ended)
+        return self.quiet and any(t.owes and not t.rests for t in self.threads)
+
+    @property
+    def bug(self) -> bool:
+        return any(thread.place[2] for thread in self.threads)
+
+    @property
+    def told(self) -> State:
+        """What a claim can look at."""
+        at = {(t.name, t.cpu): t.place for t in self.threads}
+        return self.shared | {"at": at, "bug": self.bug}
+
+    def can_move(self, who: int) -> bool:
+        return any(mover == who for mover, _ in self.after)
 
 
 class TooManyError(Exception):
@@ -175,29 +332,74 @@ def reachable(
     firsts: Iterable[State], threads: tuple[Thread, ...], most: int
 ) -> list[Reached]:
     """All states that interleavings of these processes lead to, if not too many."""
-    found, seen, stack = [], set(), []
+    numbers, found, waiting = {}, [], []
 
     def visit(shared, threads):
         key = tuple(shared.values()), tuple([thread.key for thread in threads])
-        if key not in seen:
-            if len(seen) == most:
+        if key not in numbers:
+            if len(numbers) == most:
                 raise TooManyError
-            seen.add(key)
-            stack.append((shared, threads))
+            numbers[key] = len(numbers)
+            waiting.append((shared, threads))
+        return numbers[key]
 
     for first in firsts:
-        visit(first, threads)
-    while stack:
-        shared, now = stack.pop()
-        quiet = True
+        visit(first, tuple(_begun(thread, first) for thread in threads))
+    while len(found) < len(waiting):
+        shared, now = waiting[len(found)]
+        after = []
         for at, thread in enumerate(now):
-            for todo, after in steps(now, at, shared):
-                quiet = False
-                own = {k: v for k, v in after.items() if k not in shared}
+            for todo, state in steps(now, at, shared):
+                own = {k: v for k, v in state.items() if k not in shared}
                 if not todo:
-                    own = {k: v for k, v in own.items() if k == "cpu"}
+                    own = {k: v for k, v in own.items() if k in ("cpu", "me")}
                 moved = replace(thread, todo=todo, own=own)
-                visit({k: after[k] for k in shared}, (*now[:at], moved, *now[at + 1 :]))
-        ended = tuple(not thread.todo for thread in now)
-        found.append(Reached(shared, ended, quiet))
+                kept = {k: state[k] for k in shared}
+                after.append((at, visit(kept, (*now[:at], moved, *now[at + 1 :]))))
+        found.append(Reached(shared, now, tuple(after)))
     return found
+
+
+def _begun(thread: Thread, first: State) -> Thread:
+    todo, _ = settled(thread.todo, first)
+    return replace(thread, todo=todo)
+
+
+# -- runs that go on for ever ----------------------------------------------------
+
+
+def goes_on(found: list[Reached], within: Iterable[int]) -> bool:
+    """Is there a fair run that stays in these states for ever, and moves?"""
+    import networkx as nx
+
+    kept = set(within)
+    graph = nx.DiGraph()
+    graph.add_nodes_from(kept)
+    for one in kept:
+        graph.add_edges_from((one, to) for _, to in found[one].after if to in kept)
+    for part in nx.strongly_connected_components(graph):
+        movers = {w for n in part for w, to in found[n].after if to in part}
+        everybody = range(len(found[next(iter(part))].threads))
+        if movers and all(
+            who in movers
+            or any(
+                not (found[n].threads[who].owes and found[n].can_move(who))
+                for n in part
+            )
+            for who in everybody
+        ):
+            return True
+    return False
+
+
+def is_missed(found: list[Reached], first: Callable, then: Callable) -> bool:
+    """Is there a fair run with a `first` state that no `then` state is or follows?"""
+    open_ = {n for n, one in enumerate(found) if not then(one.told)}
+    reached = {n for n in open_ if first(found[n].told)}
+    stack = list(reached)
+    while stack:
+        for _, to in found[stack.pop()].after:
+            if to in open_ and to not in reached:
+                reached.add(to)
+                stack.append(to)
+    return any(found[n].quiet for n in reached) or goes_on(found, reached)

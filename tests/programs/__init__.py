@@ -1,0 +1,1 @@
+"""Random programs in the language, each with its second reading."""
