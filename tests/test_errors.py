@@ -234,6 +234,34 @@ def test_a_machine_has_to_begin_somehow(rest):
     assert "up to 8 CPUs" in found.message and "any" in found.help
 
 
+THREE = """scenario s;
+percpu bool on = any;
+shared bool done;
+assume all(c in aps : on[c]);
+assume weight(on) >= 3;
+process p { done = true; }
+check t { never done; sometimes done; }
+"""
+
+
+def test_what_is_told_is_told_of_machines_that_can_begin():
+    """No claim is about `on`, so that no slice has the assumption."""
+    violated, witnessed = loads(THREE).check("t")
+    assert (violated.verdict, violated.cpus) == ("VIOLATED", 3)
+    assert (witnessed.verdict, witnessed.cpus) == ("WITNESSED", 3)
+    assert loads(THREE).check("t", cpus=3)[0].verdict == "VIOLATED"
+    with pytest.raises(InputError, match="with 2 CPUs") as error:
+        loads(THREE).check("t", cpus=2)
+    (found,) = error.value.diagnostics
+    assert (found.code, found.span.line) == ("HP507", 5)
+
+
+def test_a_run_begins_as_is_assumed_of_what_nobody_uses():
+    checker = loads(THREE).checker
+    slice_of_it, whole = checker.slice("t", 0).system, checker.entire("t", 0)[0]
+    assert not slice_of_it.assumptions and len(whole.assumptions) == 2
+
+
 def test_what_more_cpus_can_fulfil_may_be_assumed():
     three = "exists(a in aps : exists(b in aps : a != b))"
     for count, fits in (("weight(on) == 8", True), ("weight(on) == 9", False)):

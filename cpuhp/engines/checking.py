@@ -23,7 +23,7 @@ from cpuhp.engines.answer import (
     Sliced,
     memory_watch,
 )
-from cpuhp.engines.beginnings import begins, demand_a_beginning
+from cpuhp.engines.beginnings import Beginnings
 from cpuhp.engines.clock import now
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.ample import REDUCED
@@ -60,7 +60,8 @@ class Checker:
     def __init__(self, program: Program):
         self.program = program
         self.whole = lower(program)
-        demand_a_beginning(self.whole)
+        self.beginnings = Beginnings(self.whole)
+        self.beginnings.demand()
         self._starts: dict[frozenset[str], Folded] = {}
         self._thinned: dict[
             tuple[tuple[ClaimNumber, ...], frozenset[str]], Thinned
@@ -252,6 +253,7 @@ class _Run:
 
     def go(self) -> Answer:
         if self.settings.cpus is not None:
+            self.checker.beginnings.demand(self.settings.cpus)
             last, answer = self.search((self.settings.cpus,))
             return answer or self._beyond(last)
         last, answer = self.search(FEW)
@@ -309,8 +311,8 @@ class _Run:
     def _answers(self, cpus: int) -> Iterator[Answer]:
         """One answer for each place of the control CPU that makes a difference."""
         self._say(f"{cpus} CPUs")
-        if not begins(self.checker.whole, cpus):
-            yield Answer(self._none_begins(cpus), self.sliced)
+        if not self.checker.beginnings.there_are(cpus):
+            yield Answer(self._vacuous(cpus), self.sliced)
             return
         if self.sliced.prop.expectation is Expectation.RACE_FREE:
             yield self._races(cpus)
@@ -322,11 +324,11 @@ class _Run:
         for boot in self._boots(self.sliced, cpus):
             yield self._at(cpus, boot)
 
-    def _none_begins(self, cpus: int) -> Result:
-        """What is claimed of all runs holds where there are none."""
+    def _vacuous(self, cpus: int) -> Result:
+        """The result where no machine with so many CPUs begins as is assumed."""
         verdict = Verdict.UNREACHABLE if self._asks_for_witness else Verdict.PROVED
-        reason = "no initial state satisfies the assumptions"
-        return Result(self.sliced.prop, verdict, cpus, reason=reason, engine="explicit")
+        reason = f"no machine with {cpus} CPUs begins as is assumed"
+        return Result(self.sliced.prop, verdict, cpus, reason=reason)
 
     def _anywhere(self, sliced: Sliced, cpus: int) -> Result | None:
         """The result if nothing is found and the order of CPUs plays no part; or None.

@@ -111,6 +111,7 @@ def build_together(
         located = _unrolled(lowered, private, observed)
     else:
         located = [_as_it_is(process) for process in lowered.processes]
+        observed = observed.union(*map(reads, _assumptions(lowered)))
     by_name = {item.name: item for item in located}
     located = [replace(i, edges=[_moved(e, by_name) for e in i.edges]) for i in located]
     told = tuple(
