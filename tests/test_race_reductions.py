@@ -93,7 +93,7 @@ class Writer:
             f"bool {name} = {self.condition()}; if ({name}) {{ {inner} }}",
             f"int 0..2 {name} = 0; while ({name} < 2) {{ {inner} {name}++; }}",
             f"while ({self.condition()}) {{ {inner} }}",
-            f"for (c in {self.pick('aps', 'marked')}) {{ {inner} }}"
+            f"for ({name} in {self.pick('aps', 'marked')}) {{ {inner} }}"
             if self.who == "boot"
             else self.simple(),
             self.simple(),
