@@ -54,7 +54,7 @@ def held_at(process: LoweredProcess, *, every: bool) -> dict[int, Holds]:
     while todo:
         at = todo.pop()
         for edge in leaving.get(at, ()):
-            after = _after(edge, found[at], process.actor, every)
+            after = _after(edge, found[at], process, every)
             known = found.get(edge.target)
             if known is not None:
                 after = known & after if every else known | after
@@ -89,19 +89,19 @@ def _used(use: LockUse, held: Holds, every: bool) -> Holds:
     )  # fmt: skip
 
 
-def _after(edge: Edge, held: Holds, actor: Param | None, every: bool) -> Holds:
+def _after(edge: Edge, held: Holds, process: LoweredProcess, every: bool) -> Holds:
     for use in edge.locks:
         held = _used(use, held, every)
-    return frozenset(_renamed(hold, edge, actor) for hold in held)
+    return frozenset(_renamed(hold, edge, process) for hold in held)
 
 
-def _renamed(hold: Hold, edge: Edge, actor: Param | None) -> Hold:
-    """After the step the same expressions may mean another lock."""
+def _renamed(hold: Hold, edge: Edge, process: LoweredProcess) -> Hold:
+    """After the step, or one of somebody else, the same may mean another lock."""
     if not hold.indices:
         return hold
-    written = edge.writes()
+    kept = {v.name for v in process.locals} - edge.writes()
     for index in hold.indices:
-        picked = isinstance(index, Param) and index != actor
-        if picked or reads(index) & written:
+        picked = isinstance(index, Param) and index != process.actor
+        if picked or not reads(index) <= kept:
             return Hold(hold.lock, hold.shared, None)
     return hold

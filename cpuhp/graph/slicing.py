@@ -15,15 +15,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from cpuhp.graph.holding import held_at, hold_of, under_which
 from cpuhp.language.build import observed_by
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, Flow
 from cpuhp.language.places import Points, observed_points
 from cpuhp.language.terms import location_variable
 from cpuhp.language.variables import Ties, ties, with_tied
-from cpuhp.model.expr import TRUE, Apply, Const, Expr, Op, and_, reads, walk
+from cpuhp.model.expr import (
+    FALSE,
+    TRUE,
+    Apply,
+    Const,
+    Expr,
+    Op,
+    Param,
+    and_,
+    reads,
+    walk,
+)
 from cpuhp.model.sorts import EnumSort
-from cpuhp.model.system import Assign, Choice, Expectation, Order, Property
+from cpuhp.model.system import Choice, Expectation, Order, Property, expressions
 
 BLOCKING = frozenset(
     {
@@ -55,7 +67,7 @@ def relevant(
     Of the variables in `accessed`, reads matter like writes (for data races).
     """
     props = tuple(props)
-    locks = frozenset(n for n, d in lowered.program.variables.items() if d.lock)
+    locks = _only_delaying(lowered)
     edges = [edge for process in lowered.processes for edge in process.flow.edges]
     waits = {
         id(edge)
@@ -244,18 +256,68 @@ def _blocking_parts(lowered: Lowered) -> set[str]:
     return found
 
 
+def _only_delaying(lowered: Lowered) -> frozenset[str]:
+    """The locks of which who takes them only keeps others waiting.
+
+    Without a part that takes such a lock the program can do more. Not so if somebody
+    looks whether it is free, as a trylock does, or if it may be let go elsewhere than it
+    was taken: in another process or callback.
+    """
+    found = {n for n, d in lowered.program.variables.items() if d.lock}
+    for process in lowered.processes:
+        held = held_at(process, every=True)
+        takers: dict[str, set[str | None]] = {}
+        for edge in process.flow.edges:
+            for use in edge.locks:
+                if use.held != FALSE:
+                    where = takers.setdefault(use.place.variable, set())
+                    where.add(_home(edge, lowered))
+        for edge in process.flow.edges:
+            found -= _looked_at(edge, found)
+            for use, before in under_which(
+                edge, held.get(edge.source, frozenset()), every=True
+            ):
+                if use.asks or use.held != FALSE:
+                    continue
+                lock, home = use.place.variable, _home(edge, lowered)
+                if hold_of(use) not in before or takers.get(lock, set()) - {home}:
+                    found -= {n for n in found if _lock_of(n) == lock}
+    return frozenset(found)
+
+
+def _looked_at(edge: Edge, locks: set[str]) -> frozenset[str]:
+    """Those of these locks on whose being free more depends than when this step is."""
+    waited = {use.place.variable for use in edge.locks if use.asks}
+    waited -= {
+        use.place.variable for use in edge.locks if not use.asks and use.held != FALSE
+    }
+    seen = {name for name in _conditions(edge) if _lock_of(name) not in waited}
+    for effect in edge.effects:
+        if effect.variable not in locks:
+            seen |= reads(effect.value)
+    return frozenset(seen)
+
+
+def _lock_of(name: str) -> str:
+    """The lock that a variable is a part of: `x.reader.P` is one of `x`."""
+    return name.split(".")[0]
+
+
 def _turning_parts(lowered: Lowered) -> set[str]:
-    """The parts that decide whether a loop is left."""
+    """The parts that have a loop in them, or decide whether one is left."""
     return {
-        _places(edge)[-1]
+        place
         for process in lowered.processes
-        for edge in _exits(process)
-        if _places(edge)
+        for edge in _turns(process)
+        for place in _all_places(edge)
     }
 
 
-def _exits(process: LoweredProcess) -> list[Edge]:
-    """The steps out of a loop: from between its head and a step back to the head."""
+def _turns(process: LoweredProcess) -> list[Edge]:
+    """The steps from the head of a loop, and those out of it.
+
+    Out: from between its head and a step back to the head.
+    """
     import networkx as nx
 
     graph: nx.DiGraph = nx.DiGraph()
@@ -263,6 +325,7 @@ def _exits(process: LoweredProcess) -> list[Edge]:
     graph.add_edges_from((e.source, e.target) for e in process.flow.edges)
     above = dict(nx.immediate_dominators(graph, process.entry))
     loops: list[set[int]] = []
+    heads: set[int] = set()
     for source, head in graph.edges:
         at = source
         while at != head and above.get(at, at) != at:
@@ -271,10 +334,12 @@ def _exits(process: LoweredProcess) -> list[Edge]:
             inner = graph.subgraph(n for n in graph if n != head)
             back = nx.ancestors(inner, source) if source != head else set()
             loops.append(back | {source, head})
+            heads.add(head)
     return [
         edge
         for edge in process.flow.edges
-        if any(edge.source in loop and edge.target not in loop for loop in loops)
+        if edge.source in heads
+        or any(edge.source in loop and edge.target not in loop for loop in loops)
     ]
 
 
@@ -305,24 +370,20 @@ def _project(
 
 def _without(edge: Edge, variables: frozenset[str]) -> Edge:
     effects = tuple(e for e in edge.effects if e.variable in variables)
-    used = frozenset[str]().union(*(_mentions(e) for e in effects))
     choices = tuple(_weaken(choice, variables) for choice in edge.choices)
     guard = _weaker(edge.guard, variables)
+    used = {
+        part.name
+        for root in expressions(guard, choices, effects)
+        for part in walk(root)
+        if isinstance(part, Param)
+    }
     kept = tuple(
         choice
         for choice in choices
         if choice.param.name in used or choice.among != TRUE
     )
     return replace(edge, guard=guard, choices=kept, effects=effects)
-
-
-def _mentions(effect: Assign) -> frozenset[str]:
-    from cpuhp.model.expr import Param, walk
-
-    roots = (effect.value, *effect.indices)
-    return frozenset(
-        part.name for root in roots for part in walk(root) if isinstance(part, Param)
-    )
 
 
 def _weaken(choice: Choice, variables: frozenset[str]) -> Choice:
