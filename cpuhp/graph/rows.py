@@ -2,9 +2,11 @@
 
 A walk passes rows whose callbacks do not matter. Those that follow each other can be one
 row of the slice: a walk may stop there as before, and before and behind the same rows.
-Only who compares two such rows could tell. So rows are merged if each comparison of
-hotplug states is with one that the program names, or with a variable that is never
-anything else.
+How many they were is lost, and who counts them, say, could tell; so a step from such a
+row may lead to it again, any number of times, and the slice can do all that the program
+can. Still who compares two such rows could tell. So rows are merged if each comparison
+of hotplug states is with one that the program names, or with a variable that is never
+anything else; and not where it is claimed that something ends.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cpuhp.graph.slicing import ENDLESS
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
 from cpuhp.language.program import HPSTATE, nodes_below
@@ -32,6 +35,9 @@ class Rows:
 
     def can_merge(self, props: Iterable[Property]) -> bool:
         """Does nothing in the program or in these claims tell such rows apart?"""
+        props = tuple(props)
+        if any(prop.expectation in ENDLESS for prop in props):
+            return False
         claimed = (root for prop in props for root in (prop.formula, prop.goal))
         return not self.compared and not _compares(claimed, self.wanders)
 

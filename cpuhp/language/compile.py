@@ -88,8 +88,9 @@ def lower(
 
     A walk passes all rows of the program all the same: a CPU whose callback fails stops
     at the row before, whether or not the callback of that row is kept. With `merge`,
-    rows that nothing kept names are one where they follow each other (graph/rows.py
-    says when that makes no difference).
+    rows that nothing kept names are one where they follow each other, and a step from
+    it may lead to it again, as often as it likes (graph/rows.py says when no claim can
+    be proved by that which does not hold).
 
     Raises InputError HP3xx where the text is wrong.
     """
@@ -98,7 +99,9 @@ def lower(
     )
     rows = _rows(program, callbacks if merge else program.callbacks)
     names = tuple(row.identifier for row in rows)
-    terms = Terms(program, EnumSort(HPSTATE, names))
+    every = [row.identifier for row in _rows(program, program.callbacks)]
+    merged = {a for a, b in zip(every, every[1:]) if a in names and b not in names}
+    terms = Terms(program, EnumSort(HPSTATE, names), merged=frozenset(merged))
     chosen = [
         p for p in program.processes if keep is None or p.declaration.name in keep
     ]

@@ -6,6 +6,7 @@ variables of the process, reset when the function returns.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from cpuhp.diagnostics import Span, fail
@@ -20,16 +21,22 @@ from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import (
     FALSE,
     TRUE,
+    Apply,
+    Const,
     Expr,
+    Op,
     Param,
     Read,
+    eq,
     not_,
+    or_,
     reads,
 )
 from cpuhp.model.sorts import (
     BOOL,
     CPU,
     CounterSort,
+    EnumSort,
     Sort,
 )
 from cpuhp.model.system import Assign, Choice, Origin, Variable
@@ -246,6 +253,23 @@ class Lowering:
             calls.call(self, value, place, entry, leave, node, context)
             return
         expr = self.terms.value(value, context.scope, place.sort)
+        for guard, told in ((TRUE, expr), *self._passing(expr)):
+            self._store(place, told, guard, entry, leave, node, context)
+
+    def _passing(self, expr: Expr) -> Iterator[tuple[Expr, Expr]]:
+        """A step through the table may stay at a row that stands for several."""
+        match expr:
+            case Apply(Op.ADD | Op.SUB, (row, _), EnumSort(_, names) as sort):
+                merged = [
+                    n for n, name in enumerate(names) if name in self.terms.merged
+                ]
+                if merged:
+                    yield or_(*(eq(row, Const(n, sort)) for n in merged)), row
+
+    def _store(
+        self, place: Read, expr: Expr, guard: Expr, entry: int, leave: int,
+        node: t.Statement, context: Context,
+    ) -> None:  # fmt: skip
         effect = Assign(place.variable, place.indices, expr)
         shared = place.variable not in self.locals
         if shared and place.variable in reads(expr) and not context.atomic:
@@ -253,7 +277,7 @@ class Lowering:
             held = self._register(place, context)
             middle = self.point(node.span, context)
             load = Assign(held.variable, held.indices, expr)
-            self.edge(entry, middle, node, context, effects=(load,))
+            self.edge(entry, middle, node, context, guard=guard, effects=(load,))
             store = Assign(place.variable, place.indices, held)
             effects: tuple[Assign, ...] = (store,)
             if not self._follows(place):
@@ -261,7 +285,7 @@ class Lowering:
                 effects = (store, clear)
             self.edge(middle, leave, node, context, effects=effects)
             return
-        self.edge(entry, leave, node, context, effects=(effect,))
+        self.edge(entry, leave, node, context, guard=guard, effects=(effect,))
 
     def _register(self, place: Read, context: Context) -> Read:
         """Where the process holds the new value of a place until it is stored."""

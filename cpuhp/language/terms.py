@@ -75,6 +75,8 @@ def _nowhere(process: str, place: str, span: Span) -> tuple[Sort, frozenset[int]
 class Terms:
     """Elaborates terms of one program. `hpstate` holds the hotplug states in use.
 
+    Those in `merged` stand for several that follow each other.
+
     Raises InputError: HP301 unknown name, HP302 wrong sort, HP303 wrong number of
     arguments or indices, HP304 not a mask, HP305 not allowed here.
     """
@@ -82,6 +84,7 @@ class Terms:
     program: Program
     hpstate: EnumSort
     locate: Locator = _nowhere
+    merged: frozenset[str] = frozenset()
     _open: list[str] = field(default_factory=list)  # formulas being put in
     _fresh: count[int] = field(default_factory=count)
 

@@ -10,6 +10,12 @@ WALK = """process walker {
     bool failed;
     while (s < CPUHP_ONLINE) { s = next_state(s); failed = invoke_startup(ONLINE, boot, s); }
 """
+STARTUP = 'startup up_{0}(cpu) for "{0}" {{ x = true; return 0; }}'
+COUNTED = (
+    'register "b"; register "c"; shared int 0..8 steps;'
+    + "".join(STARTUP.format(row) for row in ("driver", "b", "c"))
+    + WALK.replace("s = next_state(s);", "s = next_state(s); atomic_inc(steps);")
+)
 CASES = {  # a program, a claim
     "a callback that never ends": (
         'startup up(cpu) for "driver" { for (;;) { x = true; } }' + WALK + "}",
@@ -49,6 +55,22 @@ CASES = {  # a program, a claim
         process p { mutex_lock(l[owner]); mutex_unlock(l[owner]); mutex_lock(m); }
         process q { mutex_lock(m); mutex_lock(l[boot]); }""",
         "inversion_free;",
+    ),
+    "how many rows of the table a walk passes": (
+        COUNTED + "if (steps == 4) y = true; }",
+        "never y;",
+    ),
+    "that a second step may end between the same rows": (
+        'register "b"; register "c";'
+        + "".join(STARTUP.format(row) for row in ("driver", "b", "c"))
+        + """shared hpstate s = CPUHP_AP_ONLINE_IDLE;
+        shared hpstate first = CPUHP_OFFLINE;
+        process p {
+            s = next_state(s); s = next_state(s);
+            bool failed = invoke_startup(ONLINE, boot, s);
+            y = s < CPUHP_ONLINE;
+        }""",
+        "never y;",
     ),
 }  # fmt: skip
 
