@@ -32,6 +32,7 @@ from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
 from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
 from cpuhp.graph.cycles import watching
+from cpuhp.graph.holding import demand_readers_once
 from cpuhp.language.build import build, build_together, private_variables
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
@@ -62,6 +63,7 @@ class Checker:
         self.whole = lower(program)
         self.beginnings = Beginnings(self.whole)
         self.beginnings.demand()
+        demand_readers_once(self.whole)
         self._starts: dict[frozenset[str], Folded] = {}
         self._thinned: dict[
             tuple[tuple[ClaimNumber, ...], frozenset[str]], Thinned

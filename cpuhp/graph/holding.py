@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cpuhp.language.compile import LoweredProcess
+from cpuhp.diagnostics import fail
+from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, LockUse
 from cpuhp.language.program import Grip
 from cpuhp.model.expr import FALSE, TRUE, Const, Expr, Param, reads
@@ -62,6 +63,25 @@ def held_at(process: LoweredProcess, *, every: bool) -> dict[int, Holds]:
                 found[edge.target] = after
                 todo.append(edge.target)
     return found
+
+
+def demand_readers_once(lowered: Lowered) -> None:
+    """Raises InputError HP508 if a process may take a lock to read that it reads already.
+
+    Who reads is kept as a flag: after the first release nobody would be held off.
+    """
+    for process in lowered.processes:
+        held = held_at(process, every=False)
+        for edge in process.flow.edges:
+            for use, before in under_which(edge, held.get(edge.source, frozenset())):
+                if use.shared and use.held != FALSE and hold_of(use) in before:
+                    assert edge.note is not None
+                    raise fail(
+                        "HP508",
+                        f"'{process.name}' may read '{use.place.variable}' already",
+                        edge.note.span,
+                        help="readers do not nest: take it where nobody further out has",
+                    )
 
 
 def under_which(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cpuhp.api import loads
 from cpuhp.diagnostics import InputError, Source
 from cpuhp.engines.answer import Settings
 from cpuhp.engines.checking import Checker
@@ -138,3 +139,28 @@ def test_an_interrupt_comes_only_when_it_may():
     interrupt i(cpu) when (raised[cpu]) { handled[cpu] = true; }
     check t { never handled[boot]; sometimes all(c in aps : handled[c]); }
     """) == ["PROVED", "WITNESSED"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "down_read(l); down_read(l); up_read(l); up_read(l);",
+        "if (x) { down_read(l); } down_read(l); up_read(l);",
+        "down_read(l); inner(); up_read(l);",
+        "atomic { srcu_read_lock(s); srcu_read_lock(s); } srcu_read_unlock(s);",
+    ],
+)
+def test_readers_do_not_nest(body):
+    text = "scenario nested; rwsem l; srcu_struct s; shared bool x;"
+    inner = "void inner() { down_read(l); up_read(l); }"
+    with pytest.raises(InputError, match="HP508"):
+        Checker(loads(f"{text} {inner} process p {{ {body} }}").program)
+
+
+def test_readers_that_follow_each_other_do_not_nest():
+    text = """
+    percpu rwsem l;
+    process p { for (c in aps) { down_read(l[c]); up_read(l[c]); } down_read(l[boot]); }
+    check t { finally at(p, end); }
+    """
+    assert verdicts(text) == ["PROVED"]
