@@ -202,7 +202,7 @@ def _lower_process(
     edges = reachable(work.flow.edges, entry)
     # Entering its outermost loop is no step of a process.
     stay = work.flow.waits | work.flow.resting | work.assertions
-    stay |= _named(work.flow, declared, terms.program)
+    stay |= _named(work.flow, declared, terms.program) | _left(work.flow)
     work.flow.edges, entry = begun(edges, entry, stay)
     return LoweredProcess(
         declared,
@@ -224,6 +224,16 @@ def _named(flow: Flow, declared: DeclaredProcess, program: Program) -> set[int]:
     callbacks = {registered.callback.name for registered in program.callbacks}
     places = {declared.declaration.name, *program.functions, *callbacks}
     return {p for name, at in flow.labels.items() if name not in places for p in at}
+
+
+def _left(flow: Flow) -> set[int]:
+    """The points from which a step leaves a process, function or callback."""
+    return {
+        edge.source
+        for edge in flow.edges
+        for at in flow.labels.values()
+        if edge.source in at and edge.target not in at
+    }
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

@@ -40,6 +40,16 @@ CASES = {  # a program, a claim, its verdict
         "never y",
         "VIOLATED",
     ),
+    "a process begins in what it calls first": (
+        "void f() { might_sleep(); } process p { f(); y = true; }",
+        "never at(p, f)",
+        "VIOLATED",
+    ),
+    "a process begins before its end": (
+        "process p { might_sleep(); }",
+        "never at(p, p)",
+        "VIOLATED",
+    ),
 }
 
 
