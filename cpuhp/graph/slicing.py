@@ -35,7 +35,14 @@ from cpuhp.model.expr import (
     walk,
 )
 from cpuhp.model.sorts import EnumSort
-from cpuhp.model.system import Choice, Expectation, Order, Property, expressions
+from cpuhp.model.system import (
+    Assign,
+    Choice,
+    Expectation,
+    Order,
+    Property,
+    expressions,
+)
 
 BLOCKING = frozenset(
     {
@@ -90,8 +97,7 @@ def relevant(
         if (edge.reads() | edge.writes()) & accessed:
             parts.update(_all_places(edge))
             variables |= accessed
-            reading = (e for e in edge.effects if reads(e.value) & accessed)
-            variables |= {effect.variable for effect in reading}
+            variables |= {e.variable for e in edge.effects if _reads(e) & accessed}
     if not accessed and any(p.expectation is Expectation.RACE_FREE for p in props):
         # Whatever is accessed can race.
         variables |= lowered.program.variables.keys()
@@ -189,9 +195,7 @@ def _close_over_values(edges: list[Edge], tied: Ties, variables: set[str]) -> No
         for edge in edges:
             for effect in edge.effects:
                 if effect.variable in variables:
-                    variables |= reads(effect.value)
-                    for index in effect.indices:
-                        variables |= reads(index)
+                    variables |= _reads(effect)
         if len(variables) == before:
             return
 
@@ -231,6 +235,10 @@ def _within(edge: Edge) -> tuple[str, ...]:
 
 def _all_places(edge: Edge) -> tuple[str, ...]:
     return _places(edge) + _within(edge)
+
+
+def _reads(effect: Assign) -> frozenset[str]:
+    return frozenset[str]().union(*map(reads, (effect.value, *effect.indices)))
 
 
 def _conditions(edge: Edge) -> frozenset[str]:

@@ -56,6 +56,12 @@ CASES = {  # a program, a claim
         process q { mutex_lock(m); mutex_lock(l[boot]); }""",
         "inversion_free;",
     ),
+    "who reads the pointer through which something is written": (
+        """percpu atomic bool seen; shared cpu? owner;
+        process p { owner = boot; }
+        process q { seen[owner] = true; }""",
+        "race_free;",
+    ),
     "how many rows of the table a walk passes": (
         COUNTED + "if (steps == 4) y = true; }",
         "never y;",
