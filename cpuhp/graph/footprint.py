@@ -17,7 +17,7 @@ from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge
 from cpuhp.language.program import Registered
 from cpuhp.model.expr import FALSE, TRUE, Boot, Const, Expr, Param, Read, walk
-from cpuhp.model.system import Origin, Runs
+from cpuhp.model.system import Assign, Origin, Runs
 
 IRQS_OFF = "irqs_off"
 Held = frozenset[str]
@@ -167,7 +167,7 @@ def _turns_on(other: LoweredProcess, process: LoweredProcess) -> bool:
     for edge in other.flow.edges:
         for effect in edge.effects:
             if effect.variable == IRQS_OFF and effect.value != TRUE:
-                own = effect.indices == (other.actor or Boot(),)
+                own = _is_own_flag(effect, other)
                 if not own or (other is not process and _may_share(other, process)):
                     return True
     return False
@@ -249,10 +249,12 @@ def _masked(process: LoweredProcess) -> dict[int, frozenset[bool]]:
             for effect in edge.effects:
                 if effect.variable == IRQS_OFF:
                     value = effect.value
-                    if isinstance(value, Const):
-                        after = frozenset({bool(value.value)})
-                    else:
+                    if not isinstance(value, Const):
                         after = frozenset({False, True})
+                    elif _is_own_flag(effect, process):
+                        after = frozenset({bool(value.value)})
+                    else:  # it may be that of another CPU
+                        after |= {bool(value.value)}
             joined = found.get(edge.target, frozenset()) | after
             if joined != found.get(edge.target):
                 found[edge.target] = joined
@@ -260,10 +262,16 @@ def _masked(process: LoweredProcess) -> dict[int, frozenset[bool]]:
     return found
 
 
+def _is_own_flag(effect: Assign, process: LoweredProcess) -> bool:
+    """Does it turn the interrupts of the CPU on or off on which the process runs?"""
+    own = (process.actor or Boot(),)
+    return effect.variable == IRQS_OFF and effect.indices == own
+
+
 def _context(process: LoweredProcess, masked: frozenset[bool], edge: Edge) -> str:
     if process.kind == "interrupt":
         return "interrupt"
-    masks = any(e.variable == IRQS_OFF and e.value == TRUE for e in edge.effects)
+    masks = any(_is_own_flag(e, process) and e.value == TRUE for e in edge.effects)
     return "irqs off" if masks or masked == frozenset({True}) else "irqs on"
 
 

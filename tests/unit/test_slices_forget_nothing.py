@@ -62,6 +62,16 @@ CASES = {  # a program, a claim
         process q { seen[owner] = true; }""",
         "race_free;",
     ),
+    "whose interrupts are off under a lock": (
+        """percpu bool irqs_off; raw_spinlock l;
+        process p {
+            cpu? other = any(c in aps);
+            irqs_off[other] = true;
+            raw_spin_lock(l); raw_spin_unlock(l);
+        }
+        interrupt handler(cpu) { raw_spin_lock(l); raw_spin_unlock(l); }""",
+        "inversion_free;",
+    ),
     "how many rows of the table a walk passes": (
         COUNTED + "if (steps == 4) y = true; }",
         "never y;",
