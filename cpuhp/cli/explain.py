@@ -107,7 +107,8 @@ def _told(answer: ShownAnswer, files: dict[str, str]) -> Iterator[str]:
         yield from wrapped(answer.reason, "  ", "  ")
     for sentence in answer.invariant or ():
         yield from wrapped(sentence, "  - ", "      ")
-    named = set(_POINT.findall("\n".join(answer.invariant or ())))
-    for file in sorted({files[name] for name in named & files.keys()}):
-        here = sorted(name for name in named & files.keys() if files[name] == file)
+    points = _POINT.findall("\n".join(answer.invariant or ()))
+    named = sorted(files.keys() & points)
+    for file in sorted({files[name] for name in named}):
+        here = [name for name in named if files[name] == file]
         yield from wrapped(f"{file}: {', '.join(here)}", "  ", "      ")

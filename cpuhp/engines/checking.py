@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 FEW = (2, 3)  # numbers of CPUs that are always searched first
 MORE = (4,)  # and those that are searched if there is no proof,
-MANY_STATES = FEW_STATES  # unless the others had more states than this
+MANY_STATES = FEW_STATES  # unless the others had more than this, reduced or not
 DOUBTFUL = 10.0  # seconds for a proof of a claim that seldom has one, and
 HOPELESS = 150  # never, as far as was seen, where there are more actions
 PROVABLE = (Expectation.ALWAYS, Expectation.FINALLY, Expectation.DEADLOCK_FREE)

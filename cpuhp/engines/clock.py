@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import z3
 
+_TIME_IS_UP = ("timeout", "canceled")  # as z3 says it
+
 
 def now() -> float:
     """The seconds that this thread has had of a processor. Deadlines are such times."""
@@ -44,6 +46,3 @@ def why_unknown(solver: z3.Solver, deadline: float | None) -> str:
     if deadline is not None and now() >= deadline:
         return "time limit reached"
     return f"z3 gave up: {solver.reason_unknown()}"
-
-
-_TIME_IS_UP = ("timeout", "canceled")

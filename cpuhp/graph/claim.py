@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from cpuhp.graph.constants import Constants, constants, folded
 from cpuhp.graph.rows import Rows, rows
-from cpuhp.graph.slicing import Slice, deciders, deciding, narrowed, project, relevant
+from cpuhp.graph.slicing import (
+    Slice,
+    deciders,
+    deciding,
+    narrowed,
+    only_delaying,
+    project,
+    relevant,
+)
 from cpuhp.language.build import build_together, observed_by
 from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.model.sorts import is_cpu
@@ -30,6 +39,11 @@ class Folded:
     thinner: Lowered
     rows: Rows
     accessed: frozenset[str] = frozenset()
+
+    @cached_property
+    def delaying(self) -> frozenset[str]:
+        """The locks that only keep others waiting."""
+        return only_delaying(self.thinner)
 
 
 def fold(whole: Lowered, accessed: frozenset[str] = frozenset()) -> Folded:
@@ -160,7 +174,9 @@ def race_groups(
     first.
     """
     needs = {
-        name: relevant(start.thinner, (prop,), frozenset({name})).variables
+        name: relevant(
+            start.thinner, (prop,), frozenset({name}), start.delaying
+        ).variables
         for name in names
     }
     groups: list[tuple[frozenset[str], set[str]]] = []
@@ -177,8 +193,9 @@ def race_groups(
 def thinned(start: Folded, *chosen: tuple[Property, int]) -> Thinned:
     """What matters to claims, each with its number in its check."""
     program, accessed = start.whole.program, start.accessed
-    kept = relevant(start.thinner, (prop for prop, _ in chosen), accessed)
-    merge = start.rows.can_merge(prop for prop, _ in chosen)
+    asked = tuple(prop for prop, _ in chosen)
+    kept = relevant(start.thinner, asked, accessed, start.delaying)
+    merge = start.rows.can_merge(asked)
     lowered = lower(program, kept.parts, merge=merge)
     lowered = folded(lowered, start.known, accessed)
     props = tuple(

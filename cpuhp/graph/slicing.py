@@ -68,13 +68,15 @@ def relevant(
     lowered: Lowered,
     props: Iterable[Property],
     accessed: frozenset[str] = frozenset(),
+    delaying: frozenset[str] | None = None,
 ) -> Slice:
     """The smallest set of variables and parts that is closed under dependence.
 
-    Of the variables in `accessed`, reads matter like writes (for data races).
+    Of the variables in `accessed`, reads matter like writes (for data races). `delaying`
+    are the locks that are `only_delaying`, if that is known.
     """
     props = tuple(props)
-    locks = _only_delaying(lowered)
+    locks = only_delaying(lowered) if delaying is None else delaying
     edges = [edge for process in lowered.processes for edge in process.flow.edges]
     waits = {
         id(edge)
@@ -264,7 +266,7 @@ def _blocking_parts(lowered: Lowered) -> set[str]:
     return found
 
 
-def _only_delaying(lowered: Lowered) -> frozenset[str]:
+def only_delaying(lowered: Lowered) -> frozenset[str]:
     """The locks of which who takes them only keeps others waiting.
 
     Without a part that takes such a lock the program can do more. Not so if somebody

@@ -35,7 +35,7 @@ def in_sentences(
     """What each clause says: `for every CPU i but the control CPU: lock == i => busy`.
 
     Where one clause says which values a variable can have, the others speak of those
-    only. Raises nothing.
+    only.
     """
     clauses = tuple(clauses)
     ranges = _ranges(system, clauses)
