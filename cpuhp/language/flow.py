@@ -18,6 +18,7 @@ from cpuhp.model.expr import (
     Param,
     Read,
     and_,
+    another,
     eq,
     held,
     ite,
@@ -111,6 +112,7 @@ class Flow:
 
 def compose(first: Edge, second: Edge) -> Edge | None:
     """`first` and then at once `second`; None if that can never happen."""
+    second = _choosing_anew(first, second)
     after = _after(first.effects)
     guard = and_(first.guard, after(second.guard))
     if guard == FALSE:
@@ -139,6 +141,43 @@ def compose(first: Edge, second: Edge) -> Edge | None:
         _merged(first.effects, effects),
         _joined(first, second),
         first.locks + uses,
+    )
+
+
+def _choosing_anew(first: Edge, second: Edge) -> Edge:
+    """The second step with names of its own for what both choose.
+
+    A step of a loop may come twice, and need not choose the same each time.
+    """
+    taken = {choice.param for choice in first.choices}
+    if not any(choice.param in taken for choice in second.choices):
+        return second
+    taken |= {choice.param for choice in second.choices}
+    names: dict[Param, Expr] = {}
+    choices: list[Choice] = []
+    for choice in second.choices:
+        own = another(choice.param, taken)
+        taken.add(own)
+        names[choice.param] = own
+        choices.append(
+            replace(choice, param=own, among=substitute(choice.among, names))
+        )
+
+    def renamed(expr: Expr) -> Expr:
+        return substitute(expr, names)
+
+    return replace(
+        second,
+        guard=renamed(second.guard),
+        choices=tuple(choices),
+        effects=tuple(
+            replace(e, indices=tuple(map(renamed, e.indices)), value=renamed(e.value))
+            for e in second.effects
+        ),
+        locks=tuple(
+            replace(u, place=_place(u.place, renamed), held=renamed(u.held))
+            for u in second.locks
+        ),
     )
 
 

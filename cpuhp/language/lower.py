@@ -6,7 +6,7 @@ variables of the process, reset when the function returns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from cpuhp.diagnostics import Span, fail
@@ -15,6 +15,7 @@ from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of, demand_a_new_name
 from cpuhp.language.flow import Edge, Flow, LockUse, Note, atomic
 from cpuhp.language.headline import headline
+from cpuhp.language.primitives import demand_assignable
 from cpuhp.language.program import Registered, demand_a_default, names_in
 from cpuhp.language.terms import Terms
 from cpuhp.language.variables import initial_value
@@ -154,7 +155,13 @@ class Lowering:
 
     def block(self, node: t.Block, entry: int, leave: int, context: Context) -> None:
         at = entry
-        statements = [s for s in map(self._chosen, node.statements) if s is not None]
+        statements: list[t.Statement] = []
+        own = set(context.scope)
+        for written in node.statements:
+            if isinstance(written, t.Declare):
+                own.add(written.name)
+            chosen = self._chosen(written, own)
+            statements += [] if chosen is None else [chosen]
         for index, statement in enumerate(statements):
             last = index == len(statements) - 1
             then = leave if last else self.point(statements[index + 1].span, context)
@@ -163,9 +170,12 @@ class Lowering:
         if not statements:
             self.edge(entry, leave, node, context)
 
-    def _chosen(self, node: t.Statement) -> t.Statement | None:
-        """What options leave of a statement: an `if` that they decide takes no step."""
-        while isinstance(node, t.If) and self._is_fixed(node.condition):
+    def _chosen(self, node: t.Statement, own: Collection[str]) -> t.Statement | None:
+        """What options leave of a statement: an `if` that they decide takes no step.
+
+        Names in `own` are known here, and no options.
+        """
+        while isinstance(node, t.If) and self._is_fixed(node.condition, own):
             holds = self.terms.boolean(node.condition, {}) == TRUE
             branch = node.then if holds else node.otherwise
             if branch is None or branch == t.Block((), branch.span):
@@ -173,13 +183,15 @@ class Lowering:
             node = branch
         return node
 
-    def _is_fixed(self, condition: t.Term) -> bool:
+    def _is_fixed(self, condition: t.Term, own: Collection[str]) -> bool:
+        """Do options alone decide? Not so if a formula beside them looks at a state."""
         names = {name for name, _ in names_in(condition)}
         program = self.terms.program
         values = {v for sort in program.enums.values() for v in sort.values}
-        return bool(names & program.options.keys()) and not (
-            names - program.options.keys() - values - {"true", "false"}
-        )
+        known = program.options.keys() | values | {"true", "false"}
+        if not names & program.options.keys() or names - known or names & {*own}:
+            return False
+        return isinstance(self.terms.boolean(condition, {}), Const)
 
     def _declare(
         self, node: t.Declare, entry: int, leave: int, context: Context
@@ -206,11 +218,7 @@ class Lowering:
         place = self.terms.value(target, context.scope)
         if not isinstance(place, Read):
             raise fail("HP312", "this cannot be assigned to", target.span)
-        declared = self.terms.program.variables.get(place.variable)
-        if declared is not None and declared.declaration.constant:
-            note = ("declared here", declared.declaration.span)
-            raise fail("HP312", "a constant cannot be assigned to", target.span,
-                       notes=(note,))  # fmt: skip
+        demand_assignable(self.terms, place, target.span)
         self.assign_value(place, node.value, entry, leave, node, context)
 
     def _is_value(self, target: t.Term, context: Context) -> bool:
@@ -241,6 +249,7 @@ class Lowering:
         param = self.terms.fresh("c", mask.sort)
         target = self.terms.mask(node.target, context.scope).member(param)
         assert isinstance(target, Read)
+        demand_assignable(self.terms, target, node.target.span)
         effect = Assign(target.variable, target.indices, mask.member(param), (param,))
         self.edge(entry, leave, node, context, effects=(effect,))
 
@@ -323,13 +332,15 @@ class Lowering:
         then = self.point(node.then.span, inner)
         self.edge(entry, then, node, context, guard=condition)
         empty = t.Block((), node.span)
-        self.statement(self._chosen(node.then) or empty, then, leave, inner)
+        self.statement(
+            self._chosen(node.then, inner.scope) or empty, then, leave, inner
+        )
         if node.otherwise is None:
             self.edge(entry, leave, node, context, guard=not_(condition))
         else:
             other = self.point(node.otherwise.span, inner)
             self.edge(entry, other, node, context, guard=not_(condition))
-            otherwise = self._chosen(node.otherwise) or empty
+            otherwise = self._chosen(node.otherwise, inner.scope) or empty
             self.statement(otherwise, other, leave, inner)
 
     def _while(self, node: t.While, entry: int, leave: int, context: Context) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cpuhp.diagnostics import fail
+from cpuhp.diagnostics import Span, fail
 from cpuhp.language import tree as t
 from cpuhp.language.flow import LockUse
 from cpuhp.language.program import READS, WRITES
@@ -60,6 +60,19 @@ def place_of(terms: Terms, node: t.Term, scope: Scope) -> Read:
     if not isinstance(found, Read):
         raise fail("HP312", "a variable is needed here", node.span)
     return found
+
+
+def demand_assignable(terms: Terms, place: Read, span: Span) -> None:
+    """Raises InputError HP312 if the place is a constant or a lock."""
+    declared = terms.program.variables.get(place.variable)
+    if declared is None:
+        return
+    if declared.declaration.constant:
+        note = ("declared here", declared.declaration.span)
+        raise fail("HP312", "a constant cannot be assigned to", span, notes=(note,))
+    if declared.lock:
+        raise fail("HP312", "a lock cannot be assigned to", span,
+                   help="who takes it lets it go: mutex_lock(...), mutex_unlock(...)")  # fmt: skip
 
 
 def _set(place: Read, value: Expr) -> Assign:
@@ -141,8 +154,9 @@ def _trylock(terms: Terms, self_cpu: Expr, call: t.Call, scope: Scope) -> Step:
 
 def _completion(terms: Terms, node: t.Term, scope: Scope) -> Read:
     place = place_of(terms, node, scope)
-    if place.sort != BOOL:
+    if place.sort != BOOL or place.variable not in terms.program.variables:
         raise fail("HP302", "this is not a completion", node.span)
+    demand_assignable(terms, place, node.span)
     return place
 
 
@@ -186,6 +200,7 @@ def _bit(terms: Terms, call: t.Call, scope: Scope) -> Read:
     place = found.member(index)
     if not isinstance(place, Read):
         raise fail("HP312", "a cpumask variable is needed here", mask.span)
+    demand_assignable(terms, place, mask.span)
     return place
 
 
@@ -204,6 +219,7 @@ def _atomic_add(op: Op, tested: bool = False) -> Primitive:
         place = place_of(terms, _args(call, 1)[0], scope)
         if not isinstance(place.sort, RangeSort | CounterSort):
             raise fail("HP302", "this is not a number", call.args[0].span)
+        demand_assignable(terms, place, call.args[0].span)
         one = Const(1, RangeSort(0, 1))
         after = arithmetic(op, place, one, place.sort)
         value = eq(after, Const(0, place.sort)) if tested else None

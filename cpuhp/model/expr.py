@@ -6,7 +6,7 @@ what is exact at a fixed CPU count: `first`, `last` and ascending loops.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from operator import is_
@@ -367,7 +367,34 @@ def rebuild(expr: Expr, visit: Callable[[Expr], Expr | None]) -> Expr:
 
 
 def substitute(expr: Expr, binding: Mapping[Param, Expr]) -> Expr:
-    """Replace free parameters. Bound names are unique, so nothing is captured."""
+    """Replace free parameters, and rename bound ones that would capture what is put in.
+
+    Where a step is joined with itself, as in a loop, the same names are bound in both.
+    """
     if not binding:
         return expr
-    return rebuild(expr, lambda e: binding.get(e, e) if isinstance(e, Param) else None)
+    put_in = {p for new in binding.values() for p in walk(new) if isinstance(p, Param)}
+
+    def visit(part: Expr) -> Expr | None:
+        match part:
+            case Param():
+                return binding.get(part, part)
+            case Quantified(kind, param, body) if param in put_in or param in binding:
+                own = another(param, put_in | _params(body))
+                return quantified(kind, own, substitute(body, {**binding, param: own}))
+        return None
+
+    return rebuild(expr, visit)
+
+
+def another(param: Param, taken: Collection[Param]) -> Param:
+    """A parameter of the same sort that is not among those taken."""
+    while param in taken:
+        param = replace(param, name=f"{param.name}'")
+    return param
+
+
+def _params(expr: Expr) -> set[Param]:
+    """All that occur in the expression, those that it binds itself among them."""
+    bound = {part.param for part in walk(expr) if isinstance(part, Quantified)}
+    return bound | {part for part in walk(expr) if isinstance(part, Param)}
