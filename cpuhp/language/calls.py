@@ -104,14 +104,14 @@ def _note_atomic(work: Lowering, name: str, step: Step) -> None:
 def _primitive(work: Lowering, step: Step, into: Read | None, entry: int, leave: int,
     node: t.Statement, context: Context,
 ) -> None:  # fmt: skip
+    holds = TRUE
     if step.asserts is not None:
+        holds = step.asserts
         failed = work.point(node.span, context)
         work.assertions.add(failed)
-        work.edge(entry, failed, node, context, guard=not_(step.asserts))
-        work.edge(entry, leave, node, context, guard=step.asserts)
+        work.edge(entry, failed, node, context, guard=not_(holds))
         if step.goes_on and not context.atomic:
             work.edge(failed, leave, node, context)
-        return
     if step.first:
         then = work.point(node.span, context)
         work.edge(entry, then, node, context, effects=step.first)
@@ -123,9 +123,11 @@ def _primitive(work: Lowering, step: Step, into: Read | None, entry: int, leave:
         value = work.terms.coerce(step.value, into.sort, node.span)
         effects = (*effects, Assign(into.variable, into.indices, value))
     if step.guard == TRUE:
-        work.edge(entry, leave, node, context, effects=effects, lock=step.lock)
+        work.edge(entry, leave, node, context, guard=holds, effects=effects,
+                  lock=step.lock)  # fmt: skip
     else:
-        work.wait(node, step.guard, entry, leave, context, effects, step.lock)
+        guard = and_(holds, step.guard)
+        work.wait(node, guard, entry, leave, context, effects, step.lock)
 
 
 def _pick(work: Lowering, call: t.Call, into: Read | None, entry: int, leave: int,

@@ -35,7 +35,10 @@ IRQS_OFF = "irqs_off"
 
 @dataclass(frozen=True)
 class Step:
-    """One atomic step; with `first`, after a step of its own that does that."""
+    """One atomic step; with `first`, after a step of its own that does that.
+
+    Where `asserts` does not hold the process ends up at a failed assertion instead.
+    """
 
     guard: Expr = TRUE
     first: tuple[Assign, ...] = ()

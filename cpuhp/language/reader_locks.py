@@ -10,7 +10,7 @@ proof for every CPU count needs to know which CPU it is that reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
@@ -138,10 +138,21 @@ def _set(place: Read, value: Expr) -> Assign:
     return Assign(place.variable, place.indices, value)
 
 
+def _read(lock: _Lock, step: Step) -> Step:
+    """The step by which the caller becomes a reader, which it must not be yet.
+
+    A lock of one name is refused where that may be (HP508). Of several, one may be read
+    under two names.
+    """
+    mine = lock.mine("reader")
+    asserts = not_(mine) if lock.place.indices else None
+    return replace(step, effects=(_set(mine, TRUE),), asserts=asserts)
+
+
 def _begin_read(lock: _Lock) -> Step:
     guard = and_(lock.free, lock.nobody("writer"))
     use = LockUse(lock.place, asks=True, held=TRUE, shared=True)
-    return Step(guard, effects=(_set(lock.mine("reader"), TRUE),), lock=use)
+    return _read(lock, Step(guard, lock=use))
 
 
 def _end_read(lock: _Lock) -> Step:
@@ -175,7 +186,7 @@ def _end_write(lock: _Lock) -> Step:
 
 def _srcu_read_lock(lock: _Lock) -> Step:
     use = LockUse(lock.place, asks=False, held=TRUE, shared=True)
-    return Step(effects=(_set(lock.mine("reader"), TRUE),), lock=use)
+    return _read(lock, Step(lock=use))
 
 
 def _srcu_read_unlock(lock: _Lock) -> Step:

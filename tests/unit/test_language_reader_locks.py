@@ -164,3 +164,36 @@ def test_readers_that_follow_each_other_do_not_nest():
     check t { finally at(p, end); }
     """
     assert verdicts(text) == ["PROVED"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "read_lock(l[x]); read_lock(l[y]); read_unlock(l[x]);",
+        "read_lock(l[x]); x = y; read_lock(l[x]); read_unlock(l[x]);",
+        "read_lock(l[x]); inner(y); read_unlock(l[x]);",
+        "atomic { read_lock(l[x]); read_lock(l[y]); read_unlock(l[x]); }",
+        "srcu_read_lock(s[x]); srcu_read_lock(s[y]); srcu_read_unlock(s[x]);",
+        "for (c in cpus) { read_lock(l[x]); x = boot; }",
+    ],
+)
+def test_readers_of_one_lock_under_two_names_do_not_nest(body):
+    text = """
+    percpu rwlock l; percpu srcu_struct s; shared bool gone;
+    void inner(cpu z) {{ read_lock(l[z]); read_unlock(l[z]); }}
+    process p {{ cpu x = boot; cpu y = boot; {body} gone = true; }}
+    process w {{ write_lock(l[boot]); write_unlock(l[boot]); synchronize_srcu(s[boot]); }}
+    check t {{ never bug(); deadlock_free; never gone; }}"""
+    assert verdicts(text.format(body=body)) == ["VIOLATED", "VIOLATED", "PROVED"]
+
+
+def test_readers_of_several_locks_nest():
+    text = """
+    percpu rwlock l; shared bool gone;
+    process p(cpu) on aps {
+        cpu x = boot;
+        read_lock(l[x]); read_lock(l[cpu]); read_unlock(l[x]); read_unlock(l[cpu]); gone = true;
+    }
+    process w { write_lock(l[boot]); write_unlock(l[boot]); }
+    check t { never bug(); deadlock_free; never gone; }"""
+    assert verdicts(text) == ["PROVED", "PROVED", "VIOLATED"]
