@@ -104,7 +104,7 @@ def _note_atomic(work: Lowering, name: str, step: Step) -> None:
 def _primitive(work: Lowering, step: Step, into: Read | None, entry: int, leave: int,
     node: t.Statement, context: Context,
 ) -> None:  # fmt: skip
-    holds = TRUE
+    holds: Expr = TRUE
     if step.asserts is not None:
         holds = step.asserts
         failed = work.point(node.span, context)
