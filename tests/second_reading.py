@@ -368,8 +368,23 @@ def _begun(thread: Thread, first: State) -> Thread:
 # -- runs that go on for ever ----------------------------------------------------
 
 
-def goes_on(found: list[Reached], within: Iterable[int]) -> bool:
-    """Is there a fair run that stays in these states for ever, and moves?"""
+def goes_on(found: list[Reached]) -> bool:
+    """Is there a fair run without end that is not an environment's alone?
+
+    One of an environment counts where somebody waits meanwhile.
+    """
+    for part, movers in _fair_parts(found, range(len(found))):
+        threads = found[min(part)].threads
+        kinds = {threads[who].kind for who in movers}
+        if kinds != {"environment"} or any(t.owes and not t.rests for t in threads):
+            return True
+    return False
+
+
+def _fair_parts(
+    found: list[Reached], within: Iterable[int]
+) -> Iterator[tuple[set[int], set[int]]]:
+    """Where a fair run may stay for ever and move, within these states, and who moves."""
     import networkx as nx
 
     kept = set(within)
@@ -388,8 +403,7 @@ def goes_on(found: list[Reached], within: Iterable[int]) -> bool:
             )
             for who in everybody
         ):
-            return True
-    return False
+            yield part, movers
 
 
 def is_missed(found: list[Reached], first: Callable, then: Callable) -> bool:
@@ -402,4 +416,4 @@ def is_missed(found: list[Reached], first: Callable, then: Callable) -> bool:
             if to in open_ and to not in reached:
                 reached.add(to)
                 stack.append(to)
-    return any(found[n].quiet for n in reached) or goes_on(found, reached)
+    return any(found[n].quiet for n in reached) or any(_fair_parts(found, reached))

@@ -9,6 +9,7 @@ from second_reading import TooManyError
 from cpuhp.api import Settings, load
 from cpuhp.diagnostics import InputError
 from cpuhp.engines import beginnings
+from cpuhp.engines.explicit import liveness
 from cpuhp.graph import constants, slicing
 from cpuhp.language import build, calls, flow, terms, unroll
 from cpuhp.model.expr import TRUE
@@ -138,6 +139,10 @@ FAULTS = {  # what is put in for what, and the form of programs and the seed tha
     "labels are passed over": (
         *(build, "observed_points", lambda props: {}),
         *("parallel", 31),
+    ),
+    "nobody waits beside an environment": (
+        *(liveness, "_is_at_rest", lambda graph, node: True),
+        *("services", 95),
     ),
     "nobody who waits matters": (
         *(slicing, "_blocking_parts", lambda lowered: set()),

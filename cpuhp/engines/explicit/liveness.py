@@ -4,6 +4,9 @@ An endless run is fair if no instance of a process that owes progress can always
 and never does. In a strongly connected part of the graph such a run exists if and only
 if each instance moves inside it or cannot move somewhere in it; then a tour of the
 whole part is one.
+
+An environment may move for ever, and need not: that is nobody's work. So a run that it
+goes on with alone is endless only if somebody else waits in it, who stays where he is.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from time import monotonic
 import networkx as nx
 
 from cpuhp.engines.explicit.compile import Compiled, Move
-from cpuhp.engines.explicit.space import PlainSpace, instance_of_move
+from cpuhp.engines.explicit.space import PlainSpace, at_rest, instance_of_move
 from cpuhp.engines.explicit.trace import to_trace
 from cpuhp.model.system import Expectation, Property
 from cpuhp.model.verdict import Result, State, Trace, Verdict
@@ -36,6 +39,7 @@ class Graph:
     edges: list[list[Edge]] = field(default_factory=list)
     able: list[int] = field(default_factory=list)  # bits of the instances that can move
     starts: int = 0  # the first so many are initial
+    resting: Callable[[State], object] | None = None  # made at first use
     stopped: str | None = None
 
 
@@ -192,15 +196,29 @@ def _components(graph: Graph, nodes: set[int]) -> Iterable[set[int]]:
 
 def _is_fair_part(graph: Graph, part: set[int], must_move: bool) -> bool:
     always = -1
-    moved = 0
+    moves = [edge for node in part for edge in graph.edges[node] if edge[1] in part]
     for node in part:
         always &= graph.able[node]
-        for bit, target in graph.edges[node]:
-            if target in part:
-                moved |= bit
-    if must_move and not moved:
+    moved = _movers(moves)
+    if must_move and not moved and (not moves or _is_at_rest(graph, min(part))):
         return False
     return not always & ~moved
+
+
+def _movers(moves: Iterable[Edge]) -> int:
+    """The bits of all who move."""
+    moved = 0
+    for bit, _ in moves:
+        moved |= bit
+    return moved
+
+
+def _is_at_rest(graph: Graph, node: int) -> bool:
+    """Has everybody who owes progress finished, or nothing to do?"""
+    if graph.resting is None:
+        formula = at_rest(graph.space.compiled.machine.system)
+        graph.resting = graph.space.compiled.predicate(formula)
+    return bool(graph.resting(graph.states[node]))
 
 
 def _stem(graph: Graph, question: _Question, bad: dict[int, set[int]]) -> list[int]:
@@ -238,22 +256,22 @@ def _tour(graph: Graph, start: int, part: set[int], must_move: bool) -> list[Edg
     owed = graph.able[start]
     tour: list[Edge] = []
     node = start
-    moved = False
-    while owed or must_move and not moved:
+    alone = not _movers(e for n in part for e in graph.edges[n] if e[1] in part)
+    while owed or must_move and not (tour if alone else _movers(tour)):
         wanted = owed & -owed
-        for edge in _walk(graph, node, part, _settles(graph, wanted)):
+        for edge in _walk(graph, node, part, _settles(graph, wanted, alone)):
             tour.append(edge)
             node = edge[1]
-            moved |= bool(edge[0])
             owed &= graph.able[node] & ~edge[0]
     if node != start:
         tour += _walk(graph, node, part, lambda edge: edge[1] == start)
     return tour
 
 
-def _settles(graph: Graph, wanted: int) -> Callable[[Edge], bool]:
+def _settles(graph: Graph, wanted: int, alone: bool) -> Callable[[Edge], bool]:
+    """Whether an edge does what a tour lacks; the environment may be `alone` in it."""
     if not wanted:
-        return lambda edge: edge[0] != 0
+        return lambda edge: alone or edge[0] != 0
     return lambda edge: bool(edge[0] & wanted or not graph.able[edge[1]] & wanted)
 
 
