@@ -28,11 +28,12 @@ from cpuhp.engines.clock import now
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.ample import REDUCED
 from cpuhp.engines.explicit.search import FEW_STATES
-from cpuhp.engines.explicit.symmetry import orders_aps_only, unordered
+from cpuhp.engines.explicit.symmetry import blocks_alike, orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
 from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
 from cpuhp.graph.cycles import watching
 from cpuhp.graph.holding import demand_readers_once
+from cpuhp.graph.slicing import BLOCKING
 from cpuhp.language.build import build, build_together, private_variables
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
@@ -346,6 +347,8 @@ class _Run:
         limits = replace(limits, seconds=limits.seconds and limits.seconds / 2)
         system = sliced.system
         if len(boots) > 1:
+            if kind in BLOCKING and not all(map(blocks_alike, system.actions)):
+                return None
             system = unordered(system)
         result = check(system, sliced.prop, cpus, boots[0], limits, traces=False)
         return result if result.verdict in HARMLESS else None

@@ -56,11 +56,25 @@ def orders_aps_only(system: TransitionSystem, props: Iterable[Property] = ()) ->
 def unordered(system: TransitionSystem) -> TransitionSystem:
     """The system in which any CPU may be picked where the first or last one is.
 
-    It does all that the system does wherever the control CPU's number lies, and who can
-    move in a state stays as it is. So what it never does is never done, and a state that
-    is quiescent is so in both.
+    It does all that the system does wherever the control CPU's number lies. So what it
+    never does is never done. If all actions are `blocks_alike`, who can move in a state
+    stays as it is, too, and a state that is quiescent is so in both.
     """
     return replace(system, actions=tuple(map(_unordered, system.actions)))
+
+
+def blocks_alike(action: Action) -> bool:
+    """Does "cannot be taken" mean the same if choices are read as `any`?
+
+    A `first` whose element the rest of the guard rejects is disabled, though another
+    element would do.
+    """
+    for choice in action.choices:
+        others = [c.among for c in action.choices if c is not choice]
+        rest = (action.guard, *others)
+        if choice.order is not Order.ANY and any(choice.param in walk(e) for e in rest):
+            return False
+    return True
 
 
 def _unordered(action: Action) -> Action:

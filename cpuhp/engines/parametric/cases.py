@@ -14,6 +14,7 @@ from itertools import product
 
 from cpuhp.engines.encoding import OTHER, Encoder, Env, Need, Taken
 from cpuhp.engines.explicit.space import at_rest
+from cpuhp.engines.explicit.symmetry import blocks_alike
 from cpuhp.engines.formulas import Bit, conj, negate
 from cpuhp.model.expr import (
     Apply,
@@ -26,14 +27,12 @@ from cpuhp.model.expr import (
     Read,
     not_,
     reads,
-    walk,
 )
 from cpuhp.model.invariant import Clause, Symbol
 from cpuhp.model.sorts import CounterSort, is_cpu
 from cpuhp.model.system import (
     Action,
     Expectation,
-    Order,
     Property,
     Runs,
     TransitionSystem,
@@ -388,7 +387,7 @@ def _stuck(encoder: Encoder, bad: Bad) -> Bad:
     touched = set(bad.touched)
     for action in encoder.system.actions:
         owes = encoder.system.owes_progress(action)
-        if not owes or not _tells_when_disabled(action):
+        if not owes or not blocks_alike(action):
             continue
         touched |= action.read
         for taken, seat in _takings(encoder, action):
@@ -415,28 +414,6 @@ def _pointed_to(encoder: Encoder, pointers: Iterable[Variable]) -> Iterator[Need
 
 def _disabled_needs(encoder: Encoder, taken: Taken) -> list[Need]:
     return list(encoder.needs(taken.action.guard, taken.binding, PRE, -1))
-
-
-def _tells_when_disabled(action: Action) -> bool:
-    """Does "cannot be taken" mean the same if choices are read as `any`?
-
-    A `first` whose element the rest of the guard rejects is disabled, though another
-    element would do.
-    """
-    fixed = {c.param for c in action.choices if c.order is not Order.ANY}
-    if not fixed:
-        return True
-    later = [action.guard, *(c.among for c in action.choices)]
-    return not any(
-        param in _params(expr)
-        for param in fixed
-        for expr in later
-        if not any(c.param == param and c.among is expr for c in action.choices)
-    )
-
-
-def _params(expr: Expr) -> set[Param]:
-    return {part for part in walk(expr) if isinstance(part, Param)}
 
 
 def _takings(encoder: Encoder, action: Action) -> Iterator[tuple[Taken, int]]:
