@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -45,8 +46,9 @@ SCENARIOS = (
     ("bringup-parallel", "x86_64-6.12"),
 )
 BUGS = "specs/bugs/"
-PEERS = ("w1:3", "w1:8", "w1-stale:8", "shutdown-three-phase-fixed/task_on_live_cpu/0",
-         "bringup-parallel/one_cpu_on_the_trampoline_stack/0")  # fmt: skip
+PEERS = ("w1:3", "w1:8", "w1-stale:8", "shutdown-three-phase-fixed#task_on_live_cpu",
+         "bringup-parallel#one_cpu_on_the_trampoline_stack")  # fmt: skip
+FEW_APS = (3, 5)  # for the other workloads beside the peers
 # Workload, spec, options of the correct and of the seeded variant, check.
 WORKLOADS = (
     ("W3 hand-off and trampoline lock", "bringup-parallel", {}, {"no_trampoline_lock": "true"}, "one_cpu_on_the_trampoline_stack"),
@@ -91,6 +93,13 @@ def options(condition: str) -> dict[str, str] | None:
     return found
 
 
+def workloads() -> Iterator[tuple[str, str, dict[str, str], str]]:
+    """Title, spec, options and check of each workload, correct and seeded."""
+    for title, name, right, wrong, check in WORKLOADS:
+        yield f"{title}, correct", spec(name), right, check
+        yield f"{title}, seeded", spec(name), wrong, check
+
+
 def rows(given: argparse.Namespace) -> Iterator[Row]:
     """All rows, the quick ones first."""
     seconds = given.seconds
@@ -103,10 +112,9 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
     for callbacks in (3, 8, 20):
         key = f"w1-stale:{callbacks}"
         yield Row("workloads", f"W2 K={callbacks}", "every_count", (key, seconds))
-    for title, name, right, wrong, check in WORKLOADS:
-        for word, chosen in (("correct", right), ("seeded", wrong)):
-            yield Row("workloads", f"{title}, {word}", "claim",
-                      (spec(name), chosen, check, min(seconds, 60.0)))  # fmt: skip
+    for title, path, chosen, check in workloads():
+        yield Row("workloads", title, "claim",
+                  (path, chosen, check, min(seconds, 60.0)))  # fmt: skip
     for cpus in (8, 16, 32, 64):
         yield Row("ladder", f"W9 K=3, {cpus} CPUs", "fixed", ("w1:3", cpus, seconds))
     for matters in (False, True):
@@ -118,15 +126,26 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
             chosen = options(condition)
             if chosen is not None:
                 key = f"{path} {condition}".strip()
-                yield Row("violations", key, "variant", (str(ROOT / path), chosen, checks))
+                yield Row(
+                    "violations", key, "variant", (str(ROOT / path), chosen, checks)
+                )
     low, _, high = given.aps.partition("-")
     for name in PEERS:
-        yield Row("peers", f"{name} all", "peer", (name, "ours", 0))
+        yield Row("peers", f"{name} all", "peer", (name, "ours", 0, seconds))
         for aps in range(int(low), int(high or low) + 1):
             whos = ["promela", "murphi", "here"]
             whos += ["local"] if name.startswith("w1") else []
             for who in whos:
-                yield Row("peers", f"{name} {who} {aps}", "peer", (name, who, aps))
+                yield Row(
+                    "peers", f"{name} {who} {aps}", "peer", (name, who, aps, seconds)
+                )
+    for title, path, chosen, check in workloads():
+        query = "&".join(f"{option}={value}" for option, value in chosen.items())
+        name = f"{path}?{query}#{check}"
+        for aps in FEW_APS:
+            for who in ("promela", "murphi"):
+                yield Row("few", f"{title} {who} {aps}", "peer",
+                          (name, who, aps, min(seconds, 60.0)))  # fmt: skip
 
 
 def measure(row: Row, given: argparse.Namespace, store: Store) -> dict[str, object]:
@@ -150,17 +169,26 @@ def measure(row: Row, given: argparse.Namespace, store: Store) -> dict[str, obje
 
 def peer(row: Row, given: argparse.Namespace, store: Store) -> dict[str, object]:
     """SPIN, Rumur or our search. Who gave up is not asked for more CPUs."""
-    name, who, aps = row.arguments
+    name, who, aps, seconds = row.arguments
     assert isinstance(name, str) and isinstance(aps, int)
-    before = store.get(f"{name} {who} {aps - 1}", {})
-    if str(before.get("answer", "")).startswith(">"):
-        return before
+    given = argparse.Namespace(**{**vars(given), "seconds": seconds})
+    title = row.key.removesuffix(f" {who} {aps}")
+    for fewer in range(2, aps):
+        before = store.get(f"{title} {who} {fewer}", {})
+        if str(before.get("answer", "")).startswith(">"):
+            return before
     if who == "ours":
         run = peers.repeated(given.repeat, peers.ours, name, None, given)
     elif who == "here":
         run = peers.repeated(given.repeat, peers.ours, name, aps + 1, given)
     else:
         run = peers.repeated(given.repeat, peers.peer, name, who, aps + 1, given)
+    for other in ("promela", "murphi", "here", "local"):
+        answers = {run.answer, store.get(f"{title} {other} {aps}", {}).get("answer")}
+        if answers >= {"holds", "violated"}:
+            raise SystemExit(f"{row.key}: {run.answer}; {other} says otherwise")
+    if run.answer == "violated" and store.get(title, {}).get("verdict") == "PROVED":
+        raise SystemExit(f"{row.key}: violated; we say that it is proved")
     return asdict(run)
 
 
@@ -176,7 +204,10 @@ def kept(path: Path) -> Store:
 def run(given: argparse.Namespace) -> None:
     path = Path(given.results)
     path.parent.mkdir(parents=True, exist_ok=True)
-    wanted = [r for r in rows(given) if given.only in (None, r.section)]
+    wanted = [
+        row for row in rows(given)
+        if given.only in (None, row.section) and fnmatch(row.key, given.rows)
+    ]  # fmt: skip
     store = {} if given.again else kept(path)
     try:
         for number, row in enumerate(wanted, 1):
@@ -212,6 +243,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--aps", default="2-7", help="CPUs beside the control CPU")
     parser.add_argument("--repeat", type=int, default=3, help="median of; default 3")
     parser.add_argument("--only", choices=page.SECTIONS, help="one section")
+    parser.add_argument("--rows", default="*", help="of these names only, as `W11*`")
     parser.add_argument("--again", action="store_true", help="known rows, too")
     parser.add_argument("--page", action="store_true", help="measure nothing")
     parser.add_argument("--note", default="", help="a sentence for the page's head")

@@ -157,7 +157,9 @@ def claim(path: str, options: dict[str, str], name: str, seconds: float) -> Row:
     if answer.invariant is not None:
         with tempfile.TemporaryDirectory() as folder:
             again = recheck(answer.save_certificate(folder), seconds)
-    return row(answer.verdict, None if answer.cpus == "all" else answer.cpus, taken, again)
+    return row(
+        answer.verdict, None if answer.cpus == "all" else answer.cpus, taken, again
+    )
 
 
 def row(verdict: str, cpus: object, taken: float, again: dict[str, float]) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-SECTIONS = ("scenarios", "violations", "workloads", "ladder", "growth", "peers")
+SECTIONS = ("scenarios", "violations", "workloads", "ladder", "growth", "peers", "few")
 Store = dict[str, dict[str, Any]]
 MISSING = "not measured"
 
@@ -29,13 +29,16 @@ def text(
         *ladder(keys["ladder"], store),
         *growth(keys["growth"], store),
         *beside(peers, keys["peers"], store),
+        *few(keys["few"], store),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def table(head: str, rows: Iterator[str]) -> list[str]:
     listed = list(rows)
-    return ["", head, "|" + "---|" * (head.count("|") - 1), *listed, ""] if listed else []
+    return (
+        ["", head, "|" + "---|" * (head.count("|") - 1), *listed, ""] if listed else []
+    )
 
 
 def seconds(value: object) -> str:
@@ -77,7 +80,8 @@ def scenarios(keys: list[str], store: Store) -> list[str]:
             slow = max(claims, key=lambda c: c[5])
             again = [c[6] for c in claims if c[6]]
             worst = (
-                seconds(max(a[s] for a in again)) if again else "-" for s in ("z3", "cvc5")
+                seconds(max(a[s] for a in again)) if again else "-"
+                for s in ("z3", "cvc5")
             )
             refused = sum(v < 0 for a in again for v in a.values())
             yield (
@@ -257,6 +261,36 @@ def beside(names: tuple[str, ...], keys: list[str], store: Store) -> list[str]:
             (row(name, aps, every, store) for aps in counts),
         )
     return lines
+
+
+def few(keys: list[str], store: Store) -> list[str]:
+    """The workloads for every number of CPUs, beside the peers at some numbers."""
+    lines = [
+        "### The other workloads",
+        "",
+        "A peer's limit of a run is 60 s here; beside its seconds are the states that it "
+        "looked at. Ours are for every number of CPUs, and include reading the spec.",
+    ]
+    counts = sorted({int(key.split()[-1]) for key in keys})
+    titles = dict.fromkeys(key.rsplit(" ", 2)[0] for key in keys)
+
+    def cells(title: str) -> Iterator[str]:
+        every = store.get(title)
+        if (trouble := problem(every)) or every is None:
+            yield str(trouble)
+        else:
+            yield f"{every['verdict']} cpus={every['cpus']}, {seconds(every['seconds'])}"
+        for who in ("promela", "murphi"):
+            for aps in counts:
+                found = store.get(f"{title} {who} {aps}", {})
+                if not found or str(found["answer"]).startswith(">"):
+                    yield run(found)
+                else:
+                    yield f"{found['answer']}, {took(found):.2f} s, {states(found)}"
+
+    named = [f"{who}, {aps} APs" for who in ("SPIN", "Rumur") for aps in counts]
+    head = f"| workload | ours | {' | '.join(named)} |"
+    return [*lines, *table(head, (f"| {t} | {' | '.join(cells(t))} |" for t in titles))]
 
 
 def row(name: str, aps: int, every: dict[str, Any], store: Store) -> str:

@@ -31,7 +31,9 @@ ARM64 = (
 def main(order, step="CPUHP_AP_HRTIMERS_DYING", *names):
     table = read_order(Path(order))
     wanted = (
-        step_in(read_unit(Path(step))) if step.endswith(".hp") else shipped_step(step, table)
+        step_in(read_unit(Path(step)))
+        if step.endswith(".hp")
+        else shipped_step(step, table)
     )
     bases = [
         own_options(variant_of(load(name, table=table).program, {}), table, {})
@@ -44,9 +46,9 @@ def main(order, step="CPUHP_AP_HRTIMERS_DYING", *names):
         began = time.process_time()
         for base in bases:
             judges = Judges(Bound(cpus, timeout=600))
-            judges.findings([
-                (base, q) for q in questions(base.checker()) if q.kind not in ENDLESS
-            ])
+            judges.findings(
+                [(base, q) for q in questions(base.checker()) if q.kind not in ENDLESS]
+            )
         slots = sum(len(one.slots) for one in found.ranges)
         each = (time.process_time() - began) * slots
         ratio = found.naive / max(1, found.systems)
