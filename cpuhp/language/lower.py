@@ -391,8 +391,11 @@ class Lowering:
                 effects = () if context.places[-1:] == context.own_result else (effect,)
                 self.edge(entry, context.leave, node, context, effects=effects)
             else:
+                value = node.value
+                if self.terms.is_errno(value, context.scope):
+                    value = t.Unary("-", value, value.span)
                 self.assign_value(
-                    context.result, node.value, entry, context.leave, node, inner
+                    context.result, value, entry, context.leave, node, inner
                 )
         elif context.callback is not None:
             self.edge(entry, context.leave, node, context)

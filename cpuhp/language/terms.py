@@ -155,8 +155,8 @@ class Terms:
                 return Const(value, RangeSort(value, value))
             case t.Unary("!", arg, _):
                 return not_(self.boolean(arg, scope))
-            case t.Unary("-", t.Name(name, _), _) if name.startswith("E"):
-                return self._name(node.arg, scope, want)  # type: ignore[arg-type]
+            case t.Unary("-", arg, _) if want == BOOL and self.is_errno(arg, scope):
+                return TRUE  # the callback fails
             case t.Unary(op, _, span):
                 raise fail("HP305", f"'{op}' makes no value here", span)
             case t.Ternary(condition, then, otherwise, _):
@@ -174,6 +174,15 @@ class Terms:
                 return self._call(node, scope, want)
             case t.Singleton(_, span):
                 raise fail("HP305", "a set is not a value", span)
+
+    def is_errno(self, node: t.Term, scope: Scope) -> bool:
+        """Is it the name of an error, as `EBUSY` is, and of nothing else?"""
+        program = self.program
+        known = (scope, program.variables, program.options, self._values)
+        match node:
+            case t.Name(name, _) if name.startswith("E") and name.isupper():
+                return not any(name in names for names in known)
+        return False
 
     def _name(self, node: t.Name, scope: Scope, want: Sort | None) -> Expr:
         name, span = node.name, node.span
@@ -209,8 +218,6 @@ class Terms:
                     return value
             sorts = ", ".join(str(value.sort) for value in values)
             raise fail("HP302", f"'{name}' is a value of several enums: {sorts}", span)
-        if want == BOOL and name.startswith("E") and name.isupper():
-            return TRUE  # an errno: the callback fails
         known = [*scope, *program.variables, *program.options, *self._values]
         raise fail(
             "HP301",
