@@ -159,6 +159,9 @@ def _lower_process(
         raise fail("HP316", "a process on boot is one task", node.span,
                    help=f"{node.kind} {node.name} {{ ... }}, and boot inside")  # fmt: skip
     runs = _RUNS[node.on or "cpus"] if node.param else Runs.ONCE
+    if node.kind == "interrupt" and not node.param:
+        raise fail("HP316", "an interrupt comes on each CPU", node.span,
+                   help=f"interrupt {node.name}(cpu) when (cpu == boot) {{ ... }}")  # fmt: skip
     if node.on in _RUNS and not node.param:
         raise fail("HP316", "a process that runs per CPU names its CPU", node.span,
                    help=f"{node.kind} {node.name}(cpu) on {node.on} {{ ... }}")  # fmt: skip

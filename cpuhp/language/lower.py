@@ -130,10 +130,11 @@ class Lowering:
             case t.ForEach():
                 loops.for_each(self, node, entry, leave, context)
             case t.Either(branches, _):
+                inner = replace(context, outermost=False)
                 for branch in branches:
-                    start = self.point(branch.span, context)
+                    start = self.point(branch.span, inner)
                     self.edge(entry, start, node, context)
-                    self.block(branch, start, leave, context)
+                    self.block(branch, start, leave, inner)
             case t.Return():
                 self._return(node, entry, context)
             case t.Jump(kind, span):

@@ -58,3 +58,17 @@ def test_who_rests_meanwhile_is_looked_at(resting, monkeypatch):
     monkeypatch.setattr(liveness, "_is_at_rest", lambda graph, node: resting)
     name = "somebody waits" if resting else "everybody has finished"
     assert verdicts(name)[0].verdict != CASES[name][1].split()[0]
+
+
+def test_a_service_that_has_chosen_what_to_wait_for_does_not_rest():
+    text = """scenario s; shared bool x; shared bool y;
+        service s { for (;;) { wait (x); either { wait (y); } or { x = false; } } }
+        process p { x = true; }
+        check t { deadlock_free; }"""
+    assert loads(text).answer("t", 0, Settings(cpus=2)).verdict == "VIOLATED"
+    assert (
+        loads(text.replace("wait (y)", "y = true"))
+        .answer("t", 0, Settings(cpus=2))
+        .verdict
+        == "PROVED"
+    )
