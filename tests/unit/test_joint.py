@@ -7,6 +7,7 @@ from cpuhp.api import Settings, load
 from cpuhp.cli._work import opening, plan, run
 from cpuhp.cli.certify import command as certify
 from cpuhp.cli.check import command as check
+from cpuhp.engines import joint
 
 SPEC = """
 scenario spec;
@@ -136,3 +137,29 @@ def test_the_search_leaves_auxiliary_variables_out(tmp_path):
     scenario = load(str(tmp_path / "spec.hp"))
     system = scenario.checker.slice("drained_by_last", 0).system
     assert "keeper" not in {variable.name for variable in system.variables}
+
+
+def test_a_heavy_certificate_is_that_of_the_claim_alone(path, monkeypatch):
+    monkeypatch.setattr(joint, "_alone", lambda *_: None)
+
+    def invariants(settings):
+        answers = load(path).settle(CLAIMS[:3], settings).answers
+        assert {answer.verdict for answer in answers.values()} == {"PROVED"}
+        return {claim: set(answer.invariant) for claim, answer in answers.items()}
+
+    shared = invariants(Settings())
+    assert len({frozenset(sentences) for sentences in shared.values()}) == 1
+    monkeypatch.setattr(joint, "_HEAVY", 0)
+    for claim, sentences in invariants(Settings()).items():
+        assert len(sentences) < len(shared[claim])
+    assert invariants(Settings(certify=False)) == shared
+
+
+def test_a_certificate_stays_heavy_if_the_claim_alone_is_not_proved(path, monkeypatch):
+    monkeypatch.setattr(joint, "_alone", lambda *_: None)
+    scenario = load(path)
+    found = joint.settle(scenario.checker, CLAIMS[:3], Settings())
+    monkeypatch.setattr(joint, "_HEAVY", 0)
+    monkeypatch.setattr(joint, "_together", lambda *_: ([], {}))
+    for claim, answer in found.items():
+        assert joint.lighter(scenario.checker, claim, answer, Settings()) is answer
