@@ -15,11 +15,10 @@ from cpuhp.diagnostics import Span
 from cpuhp.graph.holding import Hold, Holds, held_at, hold_of, under_which
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge
-from cpuhp.language.program import Registered
+from cpuhp.language.program import IRQS_OFF, Registered
 from cpuhp.model.expr import FALSE, TRUE, Boot, Const, Expr, Param, Read, walk
 from cpuhp.model.system import Assign, Origin, Runs
 
-IRQS_OFF = "irqs_off"
 Held = frozenset[str]
 _BLOCKS = re.compile(r"\bwait|lock|\bdown_|^interrupt$")
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
 from cpuhp.language.context import Context, demand_a_new_name
-from cpuhp.language.primitives import demand_assignable
 from cpuhp.language.terms import Mask
 from cpuhp.model.expr import (
     FALSE,
@@ -138,7 +137,6 @@ def for_all(
         place = work.terms.value(statement.target, scope)
         if not isinstance(place, Read):
             raise fail("HP312", "this cannot be assigned to", statement.span)
-        demand_assignable(work.terms, place, statement.target.span)
         if param not in place.indices:
             raise fail("HP314", "all elements assign to the same variable",
                        statement.span, help=f"x[{node.variable}] = ...;")  # fmt: skip

@@ -15,7 +15,6 @@ from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of, demand_a_new_name
 from cpuhp.language.flow import Edge, Flow, LockUse, Note, atomic
 from cpuhp.language.headline import headline
-from cpuhp.language.primitives import demand_assignable
 from cpuhp.language.program import Registered, demand_a_default, names_in
 from cpuhp.language.terms import Terms
 from cpuhp.language.variables import initial_value
@@ -78,6 +77,8 @@ class Lowering:
     ) -> None:
         if guard == FALSE or any(choice.among == FALSE for choice in choices):
             return
+        for effect in effects:
+            self._demand_variable(effect.variable, node.span, lock)
         registered = context.callback
         origin = None
         state = name = None
@@ -90,6 +91,18 @@ class Lowering:
         uses = (lock,) if lock is not None else ()
         edge = Edge(source, target, guard, choices, effects, note, uses)
         self.flow.edges.append(edge)
+
+    def _demand_variable(self, name: str, span: Span, lock: LockUse | None) -> None:
+        """Raises InputError HP312 if a step must not assign this."""
+        declared = self.terms.program.variables.get(name)
+        if declared is None:
+            return
+        if declared.declaration.constant:
+            note = ("declared here", declared.declaration.span)
+            raise fail("HP312", "a constant cannot be assigned to", span, notes=(note,))
+        if declared.lock and lock is None:
+            raise fail("HP312", "a lock cannot be assigned to", span,
+                       help="who takes it lets it go: mutex_lock(...), mutex_unlock(...)")  # fmt: skip
 
     def local(
         self, name: str, sort: Sort, context: Context, span: Span | None = None
@@ -219,7 +232,6 @@ class Lowering:
         place = self.terms.value(target, context.scope)
         if not isinstance(place, Read):
             raise fail("HP312", "this cannot be assigned to", target.span)
-        demand_assignable(self.terms, place, target.span)
         self.assign_value(place, node.value, entry, leave, node, context)
 
     def _is_value(self, target: t.Term, context: Context) -> bool:
@@ -250,7 +262,6 @@ class Lowering:
         param = self.terms.fresh("c", mask.sort)
         target = self.terms.mask(node.target, context.scope).member(param)
         assert isinstance(target, Read)
-        demand_assignable(self.terms, target, node.target.span)
         effect = Assign(target.variable, target.indices, mask.member(param), (param,))
         self.edge(entry, leave, node, context, effects=(effect,))
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cpuhp.diagnostics import Span, fail
+from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
 from cpuhp.language.flow import LockUse
-from cpuhp.language.program import READS, WRITES
+from cpuhp.language.program import IRQS_OFF, READS, WRITES
 from cpuhp.language.terms import Scope, Terms, wrong_arity
 from cpuhp.model.expr import (
     FALSE,
@@ -29,8 +29,6 @@ from cpuhp.model.expr import (
 )
 from cpuhp.model.sorts import BOOL, CPU, CounterSort, IndexSort, RangeSort
 from cpuhp.model.system import Assign
-
-IRQS_OFF = "irqs_off"
 
 
 @dataclass(frozen=True)
@@ -63,19 +61,6 @@ def place_of(terms: Terms, node: t.Term, scope: Scope) -> Read:
     if not isinstance(found, Read):
         raise fail("HP312", "a variable is needed here", node.span)
     return found
-
-
-def demand_assignable(terms: Terms, place: Read, span: Span) -> None:
-    """Raises InputError HP312 if the place is a constant or a lock."""
-    declared = terms.program.variables.get(place.variable)
-    if declared is None:
-        return
-    if declared.declaration.constant:
-        note = ("declared here", declared.declaration.span)
-        raise fail("HP312", "a constant cannot be assigned to", span, notes=(note,))
-    if declared.lock:
-        raise fail("HP312", "a lock cannot be assigned to", span,
-                   help="who takes it lets it go: mutex_lock(...), mutex_unlock(...)")  # fmt: skip
 
 
 def _set(place: Read, value: Expr) -> Assign:
@@ -159,7 +144,6 @@ def _completion(terms: Terms, node: t.Term, scope: Scope) -> Read:
     place = place_of(terms, node, scope)
     if place.sort != BOOL or place.variable not in terms.program.variables:
         raise fail("HP302", "this is not a completion", node.span)
-    demand_assignable(terms, place, node.span)
     return place
 
 
@@ -203,7 +187,6 @@ def _bit(terms: Terms, call: t.Call, scope: Scope) -> Read:
     place = found.member(index)
     if not isinstance(place, Read):
         raise fail("HP312", "a cpumask variable is needed here", mask.span)
-    demand_assignable(terms, place, mask.span)
     return place
 
 
@@ -222,7 +205,6 @@ def _atomic_add(op: Op, tested: bool = False) -> Primitive:
         place = place_of(terms, _args(call, 1)[0], scope)
         if not isinstance(place.sort, RangeSort | CounterSort):
             raise fail("HP302", "this is not a number", call.args[0].span)
-        demand_assignable(terms, place, call.args[0].span)
         one = Const(1, RangeSort(0, 1))
         after = arithmetic(op, place, one, place.sort)
         value = eq(after, Const(0, place.sort)) if tested else None

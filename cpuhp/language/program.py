@@ -25,6 +25,7 @@ from cpuhp.model.sorts import (
 from cpuhp.model.table import HotplugState, Section, Table
 
 HPSTATE = "hpstate"
+IRQS_OFF = "irqs_off"  # the flag of a CPU whose interrupts are masked
 LOCKS = frozenset(
     {"mutex", "spinlock", "raw_spinlock", "rwsem", "rwlock", "srcu_struct"}
 )
@@ -351,6 +352,10 @@ def _variables(
             if isinstance(item, t.VariableDeclaration):
                 names.add(item.name, item.span)
                 found[item.name] = _declared(item, resolve, unit.name)
+    flag = found.get(IRQS_OFF)
+    if flag is not None and (flag.sort, flag.indices) != (BOOL, (CPU,)):
+        raise fail("HP205", f"'{IRQS_OFF}' is a flag that each CPU has",
+                   flag.declaration.span, help=f"percpu bool {IRQS_OFF};")  # fmt: skip
     for variable in found.values():
         if isinstance(variable.sort, CounterSort):
             mask = found.get(variable.sort.mask)

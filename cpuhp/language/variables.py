@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from cpuhp.diagnostics import InputError, fail
 from cpuhp.language import tree as t
 from cpuhp.language.context import default_of
-from cpuhp.language.primitives import IRQS_OFF
-from cpuhp.language.program import Declared
+from cpuhp.language.program import IRQS_OFF, Declared
 from cpuhp.language.terms import Terms
 from cpuhp.model.expr import Expr, Param, reads
 from cpuhp.model.sorts import CounterSort, Sort

@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cpuhp.graph.footprint import IRQS_OFF, is_wait
+from cpuhp.graph.footprint import is_wait
 from cpuhp.graph.parallel import INVOKES
 from cpuhp.language.compile import Lowered, LoweredProcess
 from cpuhp.language.flow import Edge, reachable
+from cpuhp.language.program import IRQS_OFF
 from cpuhp.model.sorts import NONE
 from cpuhp.model.table import HotplugState, Section
 from cpuhp.timing.costs import Cost, CostTable
