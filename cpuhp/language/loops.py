@@ -13,8 +13,10 @@ from cpuhp.language.terms import Mask
 from cpuhp.model.expr import (
     FALSE,
     TRUE,
+    Apply,
     Const,
     Expr,
+    Op,
     Param,
     Read,
     and_,
@@ -143,13 +145,24 @@ def for_all(
         if any(place.variable == effect.variable for effect in effects):
             raise fail("HP314", f"'{place.variable}' is assigned twice", statement.span,
                        help="all assignments of a forall happen at once")  # fmt: skip
-        value = work.terms.value(statement.value, scope, place.sort)
+        value = _stored(work.terms.value(statement.value, scope, place.sort), place)
         effects.append(
             Assign(
                 place.variable, place.indices, ite(member, value, place), (param,)
             )  # fmt: skip
         )
     work.edge(entry, leave, node, context, effects=tuple(effects))
+
+
+def _stored(value: Expr, place: Read) -> Expr:
+    """A value that the program stores, though it may be the old one.
+
+    An `ite` with the old value as its last part says that nothing is stored.
+    """
+    match value:
+        case Apply(Op.ITE, (test, new, old), _) if old == place:
+            return ite(not_(test), old, new)
+    return value
 
 
 def _assign_to(place: Read, value: Expr) -> Assign:

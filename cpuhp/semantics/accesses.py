@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from cpuhp.model.expr import Apply, Expr, Op, Param, Quantified, Read
-from cpuhp.model.system import Action
+from cpuhp.model.expr import Apply, Expr, Op, Param, Quantified, Read, walk
+from cpuhp.model.system import Action, Assign
 from cpuhp.model.verdict import State
 from cpuhp.semantics.evaluate import Binding, evaluate, holds
 from cpuhp.semantics.machine import Machine
@@ -31,6 +31,10 @@ def accesses(
     for effect in action.effects:
         for chosen in product(*(machine.elements(p.sort) for p in effect.bound)):
             local: dict[Param, int] = {**binding, **dict(zip(effect.bound, chosen))}
+            among = _among(effect)
+            if among is not None and not holds(machine, among, state, local):
+                _visit(machine, among, state, local, read)
+                continue
             for part in (*effect.indices, effect.value):
                 _visit(machine, part, state, local, read)
             where = tuple(evaluate(machine, i, state, local) for i in effect.indices)
@@ -38,6 +42,15 @@ def accesses(
             if cell is not None and machine.system.variable(effect.variable).plain:
                 written.add(cell)
     return frozenset(read), frozenset(written)
+
+
+def _among(effect: Assign) -> Expr | None:
+    """Which elements a `forall` over a set assigns: the others keep what they have."""
+    match effect.value:
+        case Apply(Op.ITE, (among, _, Read(effect.variable, effect.indices)), _):
+            bound = {part for part in walk(among) if isinstance(part, Param)}
+            return among if bound & set(effect.bound) else None
+    return None
 
 
 def _visit(

@@ -1,0 +1,36 @@
+"""Which cells a step accesses, in the smallest programs that showed it."""
+
+import pytest
+
+from cpuhp.api import Settings, loads
+
+HEAD = "scenario s; percpu int 0..2 num; percpu bool hit; shared atomic bool x;"
+FREE = {  # nobody meets
+    "a forall assigns only the elements of its set": """
+        process p { forall (c in hit) num[c] = 1; }
+        process q { num[boot] = 2; }""",
+    "a forall over nobody reads no value": """
+        shared int 0..1 a;
+        process p { forall (c in hit) num[c] = a; }
+        process q { a = 1; }""",
+}
+RACY = {
+    "a forall assigns what is in its set": """
+        process p { forall (c in aps) num[c] = 1; }
+        process q(cpu) on aps { num[cpu] = 2; }""",
+    "a forall looks at its set": """
+        process p { forall (c in hit) num[c] = 1; }
+        process q { hit[boot] = true; }""",
+    "a value that is stored may be the old one": """
+        process p { forall (c in cpus) num[c] = c == boot ? 1 : num[c]; }
+        process q(cpu) on aps { num[cpu] = 2; }""",
+}
+
+
+@pytest.mark.parametrize("name", [*FREE, *RACY])
+@pytest.mark.parametrize("cpus", [2, 3])
+def test_races_are_about_what_is_accessed(name, cpus):
+    text = FREE.get(name) or RACY[name]
+    loaded = loads(f"{HEAD} {text} check here {{ race_free; }}")
+    answer = loaded.answer("here", 0, Settings(cpus=cpus))
+    assert answer.verdict == ("PROVED" if name in FREE else "VIOLATED")
