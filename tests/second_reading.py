@@ -199,7 +199,23 @@ def changed(values, cpu, value):
     """Writing through none does nothing."""
     if cpu == NONE:
         return values
+    if hasattr(values, "changed"):  # it notes that it is
+        return values.changed(cpu, value)
     return (*values[:cpu], value, *values[cpu + 1 :])
+
+
+def named(state, name, value):
+    """The state in which a name stands for an element of a set."""
+    if hasattr(state, "named"):
+        return state.named(name, value)
+    return state | {name: value}
+
+
+def without(state, *gone):
+    """The state without some local variables."""
+    if hasattr(state, "without"):
+        return state.without(gone)
+    return {k: v for k, v in state.items() if k not in gone}
 
 
 def settled(todo: tuple, state: State) -> tuple[tuple, State]:
@@ -208,7 +224,7 @@ def settled(todo: tuple, state: State) -> tuple[tuple, State]:
         match todo[0]:
             case End(_, names):
                 todo = todo[1:]
-                state = {k: v for k, v in state.items() if k not in names}
+                state = without(state, *names)
             case Forever(body):
                 todo = (*body, *todo)
             case _:
@@ -230,14 +246,14 @@ def _ways_on(todo: tuple, state: State) -> Iterator[tuple[tuple, State]]:
                 yield rest, after
         case Branch():
             for way in node.ways(state):
-                yield (*way, *rest), state
+                yield (*way, *rest), state | {}
         case While(test, body):
             yield (*body, *todo) if test(state) else rest, state
         case For(name, among, test, body, visited):
-            found = [c for c in among(state) if c not in visited]
-            found = [c for c in found if test(state | {name: c})]
+            found = [c for c in among(state) if test(named(state, name, c))]
+            found = [c for c in found if c not in visited]
             if not found:
-                yield rest, {k: v for k, v in state.items() if k != name}
+                yield rest, without(state, name)
             else:
                 again = replace(node, visited=visited | {found[0]})
                 if isinstance(todo[0], At):
@@ -322,6 +338,10 @@ class Reached:
 
     def can_move(self, who: int) -> bool:
         return any(mover == who for mover, _ in self.after)
+
+
+class NestedError(Exception):
+    """Somebody reads what he reads already, which is no program."""
 
 
 class TooManyError(Exception):

@@ -13,6 +13,7 @@ from second_reading import (
     While,
     changed,
     looked_up,
+    without,
 )
 
 from programs.statements import TOLD, assignment, decided, leaving, moved, put, words
@@ -185,7 +186,7 @@ class Call:
         text = f"{declare}{name} = {call};" if name else f"{call};"
         cpu, result = f"cpu{id(self)}", f"result{id(self)}"
         passed = put(cpu, self.cpu)
-        kept = moved(result, name) if name else without(result)
+        kept = moved(result, name) if name else forgotten(result)
         none = (put(result, lambda s: False), End(cpu, (cpu,)), kept)
         ways = {}
 
@@ -206,7 +207,7 @@ class Call:
         begun = Do(lambda s: [s | {param: s[cpu], mine: False}])
         over = Do(
             lambda s: [
-                {k: v for k, v in s.items() if k != param and not k.startswith(mine)}
+                without(s, param, *(k for k in s if k.startswith(mine)))
                 | {result: s[mine]}
             ]
         )
@@ -214,8 +215,8 @@ class Call:
         return (begun, *callback.body.nodes, callback.end, over, end, kept)
 
 
-def without(name):
-    return Do(lambda s: [{k: v for k, v in s.items() if k != name}])
+def forgotten(name):
+    return Do(lambda s: [without(s, name)])
 
 
 def walk(w, depth):
@@ -267,7 +268,7 @@ def kept(w, value, cpu):
         read = put("register", value)
 
         def then(s):
-            left = {k: v for k, v in s.items() if k != "register"}
+            left = without(s, "register")
             return [write(left, s["register"])]
 
         return Statement(text, (read, Do(then)))

@@ -21,6 +21,8 @@ from second_reading import (
     held,
     in_order,
     looked_up,
+    named,
+    without,
 )
 
 from programs.words import MASKS, NUMBERS, PHASES
@@ -33,9 +35,7 @@ def put(name, value, kept=lambda value: value):
 
 def moved(source, name):
     """What was read into `source` is stored."""
-    return Do(
-        lambda s: [{k: v for k, v in s.items() if k != source} | {name: s[source]}]
-    )
+    return Do(lambda s: [without(s, source) | {name: s[source]}])
 
 
 def atomic(statement):
@@ -80,7 +80,8 @@ def assignment(w, depth):
 
 
 def is_local(w, name):
-    return name in w.scope.numbers or name in w.scope.flags or name in w.scope.rows
+    scope = w.scope
+    return name in (*scope.numbers, *scope.flags, *scope.rows, *w.pointers)
 
 
 def stored(w, name, value, kept=lambda value: value):
@@ -103,7 +104,7 @@ def through(w, name, value, kept=lambda value: value, cpu=None):
     read = put("register", value, kept)
 
     def then(s):
-        left = {k: v for k, v in s.items() if k != "register"}
+        left = without(s, "register")
         return [left | {name: changed(s[name], cpu(s), s["register"])}]
 
     return Statement(text, (read, Do(then)))
@@ -198,7 +199,7 @@ def choice(w, depth):
     who, test = w.element()
 
     def chosen(state):
-        found = [c for c in among(state) if test(state | {who: c})]
+        found = [c for c in among(state) if test(named(state, who, c))]
         found = in_order(state, found)
         found = {"any": found, "first": found[:1], "last": found[-1:]}[order]
         return [state | {name: cpu} for cpu in found or [NONE]]
@@ -211,10 +212,10 @@ def forall(w, depth):
     value, everybody = w.number(1), w.pick(True, False)
 
     def done(state):
-        new = held(value(state), 2)
-        hit = [everybody or bit for bit in state["hit"]]
-        num = [new if bit else n for n, bit in zip(state["num"], hit)]
-        return [state | {"num": tuple(num)}]
+        num = state["num"]
+        for cpu in range(state["cpus"]) if everybody else mask("hit")(state):
+            num = changed(num, cpu, held(value(state), 2))
+        return [state | {"num": num}]
 
     among = "cpus" if everybody else "hit"
     text = f"forall (who in {among}) num[who] = {value.text};"
@@ -240,11 +241,12 @@ def exchanged(w, depth):
     w.scope = scope
 
     def done(s):
-        num, hit = list(s["num"]), list(s["hit"])
+        num, hit = s["num"], s["hit"]
         for cpu in among(s):
-            here = s | {who: cpu}
-            num[cpu], hit[cpu] = held(value(here), 2), bool(test(here))
-        return [s | {"num": tuple(num), "hit": tuple(hit)}]
+            here = named(s, who, cpu)
+            num = changed(num, cpu, held(value(here), 2))
+            hit = changed(hit, cpu, bool(test(here)))
+        return [s | {"num": num, "hit": hit}]
 
     text = f"forall ({who} in {among.text}) {{ num[{who}] = {value.text}; "
     return Statement(f"{text}hit[{who}] = {test.text}; }}", (Do(done),))
@@ -319,7 +321,7 @@ def of_irqs(w, depth):
         order = w.pick("any", "first", "last")
 
         def chosen(s):
-            found = [i for i in range(2) if test(s | {who: i})]
+            found = [i for i in range(2) if test(named(s, who, i))]
             found = {"any": found, "first": found[:1], "last": found[-1:]}[order]
             return [s | {"last": irq} for irq in found or [NONE]]
 
@@ -465,15 +467,16 @@ def labelled(w, depth):
     return Statement(text, (first, *inner.nodes[1:]))
 
 
+PLAIN = frozenset({"locks"})  # about what else the programs are
 KINDS += [
     Kind(0.1, assignment),
-    Kind(0.26, looked_at),
-    Kind(0.08, declaration),
+    Kind(0.26, looked_at, less=PLAIN),
+    Kind(0.08, declaration, less=PLAIN),
     Kind(0.04, choice),
-    Kind(0.03, phase),
-    Kind(0.05, forall),
-    Kind(0.04, call),
-    Kind(0.03, number_by_one),
+    Kind(0.03, phase, less=PLAIN),
+    Kind(0.05, forall, less=PLAIN),
+    Kind(0.04, call, less=PLAIN),
+    Kind(0.03, number_by_one, less=PLAIN),
     Kind(0.03, jump),
     Kind(0.04, returned, needs="returns"),
     Kind(0.06, asserted, needs="asserts"),

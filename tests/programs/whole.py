@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 
+from reading_races import races
 from second_reading import Forever, Statement, Thread, goes_on, is_missed, reachable
 
 import programs.hotplug
+import programs.locks
 import programs.waiting  # noqa: F401
 from programs.hotplug import CONSTANTS, ROWS, Table
 from programs.statements import looked_at
 from programs.waiting import until
-from programs.words import declarations, first_states
+from programs.words import LOCKS, declarations, first_states, marked
 from programs.writer import Value, Writer, both
 
 SEEN = Value("seen", lambda s: s["seen"])
@@ -25,8 +27,9 @@ FORMS = {
     "threads": {"rows", "waits"},
     "services": {"waits", "labels", "asserts"},
     "readers": {"srcu", "waits"},
+    "locks": {"locks", "waits"},
 }
-SEVERAL = {"parallel", "handled", "threads", "services", "readers"}
+SEVERAL = {"parallel", "handled", "threads", "services", "readers", "locks"}
 
 
 class Program:
@@ -40,12 +43,15 @@ class Program:
         self.random = random.Random(f"{seed} {form}")
         self.form, self.parallel = form, form in SEVERAL
         self.needs = frozenset(FORMS[form])
+        self.races = self.parallel and not large
         self.everywhere = seed % 2 == 0
         self.table = Table(loops=seed % 3 == 0) if "rows" in self.needs else None
         self.bodies = []  # of each process: its form, name, CPU if it has one, its body
         self.labels = []
         self.free = self._free(large)
         lines = [f"scenario meaning;\n{declarations(self.free)}"]
+        if "locks" in self.needs:
+            lines.append(LOCKS)
         if self.table:
             lines += self._callbacks(seed)
         self.when = None
@@ -60,10 +66,16 @@ class Program:
             f"check t{n} {{ {claim}; }}" for n, (claim, _) in enumerate(self.claims)
         ]
         self.text = "\n".join([*lines, ""])
+        if self.races:
+            self.text, self.plain = marked(self.text, random.Random(f"{seed} marks"))
         if self.table:
             self.table.read(self.text)
 
     def _free(self, large):
+        if self.form == "locks":
+            return frozenset(
+                {"from"} | ({"to"} if self.random.random() < 0.3 else set())
+            )
         if self.form == "alone" and large is None:
             return frozenset({"a", "b", "x", "to", "hit"})
         if not self.parallel:
@@ -88,8 +100,10 @@ class Program:
 
     def _processes(self, seed):
         one = self._writer(seed)
-        size = (2, 1) if self.parallel else (3, 2)
-        self._process("process", "p", None, one, one.program(*size))
+        first = size = (2, 1) if self.parallel else (3, 2)
+        if self.form == "locks":
+            first, size, self.everywhere = (2, 2), (1, 2), seed % 5 == 0
+        self._process("process", "p", None, one, one.program(*first))
         if not self.parallel:
             return
         two = self._writer(seed + 10_000, None, "her")
@@ -101,8 +115,8 @@ class Program:
             body = self._served(three) if endless else three.program(2, 1)
             self._process(kind, "r", "cpu", three, body)
         else:
-            self._process("process", "q", None, two, two.program(2, 1))
-            self._process("process", "r", "cpu", three, three.program(2, 1))
+            self._process("process", "q", None, two, two.program(*size))
+            self._process("process", "r", "cpu", three, three.program(*size))
         if self.form == "handled":
             for name in ("i", "j") if seed % 3 == 0 else ("i",):
                 w = self._writer(
@@ -164,6 +178,8 @@ class Program:
             first, then = last.test(1), last.test(1)
             text = f"({first.text}) leads to ({then.text})"
             self.claims.append((text, lambda found: is_missed(found, first, then)))
+        if self.races:
+            self.claims.append(("race_free", lambda found: races(found, self.plain)))
 
     def _at(self, w):
         """Somebody is at a label, and something holds or somebody else is at one."""
@@ -185,7 +201,7 @@ class Program:
             everywhere = "(cpu)" in head
             first = 1 if "on aps" in head else 0
             for cpu in range(first, cpus) if everywhere else (0,):
-                own = {"me": number} if "srcu" in self.needs else {}
+                own = {"me": number} if self.needs & {"srcu", "locks"} else {}
                 own |= {"cpu": cpu} if everywhere else {}
                 todo = () if when else body.nodes
                 yield Thread(todo, own, cpu, body.nodes, when, name, kind)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import eq, gt, le, lt, ne
 
-from second_reading import NONE, Statement, Value, looked_up
+from second_reading import NONE, Statement, Value, looked_up, named
 
 from programs.words import MASKS, NUMBERS, OFTEN
 
@@ -26,6 +26,10 @@ class Kind:
     needs: str = ""
     deep: bool = False
     loops: bool = False  # may not be atomic
+    less: frozenset[str] = frozenset()  # where there is this, it is written less often
+
+    def weighs(self, needs: frozenset[str]) -> float:
+        return self.weight / 8 if self.less & needs else self.weight
 
 
 KINDS: list[Kind] = []
@@ -58,6 +62,7 @@ class Writer:
         self.sealed = False  # inside a loop over a set: no `return`
         self.reading = frozenset()  # locks that are held around the statement
         self.body = self.end = None  # of the callback that is written: name, `End`
+        self.pointers = frozenset()  # local variables that hold a CPU
         self.table = None  # hotplug states, and callbacks that can be invoked
 
     def program(self, most=3, depth=2):
@@ -108,7 +113,7 @@ class Writer:
             return Value(f"weight({among.text})", lambda s: len(among(s)))
         name, test = self.element()
         text = f"count({name} in {among.text} : {test.text})"
-        return Value(text, lambda s: sum(test(s | {name: c}) for c in among(s)))
+        return Value(text, lambda s: sum(test(named(s, name, c)) for c in among(s)))
 
     def cpu(self, depth=1):
         kind = self.random.random() if depth else self.random.random() * 0.7
@@ -217,7 +222,7 @@ class Writer:
         name, test = self.element()
         word, holds = self.pick(("all", all), ("exists", any))
         text = f"{word}({name} in {a.text} : {test.text})"
-        return Value(text, lambda s: holds(test(s | {name: c}) for c in a(s)))
+        return Value(text, lambda s: holds(test(named(s, name, c)) for c in a(s)))
 
     # -- statements ------------------------------------------------------------
 
@@ -235,7 +240,7 @@ class Writer:
             and (not kind.needs or kind.needs in self.needs)
             and (self.loops or not kind.loops)
         ]
-        (kind,) = self.random.choices(kinds, [kind.weight for kind in kinds])
+        (kind,) = self.random.choices(kinds, [k.weighs(self.needs) for k in kinds])
         return kind.write(self, depth)
 
 
