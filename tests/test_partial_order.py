@@ -254,6 +254,30 @@ def test_there_is_less_to_look_at(monkeypatch):
     assert (reduced.stats["states"], whole.stats["states"]) == (17, 45)
 
 
+def test_where_it_hardly_helps_it_pauses(monkeypatch):
+    tried = []
+    whole = ample.Reduction._enough
+    count = lambda self, *seen: tried.append(1) or whole(self, *seen)  # noqa: E731
+    monkeypatch.setattr(ample.Reduction, "_enough", count)
+    monkeypatch.setattr(search, "FEW_STATES", -1)
+    system, (prop, *_) = parallel_shutdown(2)
+    found = check(system, prop, 12, traces=False)
+    assert found.verdict is Verdict.PROVED
+    assert 500 < len(tried) < 1500 < found.stats["states"]
+    monkeypatch.setattr(ample, "_PAYS", 0)
+    tried.clear()
+    again = check(system, prop, 12, traces=False)
+    assert again.stats["states"] == len(tried) == found.stats["states"]
+
+
+@pytest.mark.parametrize("pause", [1, 7])
+def test_pauses_lose_nothing(pause, monkeypatch):
+    monkeypatch.setattr(ample, "_TRIAL", pause)
+    monkeypatch.setattr(ample, "_PAYS", 2)
+    monkeypatch.setattr(ample, "_FIRST_PAUSE", pause)
+    assert agree(monkeypatch)
+
+
 def test_a_run_is_as_short_as_without_reduction(monkeypatch):
     system, prop = undone()
     first = said(system, prop, (2, 0), True)

@@ -32,6 +32,9 @@ _BY_STATE = (Expectation.ALWAYS, Expectation.SOMETIMES)
 _AT_REST = (Expectation.FINALLY, Expectation.DEADLOCK_FREE)
 REDUCED = (*_BY_STATE, *_AT_REST, Expectation.RACE_FREE)  # are about what is reached
 _MOST_KNOWN = 200_000  # choices that are remembered
+_TRIAL = 500  # states that it is tried on before it is known whether it pays,
+_PAYS = 0.25  # that is, whether so many of them have fewer steps;
+_FIRST_PAUSE = 10_000  # else so many states are not tried
 
 
 class Reduction:
@@ -50,6 +53,8 @@ class Reduction:
         self._known: dict[tuple[tuple[Outlook, ...], tuple[int, ...]], tuple[int, ...]]
         self._known = {}
         self._done: set[Key] = set()  # states whose successors were asked for
+        self._tried = self._reduced = self._pause = 0
+        self._next_pause = _FIRST_PAUSE
 
     def successors(self, key: Key) -> list[Key]:
         """The keys of next states, perhaps some of them twice: as many as it takes.
@@ -57,13 +62,30 @@ class Reduction:
         To be asked of each state once, nearest first or in any other order.
         """
         self._done.add(key)
+        if self._pause:
+            self._pause -= 1
+            return self._space.successors(key)
+        self._tried += 1
+        if self._tried > _TRIAL:
+            self._judge()
         state, to_key = self._space.state(key), self._space.key
         moves = [self._moves(seat, state) for seat in self._futures.seats]
         for number in self._enough(state, moves):
             ahead = [to_key(after) for _, _, after in moves[number]]
             if not self._puts_off(ahead):
+                self._reduced += 1
                 return ahead
         return [to_key(after) for found in moves for _, _, after in found]
+
+    def _judge(self) -> None:
+        """Where hardly a state is reduced, pause, and for twice as long each time.
+
+        A state takes many times as long so. All steps of a state are always enough.
+        """
+        if self._reduced < _PAYS * self._tried:
+            self._pause = self._next_pause
+            self._next_pause *= 2
+        self._tried = self._reduced = 0
 
     def _puts_off(self, ahead: Sequence[Key]) -> bool:
         """Would the others' steps be put off, perhaps for ever?"""
