@@ -11,9 +11,9 @@ from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of
 from cpuhp.language.idioms import meant
 from cpuhp.language.primitives import ATOMIC, PRIMITIVES, VALUE_PRIMITIVES, Step
-from cpuhp.language.program import nodes_below
+from cpuhp.language.program import Program, nodes_below
 from cpuhp.language.reader_locks import READER_PRIMITIVES, Caller
-from cpuhp.language.terms import PICKS, Mask, wrong_arity
+from cpuhp.language.terms import MASK_CALLS, PICKS, Mask, wrong_arity
 from cpuhp.model.expr import (
     FALSE,
     TRUE,
@@ -48,6 +48,21 @@ _PICK_BUILTINS = {
     "cpumask_first": Order.FIRST,
     "cpumask_last": Order.LAST,
 }
+
+
+_BUILT_IN = frozenset(
+    {*PICKS, *_PICK_BUILTINS, *MASK_CALLS, "all", "exists", "count", "at", "bug"}
+    | {*PRIMITIVES, *VALUE_PRIMITIVES, *READER_PRIMITIVES}
+    | {"next_state", "prev_state", "invoke_startup", "invoke_teardown"}
+)
+
+
+def demand_own_names(program: Program) -> None:
+    """Raises InputError HP204 if a function has the name of one that is always there."""
+    for function in program.functions.values():
+        if function.name in _BUILT_IN:
+            raise fail("HP204", f"'{function.name}' is there already", function.span,
+                       help="give the function another name")  # fmt: skip
 
 
 def takes_steps(work: Lowering, call: t.Call) -> bool:

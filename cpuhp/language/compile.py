@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
+from cpuhp.language.calls import demand_own_names
 from cpuhp.language.context import Context
 from cpuhp.language.flow import Edge, Flow, Note, begun, reachable
 from cpuhp.language.lower import Lowering
@@ -94,6 +95,7 @@ def lower(
 
     Raises InputError HP3xx where the text is wrong.
     """
+    demand_own_names(program)
     callbacks = tuple(
         c for c in program.callbacks if keep is None or c.callback.name in keep
     )

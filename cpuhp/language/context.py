@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cpuhp.diagnostics import Span, fail
-from cpuhp.language.program import Registered
+from cpuhp.language.program import Registered, demand_a_free_name
 from cpuhp.language.terms import Scope
 from cpuhp.model.expr import (
     Const,
@@ -42,6 +42,7 @@ class Context:
 
 def demand_a_new_name(name: str, scope: Scope, span: Span) -> None:
     """Raises InputError HP204 if a local variable or parameter has this name here."""
+    demand_a_free_name(name, span)
     if name in scope:
         raise fail("HP204", f"there is a '{name}' here already", span,
                    help="give one another name")  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
 from cpuhp.language.context import Context, demand_a_new_name
+from cpuhp.language.program import demand_a_free_name
 from cpuhp.language.terms import Mask
 from cpuhp.model.expr import (
     FALSE,
@@ -125,6 +126,7 @@ def _unroll(
 def for_all(
     work: Lowering, node: t.ForEach, entry: int, leave: int, context: Context
 ) -> None:
+    demand_a_free_name(node.variable, node.span)
     mask = work.terms.mask(node.among, context.scope)
     param = work.terms.fresh(node.variable, mask.sort)
     scope = {**context.scope, node.variable: param}

@@ -162,7 +162,10 @@ class Lowering:
                            entry, leave, context)  # fmt: skip
             case t.CallStatement(call, _):
                 calls.call(self, call, None, entry, leave, node, context)
-            case t.Label(name, body, _):
+            case t.Label(name, body, span):
+                if name in ("end", "resting"):
+                    raise fail("HP204", f"'{name}' is a place of every process", span,
+                               help="give the label another name")  # fmt: skip
                 self.flow.labels.setdefault(name, set()).add(entry)
                 self.statement(body, entry, leave, context)
         return context

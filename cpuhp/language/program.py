@@ -146,6 +146,8 @@ def link(
             if isinstance(item, t.Function):
                 names.add(item.name, item.span)
                 functions[item.name] = item
+                for param in item.params:
+                    demand_a_free_name(param.name, param.span)
     callbacks, unplaced = _callbacks(units, table, names)
     processes = []
     for unit in units:
@@ -212,6 +214,12 @@ class _Names:
                 notes=(("the other definition", first),) if first else (),
             )
         self._spans[name] = span
+
+
+def demand_a_free_name(name: str, span: Span) -> None:
+    """Raises InputError HP204 if nothing may have this name but what has it anyway."""
+    if name in _RESERVED - {"cpu"}:
+        raise fail("HP204", f"'{name}' is reserved", span, help="give it another name")
 
 
 @dataclass(frozen=True)

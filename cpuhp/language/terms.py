@@ -10,7 +10,13 @@ from itertools import count
 from cpuhp.diagnostics import InputError, Span, fail
 from cpuhp.language import tree as t
 from cpuhp.language.idioms import meant
-from cpuhp.language.program import HPSTATE, Declared, Program, resolve_type
+from cpuhp.language.program import (
+    HPSTATE,
+    Declared,
+    Program,
+    demand_a_free_name,
+    resolve_type,
+)
 from cpuhp.model.expr import (
     FALSE,
     TRUE,
@@ -412,7 +418,7 @@ class Terms:
                 span,
                 help="never bug();",
             )
-        if name in _MASK_CALLS:
+        if name in MASK_CALLS:
             return self._mask_call(node, scope)
         if name in ("next_state", "prev_state"):
             self._arity(node, 1)
@@ -425,7 +431,7 @@ class Terms:
                 "HP301",
                 f"there is no function '{name}'",
                 span,
-                help=meant(name, [*self.program.functions, *_MASK_CALLS]),
+                help=meant(name, [*self.program.functions, *MASK_CALLS]),
             )
         if function.formula is None:
             raise fail(
@@ -493,6 +499,7 @@ class Terms:
             among = node.args[0]
             if isinstance(among, t.Binary) and among.op == "in":
                 if isinstance(among.left, t.Name):
+                    demand_a_free_name(among.left.name, among.left.span)
                     mask = self.mask(among.right, scope)
                     param = self.fresh(among.left.name, mask.sort)
                     return node.name, mask, param, {**scope, among.left.name: param}
@@ -549,7 +556,7 @@ class Terms:
         return wrong_arity(node, arity)
 
 
-_MASK_CALLS = (
+MASK_CALLS = (
     "cpumask_test_cpu",
     "empty",
     "cpumask_empty",
