@@ -34,6 +34,7 @@ class Do:
 
     of: Callable
     rests: bool = False  # a service may stay here for ever
+    use: object = None  # of a lock: see reading_orders.py
 
 
 @dataclass(frozen=True)
@@ -242,8 +243,10 @@ def _ways_on(todo: tuple, state: State) -> Iterator[tuple[tuple, State]]:
     node, rest = _unlabelled(todo[0]), todo[1:]
     match node:
         case Do():
-            for after in node.of(state):
-                yield rest, after
+            for after in node.of(state) or ([None] if node.use else []):
+                booked = node.use.booked(state, after) if node.use else after
+                if booked is not None:
+                    yield rest, booked
         case Branch():
             for way in node.ways(state):
                 yield (*way, *rest), state | {}

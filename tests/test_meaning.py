@@ -1,6 +1,5 @@
 """What the tool says about random programs, against a second reading of them."""
 
-import sys
 from collections import Counter
 
 import pytest
@@ -11,7 +10,8 @@ from cpuhp.api import Settings, load
 from cpuhp.diagnostics import InputError
 from cpuhp.engines import beginnings
 from cpuhp.engines.explicit import liveness
-from cpuhp.graph import constants, slicing
+from cpuhp.engines.explicit.races import RaceFinder
+from cpuhp.graph import constants, footprint, holding, slicing
 from cpuhp.language import build, calls, flow, reader_locks, terms, unroll
 from cpuhp.model.expr import TRUE
 
@@ -146,13 +146,21 @@ FAULTS = {  # what is put in for what, and the form of programs and the seed tha
         *(liveness, "_is_at_rest", lambda graph, node: True),
         *("services", 95),
     ),
-    "a forall assigns all elements": (
-        *(sys.modules["cpuhp.semantics.accesses"], "_among", lambda effect: None),
-        *("parallel", 56),
+    "nobody races": (
+        *(RaceFinder, "_may_race", lambda self, state: False),
+        *("locks", 8),
     ),
     "nobody waits for readers": (
         *(reader_locks._Lock, "nobody", lambda lock, role: TRUE),
         *("locks", 8),
+    ),
+    "nothing is held under another": (
+        *(holding, "_used", lambda use, held, every: frozenset()),
+        *("locks", 16),
+    ),
+    "handlers interrupt nobody": (
+        *(footprint, "_exposed", lambda *_: frozenset()),
+        *("nested", 14),
     ),
     "nobody who waits matters": (
         *(slicing, "_blocking_parts", lambda lowered: set()),

@@ -6,10 +6,11 @@ it; who it is, is known by `me`.
 
 from __future__ import annotations
 
+from reading_orders import Use
 from second_reading import NONE, Do, NestedError, Statement, changed, looked_up
 
 from programs.statements import TOLD, atomic, decided, put, stored, through
-from programs.waiting import between, inside
+from programs.waiting import between, inside, locked
 from programs.words import UNLOCKED
 from programs.writer import KINDS, Kind, Value, both, with_cpu
 
@@ -25,14 +26,14 @@ MET = both(  # somebody notices whether another one is in here, too
 )
 
 
-def _step(name, cpu, after):
+def _step(name, cpu, after, does=None, shared=False):
     """A step that makes the lock what `after` says of it and of who runs, or waits."""
 
     def step(s):
         lock = after(looked_up(s[name], cpu(s), UNLOCKED), s["me"])
         return [] if lock is None else [s | {name: changed(s[name], cpu(s), lock)}]
 
-    return Do(step)
+    return Do(step, use=does and Use(does, name, cpu, shared))
 
 
 def _read(lock, me):
@@ -62,6 +63,8 @@ def _unwrite(lock, me):
 
 
 def own_lock(w, depth):
+    if "waits" in w.needs and w.chance(0.3):
+        return locked(w, depth)
     name, writes = w.pick(*PAIRS), w.chance(0.5)
     writes = writes or name == "own_m" or name in w.reading
     cpu, (taken, dropped) = w.cpu(w.pick(0, 0, 1)), PAIRS[name][writes]
@@ -69,17 +72,18 @@ def own_lock(w, depth):
     if name == "own_m" and w.chance(0.3):
         return tried(w, name, cpu, inner)
     if not writes:
-        nodes = (_step(name, cpu, _read),)
+        nodes = (_step(name, cpu, _read, "takes", shared=True),)
     else:
         # A writer that waits holds readers off where the lock is fair.
         first = (_step(name, cpu, _queue),) if name == "own_rw" else ()
-        nodes = (*first, _step(name, cpu, _write))
+        nodes = (*first, _step(name, cpu, _write, "takes"))
     call = f"{taken}({name}[{cpu.text}]);"
     kind = w.random.random()
     if kind > 0.95:
         return between(call, nodes, inner, "")
     then = w.cpu(0) if kind < 0.1 else cpu
-    last = _step(name, then, _unwrite if writes else _unread)
+    undone = _unwrite if writes else _unread
+    last = _step(name, then, undone, "drops", shared=not writes)
     return between(call, nodes, inner, f"{dropped}({name}[{then.text}]);", last)
 
 
@@ -101,16 +105,19 @@ def held_around(w, depth, name, cpu, writes):
 def tried(w, name, cpu, inner):
     flag = w.fresh()
 
+    got = Use("tries", name, cpu)
+
     def step(s):
         written = looked_up(s[name], cpu(s), UNLOCKED)[2]
         taken = (frozenset(), frozenset(), True)
-        return [s | {name: changed(s[name], cpu(s), taken), flag: not written}]
+        after = s | {name: changed(s[name], cpu(s), taken), flag: not written}
+        return [after if written else got.booked(s, after)]
 
     asked = Statement(f"bool {flag} = mutex_trylock({name}[{cpu.text}]);", (Do(step),))
-    last = (_step(name, cpu, _unwrite),)
+    last = (_step(name, cpu, _unwrite, "drops"),)
     text = f"{inner.text} mutex_unlock({name}[{cpu.text}]);"
-    got = Statement(text, (*inner.nodes, *last))
-    return both(asked, decided(Value(flag, lambda s: s[flag]), got))
+    then = Statement(text, (*inner.nodes, *last))
+    return both(asked, decided(Value(flag, lambda s: s[flag]), then))
 
 
 def pointers(w):

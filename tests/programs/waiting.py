@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from reading_orders import Use
 from second_reading import Do, Statement, changed
 
 from programs.statements import TOLD, atomic, decided, put
 from programs.writer import KINDS, Kind, Value, both
 
-UNLOCK = put("m", lambda s: False)
+UNLOCK = Do(lambda s: [s | {"m": False}], use=Use("drops", "m"))
 
 
 def between(before, nodes, inner, after, *last):
@@ -22,7 +23,7 @@ def reads(name):
             return []
         return [state | {name: (readers + 1, queued, written)}]
 
-    return Do(step)
+    return Do(step, use=Use("takes", name, shared=True))
 
 
 def queues(name):
@@ -36,7 +37,7 @@ def writes(name):
             return []
         return [state | {name: (0, max(0, queued - 1), True)}]
 
-    return Do(step)
+    return Do(step, use=Use("takes", name))
 
 
 def leaves(name, part):
@@ -46,7 +47,7 @@ def leaves(name, part):
         readers, queued, written = state[name]
         return (readers, queued, False) if part else (readers - 1, queued, written)
 
-    return put(name, left)
+    return Do(lambda s: [s | {name: left(s)}], use=Use("drops", name, shared=not part))
 
 
 def waiting(w, depth):
@@ -89,7 +90,7 @@ def locked(w, depth):
     if kind < 0.5:
         inner = inside(w, depth, "m")
     if kind < 0.4:
-        lock = Do(lambda s: [] if s["m"] else [s | {"m": True}])
+        lock = Do(lambda s: [] if s["m"] else [s | {"m": True}], use=Use("takes", "m"))
         return between("mutex_lock(m);", (lock,), inner, "mutex_unlock(m);", UNLOCK)
     if kind < 0.5:
         return tried(w, inner)
@@ -111,10 +112,16 @@ def locked(w, depth):
 
 def tried(w, inner):
     name = w.fresh()
-    asked = Do(lambda s: [s | {name: not s["m"], "m": True}])
+    got = Use("tries", "m")
+
+    def attempt(s):
+        after = s | {name: not s["m"], "m": True}
+        return [after if s["m"] else got.booked(s, after)]
+
+    asked = Do(attempt)
     text = f"bool {name} = mutex_trylock(m);"
-    got = Statement(f"{inner.text} mutex_unlock(m);", (*inner.nodes, UNLOCK))
-    then = decided(Value(name, lambda s: s[name]), got)
+    then = Statement(f"{inner.text} mutex_unlock(m);", (*inner.nodes, UNLOCK))
+    then = decided(Value(name, lambda s: s[name]), then)
     return both(Statement(text, (asked,)), then)
 
 
@@ -140,14 +147,18 @@ def read_side(w, depth):
 
 
 def reading(inner):
-    entered = put("readers", lambda s: s["readers"] | {s["me"]})
+    def enters(s):
+        return [s | {"readers": s["readers"] | {s["me"]}}]
+
+    entered = Do(enters, use=Use("tries", "domain", shared=True))
 
     def gone(s):
         left = frozenset(p for p in s["periods"] if p[1] != s["me"])
         return [s | {"readers": s["readers"] - {s["me"]}, "periods": left}]
 
     before, after = "srcu_read_lock(domain);", "srcu_read_unlock(domain);"
-    return between(before, (entered,), inner, after, Do(gone))
+    left = Do(gone, use=Use("drops", "domain", shared=True))
+    return between(before, (entered,), inner, after, left)
 
 
 def grace_period(w, depth):
@@ -158,7 +169,10 @@ def grace_period(w, depth):
     def snapshot(s):
         return s["periods"] | {(s["me"], reader) for reader in s["readers"]}
 
-    over = Do(lambda s: [] if any(p[0] == s["me"] for p in s["periods"]) else [s])
+    def waits(s):
+        return [] if any(p[0] == s["me"] for p in s["periods"]) else [s]
+
+    over = Do(waits, use=Use("waits", "domain"))
     text = "synchronize_srcu(domain);"
     return Statement(text, (put("periods", snapshot), over))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from reading_orders import inverted
 from reading_races import races
 from second_reading import Forever, Statement, Thread, goes_on, is_missed, reachable
 
@@ -28,8 +29,9 @@ FORMS = {
     "services": {"waits", "labels", "asserts"},
     "readers": {"srcu", "waits"},
     "locks": {"locks", "waits"},
+    "nested": {"locks", "waits", "masks"},
 }
-SEVERAL = {"parallel", "handled", "threads", "services", "readers", "locks"}
+SEVERAL = {"parallel", "handled", "threads", "services", "readers", "locks", "nested"}
 
 
 class Program:
@@ -72,7 +74,7 @@ class Program:
             self.table.read(self.text)
 
     def _free(self, large):
-        if self.form == "locks":
+        if "locks" in self.needs:
             return frozenset(
                 {"from"} | ({"to"} if self.random.random() < 0.3 else set())
             )
@@ -101,7 +103,7 @@ class Program:
     def _processes(self, seed):
         one = self._writer(seed)
         first = size = (2, 1) if self.parallel else (3, 2)
-        if self.form == "locks":
+        if "locks" in self.needs:
             first, size, self.everywhere = (2, 2), (1, 2), seed % 5 == 0
         self._process("process", "p", None, one, one.program(*first))
         if not self.parallel:
@@ -115,15 +117,19 @@ class Program:
             body = self._served(three) if endless else three.program(2, 1)
             self._process(kind, "r", "cpu", three, body)
         else:
-            self._process("process", "q", None, two, two.program(*size))
+            if self.form != "nested":
+                self._process("process", "q", None, two, two.program(*size))
             self._process("process", "r", "cpu", three, three.program(*size))
-        if self.form == "handled":
+        if "masks" in self.needs:
+            handler = self.needs & {"locks"}
             for name in ("i", "j") if seed % 3 == 0 else ("i",):
                 w = self._writer(
-                    seed + 30_000 + len(self.bodies), "cpu", name, needs=()
+                    seed + 30_000 + len(self.bodies), "cpu", name, needs=handler
                 )
                 when = w.test(1)
-                body = both(looked_at(w, 0, own=True), w.program(1, 1))
+                body = w.program(1, 1)
+                if not handler:
+                    body = both(looked_at(w, 0, own=True), body)
                 self._process("interrupt", name, "cpu", w, body, when)
 
     def _served(self, w):
@@ -178,6 +184,8 @@ class Program:
             first, then = last.test(1), last.test(1)
             text = f"({first.text}) leads to ({then.text})"
             self.claims.append((text, lambda found: is_missed(found, first, then)))
+        if self.races and "waits" in self.needs:
+            self.claims.append(("inversion_free", self._inverted))
         if self.races:
             self.claims.append(("race_free", lambda found: races(found, self.plain)))
 
@@ -192,6 +200,16 @@ class Program:
             test = _at(*other)
         return Value(f"({one.text} && {test.text})", lambda s: one(s) and test(s))
 
+    def _inverted(self, found):
+        """Are locks asked for in a circle?"""
+        if not found or not any(call in self.text for call in ("lock(", "down_")):
+            return False
+        cpus = found[0].shared["cpus"]
+        queued = {
+            name for name in ("rw", "own_rw") if f"down_write({name}" in self.text
+        }
+        return inverted(self.firsts(cpus), tuple(self.threads(cpus)), queued, 20_000)
+
     # -- what happens ------------------------------------------------------------------
 
     def threads(self, cpus):
@@ -201,7 +219,7 @@ class Program:
             everywhere = "(cpu)" in head
             first = 1 if "on aps" in head else 0
             for cpu in range(first, cpus) if everywhere else (0,):
-                own = {"me": number} if self.needs & {"srcu", "locks"} else {}
+                own = {"me": number} if self.parallel else {}
                 own |= {"cpu": cpu} if everywhere else {}
                 todo = () if when else body.nodes
                 yield Thread(todo, own, cpu, body.nodes, when, name, kind)
