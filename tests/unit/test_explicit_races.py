@@ -13,6 +13,10 @@ FREE = {  # nobody meets
         shared int 0..1 a;
         process p { forall (c in hit) num[c] = a; }
         process q { a = 1; }""",
+    "what comes to nothing is not read": """
+        shared int 0..1 a; shared int 0..1 b;
+        process p { atomic { a = b; a = 0; } x = b == b || b == 1 && false; }
+        process q { b = 1; }""",
 }
 RACY = {
     "a forall assigns what is in its set": """
@@ -24,6 +28,9 @@ RACY = {
     "a value that is stored may be the old one": """
         process p { forall (c in cpus) num[c] = c == boot ? 1 : num[c]; }
         process q(cpu) on aps { num[cpu] = 2; }""",
+    "who assigns what is there already writes": """
+        process p { atomic { num[boot] = 1; num[boot] = 0; } }
+        process q { x = num[boot] == 0; }""",
 }
 
 
