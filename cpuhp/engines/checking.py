@@ -358,7 +358,8 @@ class _Run:
             return (min(self.settings.boot, cpus - 1),)
         if orders_aps_only(sliced.system, [sliced.prop]):
             return (0,)
-        return tuple(dict.fromkeys((0, cpus // 2, cpus - 1)))
+        # The ends and the middle first, where a violation shows if there is one as a rule.
+        return tuple(dict.fromkeys((0, cpus // 2, cpus - 1, *range(cpus))))
 
     def _left(self) -> float:
         return self.settings.timeout - (now() - self.began)

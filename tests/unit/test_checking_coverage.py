@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from cpuhp.api import Settings, load
+import pytest
+
+from cpuhp.api import Settings, load, loads
 from cpuhp.engines import checking
 from cpuhp.model.verdict import Verdict
 
@@ -49,3 +51,23 @@ def test_at_a_fixed_count_all_places_are_searched(monkeypatch):
     anywhere, *exactly = places
     assert anywhere == (3, 0)
     assert exactly == [(3, 0), (3, 1), (3, 2)]
+
+
+BELOW = """
+scenario below;
+shared int 0..3 below; shared bool past; shared bool over;
+process control {
+    for (c in cpus) { if (c == boot) past = true; else if (!past) below = below + 1; }
+    over = true;
+    wait (below != 1 || count(cpus) < 4);
+}
+check not_second_of_four { never over && below == 1 && count(cpus) == 4; }
+"""
+
+
+@pytest.mark.parametrize("check", ["not_second_of_four", "no_deadlock"])
+@pytest.mark.parametrize("cpus", [None, 4])
+def test_the_control_cpu_may_be_the_second_of_four(check, cpus):
+    (answer,) = loads(BELOW).check(check, cpus=cpus)
+    assert (answer.verdict, answer.cpus) == ("VIOLATED", 4)
+    assert answer.trace.boot == 1
