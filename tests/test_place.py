@@ -2,10 +2,11 @@
 
 import pytest
 
-from cpuhp.api import load
-from cpuhp.diagnostics import InputError
+from cpuhp.api import load, loads
+from cpuhp.diagnostics import InputError, Source
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import data_root, read_unit
+from cpuhp.language.parser import parse
 from cpuhp.model.system import Expectation
 from cpuhp.model.table import Section
 from cpuhp.ordering.place import place
@@ -215,3 +216,80 @@ def test_a_slot_is_a_gap_and_knows_its_section():
     assert [s.number for s in gaps] == list(range(len(gaps)))
     assert {s.section for s in gaps} == set(Section)
     assert all(s.lower.number < s.upper.number for s in gaps)
+
+
+def placed_text(text, *scenarios, section=Section.ONLINE, thorough=False):
+    step = step_in(parse(Source("step.hp", text)))
+    bases = [variant_of(s.program, {}) for s in scenarios or [load("shutdown-serial")]]
+    return place(step, bases, Judges(Bound(2)), section, thorough)
+
+
+TORN = """
+component torn_step source "kernel/cpu.c";
+use cpu, hotplug, sched;
+shared atomic bool above; shared atomic bool below;
+teardown torn_teardown(cpu) for CPUHP_AP_MINE_ONLINE {
+    if (cpu in active) above = true; else below = true;
+    return 0;
+}
+"""
+EITHER_WAY = "check a_not_above { never above; } check b_not_below { never below && boot in cpus; }"
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_what_fails_only_where_another_check_allows_is_not_set_aside(thorough):
+    found = placed_text(TORN + EITHER_WAY, thorough=thorough)
+    assert not found.allowed and not found.everywhere
+    assert "a_not_above" in reasons(found, "CPUHP_AP_ACTIVE")
+    assert "b_not_below" in reasons(found, "CPUHP_AP_SCHED_WAIT_EMPTY")
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_a_check_of_the_step_may_have_any_name(thorough):
+    found = placed_text(TORN + "check step_runs { never below; }", thorough=thorough)
+    assert "step_runs" in reasons(found, "CPUHP_AP_SCHED_WAIT_EMPTY")
+    assert not reasons(found, "CPUHP_AP_ACTIVE")
+
+
+def test_a_scenario_without_the_step_does_not_hide_where_nobody_runs_it():
+    bare = loads(
+        "scenario bare; use smp_shutdown, arm64, rcu, sched;"
+        'table "arm64-6.12"; process control { smp_shutdown_serial(); }'
+    )
+    step = shipped_step("CPUHP_AP_TICK_DYING", TABLE)
+    bases = [variant_of(s.program, {}) for s in (load("shutdown-serial"), bare)]
+    found = place(step, bases, Judges(Bound(2)), Section.STARTING)
+    told = reasons(found, "CPUHP_BRINGUP_CPU")
+    assert told == {"nobody runs tick_cpu_dying() in this slot"}
+
+
+HASTY = """
+/// The control task does not wait for the hotplug thread.
+scenario hasty;
+use smp_shutdown, arm64, rcu, sched;
+table "arm64-6.12";
+percpu bool tally;
+teardown counting(cpu) for CPUHP_AP_RANDOM_ONLINE { tally[cpu] = true; return 0; }
+process control {
+    for (c in aps) {
+        cpuhp_set_state(c, CPUHP_TEARDOWN_CPU);
+        cpuhp_kick_ap(c);
+        hpstate at = CPUHP_BRINGUP_CPU;
+        bool ignored = false;
+        while (at > CPUHP_OFFLINE) {
+            ignored = invoke_teardown(PREPARE, c, at);
+            at = prev_state(at);
+        }
+    }
+}
+"""
+COUNTS = """
+component counting_step source "kernel/cpu.c";
+teardown also_counting(cpu) for CPUHP_MINE_PREPARE { tally[cpu] = true; return 0; }
+"""
+
+
+def test_who_runs_the_step_decides_on_what_there_may_be_races():
+    found = placed_text(COUNTS, loads(HASTY), section=None)
+    assert not reasons(found, "CPUHP_AP_ACTIVE")
+    assert "no_data_race" in reasons(found, "CPUHP_CREATE_THREADS")

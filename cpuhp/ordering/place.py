@@ -31,6 +31,7 @@ from cpuhp.ordering.reasons import (
     constraints,
     everywhere,
     explained,
+    is_known,
     ranges,
     reasons,
 )
@@ -101,9 +102,12 @@ def place(
     setups, ruled = _setups(step, bases, gaps, judges)
     left = [s for s in gaps if thorough or not ruled.get(s.section)]
     idle, unrun = _idle(setups, step, left, judges)
+    unused = _unused(idle)
     if not thorough:
-        left = [s for s in left if not any(s.number in one.failing for one in idle)]
-    cases, excluded = _tried(setups, step, left, judges, thorough)
+        left = [s for s in left if s.number not in unused]
+    others = [s for s in gaps if s not in left and s.number not in unused]
+    tried = _Tried(setups, step, judges, thorough, unused, frozenset(unrun), others)
+    cases, excluded = tried.cases(left)
     always = [case for case in cases if case.everywhere]
     cases = [case for case in cases if not case.everywhere]
     why = reasons([*idle, *cases], gaps, ruled)
@@ -213,13 +217,14 @@ def _idle(
         open_slots = left
         question: Question | None = None
         for setup in sorted(setups, key=lambda s: _is_against(s, callback)):
-            question = setup.probes.get(callback.name)
-            if question is None or not open_slots:
+            probe = setup.probes.get(callback.name)
+            if probe is None or not open_slots:
                 continue
+            question = probe
             (case,) = _cases([(setup, question)], step, open_slots, judges)
             idle = dict(case.failing)
             open_slots = [slot for slot in open_slots if slot.number in idle]
-        if len(open_slots) == len(left):
+        if all(n in idle and is_known(idle[n][0]) for n in asked):
             unrun.append(callback.name)
         elif question is not None:
             told = replace(question, text=callback.name)
@@ -237,47 +242,91 @@ def _is_against(setup: _Setup, callback: t.Callback) -> bool:
 _Asked = tuple[_Setup, Question]
 
 
-def _tried(
-    setups: Sequence[_Setup],
-    step: Step,
-    left: Sequence[Slot],
-    judges: Judges,
-    thorough: bool,
-) -> tuple[list[Case], list[tuple[str, str]]]:
-    """Check by check, those first that are about the step and look at few variables.
+def _unused(idle: Sequence[Case]) -> frozenset[int]:
+    """The slots in which it is known that nobody runs one of the callbacks."""
+    return frozenset[int]().union(*(case.decided for case in idle))
 
-    Also the checks of scenarios that fail without the step as well.
+
+@dataclass(frozen=True)
+class _Tried:
+    """Who asks check by check, those first that are about the step and look at few
+    variables.
+
+    A check that fails in all slots that are `left` may hold in `others`, which are
+    forbidden already: only if it fails there as well it is no matter of the slot.
     """
-    weights: dict[str, _Weight] = {}
-    for setup in setups:
-        for question, weight in setup.listed.items():
-            known = weights.get(question.check, weight)
-            weights[question.check] = max(weight, known)
-    ranked = sorted(
-        ((weights[q.check], q.check, weight, at, number, setup, q)
-         for at, setup in enumerate(setups)
-         for number, (q, weight) in enumerate(setup.listed.items())),
-        key=lambda one: one[:5],
-    )  # fmt: skip
-    cases: list[Case] = []
-    excluded = _unsound([(setup, q) for *_, setup, q in ranked], judges)
-    order = [(s, q) for *_, s, q in ranked if (s.scenario, q.check) not in excluded]
-    at, size = 0, 1
-    while at < len(order) and left:
-        window = order[at : at + size]
-        found = _cases(window, step, left, judges)
-        at += size
-        # As long as nothing fails, more and more are asked at once, for many workers.
-        size = 1 if any(case.failing for case in found) else min(AT_ONCE, 2 * size)
-        for (setup, question), case in zip(window, found):
-            case = case.only(left)
-            if case.failing and _fails_without(setup, question, judges):
-                excluded[setup.scenario, question.check] = None
+
+    setups: Sequence[_Setup]
+    step: Step
+    judges: Judges
+    thorough: bool
+    unused: frozenset[int]
+    unrun: frozenset[str]
+    others: Sequence[Slot]
+
+    def cases(self, left: Sequence[Slot]) -> tuple[list[Case], list[tuple[str, str]]]:
+        """What came of it; also the checks of scenarios that fail without the step."""
+        ranked, judges = self._ranked(), self.judges
+        cases: list[Case] = []
+        excluded = _unsound(ranked, judges)
+        order = [(s, q) for s, q in ranked if (s.scenario, q.check) not in excluded]
+        every, at, size = left, 0, 1
+        while at < len(order) and left:
+            window = order[at : at + size]
+            found = _cases(window, self.step, left, judges)
+            at += size
+            # As long as nothing fails, more and more are asked at once, for many workers.
+            size = 1 if any(case.failing for case in found) else min(AT_ONCE, 2 * size)
+            for (setup, question), case in zip(window, found):
+                case = case.only(left)
+                if case.failing and _fails_without(setup, question, judges):
+                    excluded[setup.scenario, question.check] = None
+                    continue
+                if left and case.failing.keys() == case.asked:
+                    case = self._beyond(setup, question, case, every)
+                case = replace(case, idle=self.unused)
+                cases.append(case)
+                if not self.thorough and not case.everywhere:
+                    left = [s for s in left if s.number not in case.decided]
+        return cases, list(excluded)
+
+    def _ranked(self) -> list[_Asked]:
+        weights: dict[str, _Weight] = {}
+        for setup in self.setups:
+            for question, weight in setup.listed.items():
+                known = weights.get(question.check, weight)
+                weights[question.check] = max(weight, known)
+        ranked = sorted(
+            ((weights[q.check], q.check, weight, at, number, setup, q)
+             for at, setup in enumerate(self.setups)
+             for number, (q, weight) in enumerate(setup.listed.items())),
+            key=lambda one: one[:5],
+        )  # fmt: skip
+        return [(setup, q) for *_, setup, q in ranked]
+
+    def _beyond(
+        self, setup: _Setup, question: Question, case: Case, every: Sequence[Slot]
+    ) -> Case:
+        """The case of a check that fails in all slots that are left, with those that are
+        forbidden already; of the others, with those in which somebody runs the step.
+        """
+        before = [slot for slot in every if slot.number not in case.asked]
+        for part in (before, self.others):
+            if not part or case.failing.keys() != case.asked:
                 continue
-            cases.append(case)
-            if not thorough and not case.everywhere:
-                left = [s for s in left if s.number not in case.decided]
-    return cases, list(excluded)
+            (more,) = _cases([(setup, question)], self.step, part, self.judges)
+            case = case.joined(more)
+        holding = [
+            s for s in self.others if s.number in case.asked - case.failing.keys()
+        ]
+        return case.only([*every, *self._awake(holding)]) if holding else case
+
+    def _awake(self, slots: Sequence[Slot]) -> list[Slot]:
+        """Those in which somebody runs all callbacks that are run at all."""
+        idle, unrun = _idle(self.setups, self.step, slots, self.judges)
+        if set(unrun) - self.unrun:
+            return []
+        return [slot for slot in slots if slot.number not in _unused(idle)]
 
 
 def _unsound(order: Sequence[_Asked], judges: Judges) -> dict[tuple[str, str], None]:
@@ -387,17 +436,20 @@ def _setup(
     table = variant.program().table
     there = {s.number: _at_slot(variant, step, s, table) for s in gaps}
     sights: dict[Question, _Weight] = {}
-    count = 0
+    known: set[Question] = set()
     looked_at: set[str] = set()
     for section in (Section.ONLINE, Section.STARTING, Section.PREPARE):
         members = [s for s in gaps if s.section is section]
-        middle = there[members[len(members) // 2].number] if members else None
-        if middle is None or _lowered(middle, names) <= looked_at:
+        if not members:
             continue
-        looked_at |= _lowered(middle, names)
+        middle = there[members[len(members) // 2].number]
         asked = [q for q in questions(middle.checker()) if q.check != RUNS]
         asked = [q for q in asked if q.kind is not Expectation.SOMETIMES]
-        count = len(asked)
+        known |= set(asked)
+        if _lowered(middle, names) <= looked_at:
+            # Who runs the step decides on what there may be races, and on nothing else.
+            asked = [q for q in asked if q.variable is not None and q not in sights]
+        looked_at |= _lowered(middle, names)
         sights = _weighed(middle, asked, names, judges) | sights
     shipped_ones = {(q.check, q.number, q.variable) for q in questions(base.checker())}
     mine = _declared_in(step)
@@ -413,7 +465,7 @@ def _setup(
     asked = [q for q in questions(anywhere.checker()) if q.check == RUNS]
     probes = dict(zip(_present(variant, step), asked))
     name = variant.scenario.name.replace("_", "-")
-    everything = count + len(probes)
+    everything = len(known) + len(probes)
     return _Setup(name, base, variant, there, listed, probes, everything)
 
 
@@ -475,7 +527,7 @@ def _cases(
     ):
         bad = finding.outcome in (Outcome.FAILS, Outcome.UNKNOWN)
         if question.check == RUNS:
-            bad = finding.outcome is Outcome.UNREACHED
+            bad = finding.outcome is not Outcome.HOLDS
         if bad:
             failing[number] |= {slot: (finding, at) for slot in group}
         if finding.outcome is Outcome.UNKNOWN:

@@ -14,23 +14,29 @@ from cpuhp.ordering.steps import Slot, Step, without_callbacks
 from cpuhp.ordering.variant import Variant
 from cpuhp.ordering.workers import Judges
 
-RUNS = "step_runs"  # the check that is added: somebody runs the callback at all
+# The check that is added: somebody runs the callback at all. No text has such a name.
+RUNS = "step runs"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A question of a scenario: the slots for which it was asked, and where it fails."""
+    """A question of a scenario: the slots for which it was asked, and where it fails.
+
+    In the slots of `idle` nobody runs the step: there it holds for nothing.
+    """
 
     scenario: str
     question: Question
     asked: frozenset[int]
     failing: Mapping[int, tuple[Finding, Variant]]
     unknown: bool = False
+    idle: frozenset[int] = frozenset()
 
     @property
     def everywhere(self) -> bool:
         """It fails in all slots: that is no matter of where the step stands."""
-        return len(self.asked) > 1 and self.asked == self.failing.keys()
+        slots = self.asked - self.idle
+        return len(slots) > 1 and slots <= self.failing.keys()
 
     @property
     def decided(self) -> set[int]:
@@ -42,6 +48,15 @@ class Case:
         asked = self.asked & {slot.number for slot in left}
         failing = {n: found for n, found in self.failing.items() if n in asked}
         return replace(self, asked=asked, failing=failing)
+
+    def joined(self, other: Case) -> Case:
+        """The same, with the slots of another part of it."""
+        return replace(
+            self,
+            asked=self.asked | other.asked,
+            failing={**self.failing, **other.failing},
+            unknown=self.unknown or other.unknown,
+        )
 
 
 def is_known(finding: Finding) -> bool:
@@ -65,6 +80,8 @@ def reasons(
             text = case.question.check
             if case.question.check == RUNS:
                 text = f"nobody runs {case.question.text}() in this slot"
+                if not is_known(finding):
+                    text = f"not known if anybody runs {case.question.text}()"
             elif finding.outcome is Outcome.UNKNOWN:
                 text = f"{text}: not known ({finding.reason})"
             listed.append(Reason(text, case.scenario, case.question, finding, variant))
