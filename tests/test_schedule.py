@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from cpuhp.api import load
+from cpuhp.api import load, loads
 from cpuhp.ordering.parallel import fastest
 from cpuhp.ordering.questions import Bound
 from cpuhp.ordering.variant import variant_of
@@ -47,3 +47,37 @@ def test_the_fastest_is_shown_with_what_it_breaks_and_what_mends_it(tmp_path):
     assert quick.safe_with_fixes
     assert slow.safe and slow.seconds == 2.0
     assert found.best is quick
+
+
+def test_what_a_fix_costs_counts(tmp_path):
+    """The lock mends the quick way, and makes it slower than taking turns."""
+
+    def with_locks(variant):
+        dear = dict(variant.options).get("locks") == "true"
+        told = 3.0 if dear else clock(variant).makespan
+        return SimpleNamespace(makespan=told, helps=(), variant=variant)
+
+    path = tmp_path / "turns.hp"
+    path.write_text(SPEC)
+    base = variant_of(load(str(path)).program, {})
+    found = fastest(base, Judges(Bound(3)), with_locks, 3, "none")
+    quick, slow = found.candidates
+    assert quick.safe_with_fixes and (quick.seconds, quick.takes) == (1.0, 3.0)
+    assert found.best is slow and found.best_estimate.makespan == 2.0
+
+
+RACY = """
+/// The quick way is the only one that touches what nobody keeps apart.
+scenario racy;
+option bool together = true;
+shared bool plain;
+process control { if (together) plain = true; }
+process other { if (together) plain = false; }
+"""
+
+
+def test_a_race_that_only_the_quick_way_has_is_seen():
+    base = variant_of(loads(RACY).program, {})
+    quick, slow = fastest(base, Judges(Bound(2)), clock, 3, "none").candidates
+    assert quick.failing == ("no_data_race",)
+    assert slow.safe

@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from cpuhp.api import load
+from cpuhp.api import load, loads
 from cpuhp.language.library import data_root
 from cpuhp.ordering.mutate import mutate
 from cpuhp.ordering.questions import Bound, Outcome, judge, questions
@@ -81,3 +81,20 @@ def test_a_second_run_searches_nothing(tmp_path):
     )
     assert first.findings(listed) == second.findings(listed)
     assert first.runs > 0 and second.runs == 0
+
+
+HIDDEN_RACE = """
+/// What is shared only without the option is raced on only without it.
+scenario hidden_race;
+option bool careful = true;
+shared bool one; shared bool other;
+process first { if (careful) one = true; else other = true; }
+process second { if (!careful) other = false; }
+"""
+
+
+def test_a_race_on_what_only_another_option_shares_is_seen():
+    base = variant_of(loads(HIDDEN_RACE).program, {})
+    found = why(base, Judges(Bound(2)), "no_data_race", ["option"])
+    assert row(found, "careful").cells["no_data_race"].role is Role.NEEDED
+    assert found.sets["no_data_race"].sufficient == (frozenset({"careful"}),)

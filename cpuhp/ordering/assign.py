@@ -131,13 +131,15 @@ class _Search:
         self.inner = [r.number for r in (self.rows.stop, *self.rows.dying)]
         serial = self.variant(self.rows.one_by_one())
         top = self.variant(self.rows.together())
-        there = set(questions(top.checker(), sometimes=False))
-        claims = [
-            q for q in questions(serial.checker(), sometimes=False)
-            if q.kind not in ENDLESS and q in there
-        ]  # fmt: skip
+        there = dict.fromkeys(questions(top.checker(), sometimes=False))
+        every = questions(serial.checker(), sometimes=False)
+        claims = [q for q in every if q.kind not in ENDLESS and q in there]
+        # What is shared with all at once may be nobody else's where one comes after
+        # the other: then there are no races to ask for.
+        claims += [q for q in there if q.variable is not None and q not in claims]
         found = self.judges.findings([(serial, q) for q in claims])
         self.wanted = [q for q, f in zip(claims, found) if f.outcome is Outcome.HOLDS]
+        self.claims = frozenset(claims)
         self.seen = self._seen(top)
         self.fixes: tuple[str, ...] = ()
 
@@ -323,7 +325,9 @@ class _Search:
     def _step(self, chosen: Assignment) -> Step:
         """Searched as a whole: each claim of the very scenario that is shown."""
         variant = self.variant(chosen)
-        found = self.judges.findings([(variant, q) for q in self.wanted])
+        there = questions(variant.checker(), sometimes=False)
+        races = [q for q in there if q.variable is not None and q not in self.claims]
+        found = self.judges.findings([(variant, q) for q in (*self.wanted, *races)])
         safe = all(f.outcome is Outcome.HOLDS for f in found)
         because = tuple(
             tuple(self._because(chosen, {row.number for row in phase.rows}))

@@ -6,7 +6,7 @@ system does not contain cannot matter to the claim, and is not tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -18,7 +18,7 @@ from cpuhp.language.flow import Edge
 from cpuhp.language.program import nodes_below
 from cpuhp.model.sorts import BOOL
 from cpuhp.model.system import Expectation
-from cpuhp.ordering.elements import Element, elements, mentions, remedies
+from cpuhp.ordering.elements import Element, elements, mentions, options, remedies
 from cpuhp.ordering.minimal import Sets, minimal_sets, unions
 from cpuhp.ordering.questions import ENDLESS, Finding, Outcome, Question, questions
 from cpuhp.ordering.variant import Edit, Variant, place_of
@@ -103,7 +103,7 @@ def why(
     Raises InputError if the scenario is not well-formed.
     """
     checker = base.checker()
-    asked = [q for q in questions(checker) if fnmatchcase(q.check, pattern)]
+    asked = [q for q in _questions(base) if fnmatchcase(q.check, pattern)]
     if pattern == "*":  # runs without end are looked for on request
         asked = [q for q in asked if q.kind not in ENDLESS]
     before = dict(zip(asked, judges.findings([(base, q) for q in asked])))
@@ -140,6 +140,35 @@ def why(
         asked=judges.asked,
         runs=judges.runs,
     )
+
+
+def _questions(base: Variant) -> list[Question]:
+    """All claims. Those about data races also on what is shared with other options."""
+    found = dict.fromkeys(questions(base.checker()))
+    if any(prop.expectation is Expectation.RACE_FREE
+           for _, _, prop in base.checker().claims()):  # fmt: skip
+        for other in _others(base):
+            more = questions(other.checker(), sometimes=False)
+            found |= dict.fromkeys(q for q in more if q.variable is not None)
+    return list(found)
+
+
+def _others(base: Variant) -> Iterator[Variant]:
+    """Variants that together have the code of all values of the options."""
+    pieces = list(options(base, base.program()))
+    opened = _opened(base)
+    try:
+        opened.checker()
+        yield opened
+        pieces = [piece for piece in pieces if "=" in piece.name]
+    except InputError:  # an initial value reads an option: then each by itself
+        pieces += remedies(base, base.program())
+    for piece in pieces:
+        try:
+            piece.without.checker()
+        except InputError:  # whoever asks about the piece is told
+            continue
+        yield piece.without
 
 
 def _may_matter(
