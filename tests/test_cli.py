@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from cpuhp.cli import group
+from cpuhp.language.library import data_root
 
 HERE = Path(__file__).parent
 SPEC = str(HERE / "data" / "handover.hp")
@@ -137,6 +138,56 @@ def test_an_earlier_proof_that_nobody_checked_is_made_anew(tmp_path):
     checked = proof("--resume", "--certify")
     assert checked["accepted_by"]
     assert proof("--resume", "--certify") == proof("--resume") == checked
+
+
+TEARS = """
+scenario tears;
+use smp_shutdown, arm64_callbacks;
+shared atomic bool ran;
+teardown timer_dying(cpu) for CPUHP_AP_ARM_ARCH_TIMER_EVTSTRM_STARTING {
+    ran = true;
+    return 0;
+}
+process control {
+    bool failed = invoke_teardown(
+        ONLINE, boot, CPUHP_AP_ARM_ARCH_TIMER_EVTSTRM_STARTING);
+}
+check never_ran { never ran; }
+"""
+
+
+def test_an_earlier_proof_is_of_one_table_only(tmp_path):
+    """The same rows, but in another section."""
+    (tmp_path / "tears.hp").write_text(TEARS)
+    rows = (data_root() / "specs/tables/arm64-6.12.table").read_text()
+
+    def verdict(table, folder):
+        (tmp_path / "mine.table").write_text(table)
+        result = run(
+            "check", tmp_path / "tears.hp", "--order", tmp_path / "mine.table",
+            "--check", "never_ran", folder, tmp_path / "out", "--format", "json",
+        )  # fmt: skip
+        (told,) = json.loads(result.stdout)["results"]
+        return told["verdict"]
+
+    assert verdict(rows, "--out") == "PROVED"
+    online = rows.replace("teardown 145", "teardown 110")
+    assert verdict(online, "--resume") == "VIOLATED"
+
+
+def test_two_specs_of_one_name_have_a_certificate_each(tmp_path):
+    text = "scenario same; shared atomic bool bad; process control { %s } "
+    text += "check fine { never bad; }"
+    for folder, body in (("one", "bad = false;"), ("two", "if (bad) bad = true;")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.hp").write_text(text % body)
+    files = [tmp_path / folder / "same.hp" for folder in ("one", "two")]
+    result = run("check", *files, "--check", "fine", "--out", tmp_path / "out",
+                 "--format", "json")  # fmt: skip
+    told = [one["certificate"] for one in json.loads(result.stdout)["results"]]
+    assert len(set(told)) == 2
+    for file, path in zip(files, told):
+        assert json.loads(Path(path).read_text())["scenario"]["file"] == str(file)
 
 
 def test_out_writes_whole_files_and_certificates(tmp_path):

@@ -78,9 +78,12 @@ class Scenario:
         """SHA-256 of the texts, the table and the options that answers depend on."""
         texts = {unit.span.source.text for unit in self.program.units}
         texts |= {c.span.source.text for c in self.program.checks.values()}
-        rows = [(s.number, s.name, s.enumerator) for s in self.program.table.states]
+        table = self.program.table
+        rows = [(s.number, s.name, s.enumerator) for s in table.states]
+        borders = (table.bringup, table.teardown, table.dynamic, table.prepare_dynamic)
         options = sorted((n, o.value) for n, o in self.program.options.items())
-        told = repr((__version__, sorted(texts), rows, options))
+        order = (rows, borders, table.enumerators)
+        told = repr((__version__, sorted(texts), order, options))
         return hashlib.sha256(told.encode()).hexdigest()
 
     @cached_property

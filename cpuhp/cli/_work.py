@@ -16,7 +16,7 @@ from concurrent.futures import (
 )
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, count, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ from cpuhp.report.answers import ShownAnswer, as_json
 if TYPE_CHECKING:
     from cpuhp.engines.parametric.lessons import Lessons
 
+CERTIFICATE = ".hpcert.json"
 MANY_PROOFS = 3  # from so many on, one goes ahead
 _PROOFS = (Verdict.PROVED.value, Verdict.UNREACHABLE.value)  # of all CPU counts
 _ROOM = (MemoryError, RecursionError)
@@ -301,14 +302,25 @@ class Folder:
         self._todo = todo
         self._command = command
         self._kept: list[ShownAnswer] = []
+        earlier = [a.certificate for a in todo.known.values() if a.certificate]
+        self._taken = {Path(name).name for name in earlier}
+
+    def _free(self, name: str) -> str:
+        """The name, or one beside it: two specs may have a scenario of one name."""
+        stem = name.removesuffix(CERTIFICATE)
+        more = (f"{stem}.{number}{CERTIFICATE}" for number in count(2))
+        free = next(n for n in chain([name], more) if n not in self._taken)
+        self._taken.add(free)
+        return free
 
     def keep(self, answer: ShownAnswer) -> ShownAnswer:
         """The answer, with the path of its certificate."""
         self._root.mkdir(parents=True, exist_ok=True)
         if answer.proof is not None:
             name, text = answer.proof
-            write_whole(self._root / name, text)
-            answer = replace(answer, certificate=str(self._root / name))
+            path = self._root / self._free(name)
+            write_whole(path, text)
+            answer = replace(answer, certificate=str(path))
         self._kept.append(answer)
         context = context_of(self._todo.scenarios, self._kept, self._command)
         text = json.dumps(as_json(self._kept, context), indent=1) + "\n"

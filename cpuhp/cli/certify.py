@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ from cpuhp.cli._options import timeout_option
 if TYPE_CHECKING:
     from cpuhp.engines.certificate import Certificate, Obligation, Outcome
     from cpuhp.engines.certificate.claims import Script
+    from cpuhp.model.table import Table
 
 GROUP = "verify"
 
@@ -119,8 +121,22 @@ def _heading(file: str, certificate: Certificate) -> None:
     click.echo(f"{file}")
     click.echo(f"  {certificate.scenario}: {certificate.check}: {certificate.claim}")
     table = certificate.table
-    click.echo(f"  order {table.name} ({len(table.states)} rows), "
+    rows = (
+        f"{len(table.states)} rows{'' if _is_as_named(table) else ', NOT AS SHIPPED'}"
+    )
+    click.echo(f"  order {table.name} ({rows}), "
                f"options {options or 'as they are by default'}")  # fmt: skip
+
+
+def _is_as_named(table: Table) -> bool:
+    """Whether it is the shipped table of its name, if there is one."""
+    from cpuhp.kernel.tables.order import shipped_order
+    from cpuhp.kernel.tables.states_file import shipped_tables
+
+    if table.name not in shipped_tables():
+        return True
+    own = tuple(row for row in table.states if not row.added)
+    return replace(table, states=own) == shipped_order(table.name)
 
 
 def _model(obligation: Obligation) -> None:

@@ -207,6 +207,31 @@ def test_other_options(proved, tmp_path):
     assert "another model" in rejected(tmp_path, edited(proved[1], change))
 
 
+def test_another_scenario(proved, tmp_path):
+    def change(body):
+        body["scenario"]["name"] = "shutdown-serial"
+
+    assert "another scenario" in rejected(tmp_path, edited(proved[1], change))
+
+
+def test_another_table_of_a_shipped_name_is_told(proved, tmp_path):
+    def change(body):
+        table = body["table"]
+        table["states"] = table["states"][1:]
+        table.pop("sha256")
+        table["sha256"] = text_digest(canonical(table))
+
+    assert "NOT AS SHIPPED" not in certify(tmp_path, proved[1]).output
+    assert "NOT AS SHIPPED" in certify(tmp_path, edited(proved[1], change)).output
+
+
+def test_another_number_of_cpus(proved, tmp_path):
+    def change(body):
+        body["cpus"] = "3"
+
+    assert "every number of CPUs" in refused(tmp_path, edited(proved[1], change))
+
+
 def test_another_claim(proved, tmp_path):
     def change(body):
         body["claim"]["number"] = 1

@@ -116,6 +116,12 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     Raises Rejected if the certificate is about another claim or another model, InputError
     HP705 if a clause is malformed.
     """
+    unit = program.scenario.name.replace("_", "-")
+    if unit != certificate.scenario:
+        raise Rejected(
+            f"it is about another scenario: it says '{certificate.scenario}', "
+            f"the spec is '{unit}'"
+        )
     whole = lower(program)
     prop = claim_of(whole, certificate.check, certificate.number)
     if prop.expectation is Expectation.INVERSION_FREE:
