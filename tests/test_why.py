@@ -98,3 +98,21 @@ def test_a_race_on_what_only_another_option_shares_is_seen():
     found = why(base, Judges(Bound(2)), "no_data_race", ["option"])
     assert row(found, "careful").cells["no_data_race"].role is Role.NEEDED
     assert found.sets["no_data_race"].sufficient == (frozenset({"careful"}),)
+
+
+TWO_GUARDS = """
+/// Either of them is enough, so that neither has an effect while the other is on.
+scenario two_guards;
+option bool one = true; option bool two = true;
+shared atomic bool bad;
+process control { if (!one) { if (!two) bad = true; } }
+check fine { never bad; }
+"""
+
+
+def test_what_has_no_effect_alone_is_needed_where_the_other_is_off():
+    base = variant_of(loads(TWO_GUARDS).program, {})
+    found = why(base, Judges(Bound(2)), "fine", ["option"])
+    sets = found.sets["fine"]
+    assert set(sets.sufficient) == {frozenset({"one"}), frozenset({"two"})}
+    assert sets.insufficient == (frozenset(),)

@@ -428,12 +428,14 @@ def _sets(
         if not mine or any(before[q].outcome is not Outcome.HOLDS for q in mine):
             continue
         because = {b for r in rows for b in r.cells[check].because}
-        universe = [
-            n
-            for n in names
-            if n not in dead | because and any(n in seen[q] for q in mine)
-        ]
-        found[check] = minimal_sets(universe, _asker(base, judges, universe, mine))
+        able = [n for n in names if any(n in seen[q] for q in mine)]
+        universe = [n for n in able if n not in dead | because]
+        sets = minimal_sets(universe, _asker(base, judges, universe, mine))
+        # What has no effect by itself may have one where others are off.
+        ask = _asker(base, judges, able, mine)
+        if able != universe and not all(ask(sets.sufficient)):
+            sets = minimal_sets(able, ask)
+        found[check] = sets
     return found
 
 
