@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import cpuhp
 from cpuhp.cli.certify import command
 from cpuhp.diagnostics import InputError
+from cpuhp.engines import checking
 from cpuhp.engines.answer import Settings
 from cpuhp.engines.certificate import (
     Rejected,
@@ -223,6 +224,36 @@ def test_another_table_of_a_shipped_name_is_told(proved, tmp_path):
 
     assert "NOT AS SHIPPED" not in certify(tmp_path, proved[1]).output
     assert "NOT AS SHIPPED" in certify(tmp_path, edited(proved[1], change)).output
+
+
+NO_MACHINE = """
+scenario no_machine;
+shared bool bad; const shared bool odd = any; assume odd && !odd;
+process control { bad = true; }
+check fine { never bad; }
+"""
+NESTED = """
+scenario nested;
+rwlock l; completion inside;
+process reader { read_lock(l); read_lock(l); read_unlock(l); wait (inside); read_unlock(l); }
+process writer { write_lock(l); complete(inside); write_unlock(l); }
+check fine { never bug(); }
+"""
+
+
+@pytest.mark.parametrize("text, code", [(NO_MACHINE, "HP507"), (NESTED, "HP508")])
+def test_a_spec_of_which_no_verdict_is_told_has_no_certificate(
+    text, code, tmp_path, monkeypatch
+):
+    spec = tmp_path / "it.hp"
+    spec.write_text(text)
+    with monkeypatch.context() as patched:
+        patched.setattr(checking.Beginnings, "demand", lambda *_: None)
+        patched.setattr(checking, "demand_readers_once", lambda *_: None)
+        answer = cpuhp.load(str(spec)).answer("fine", 0, Settings(timeout=20))
+    assert answer.verdict == "PROVED"
+    error = refused(tmp_path, answer.proof[1])
+    assert code in error
 
 
 def test_another_number_of_cpus(proved, tmp_path):

@@ -1,7 +1,7 @@
 """Certificates of proofs for every number of CPUs, and their checker.
 
 The checker shares the front end with the search (parser, slicing, fusing) and nothing
-else: it imports no other engine.
+else: of other engines it imports only what says if a machine begins as is assumed.
 """
 
 from cpuhp.engines.certificate.check import FORMS, Failure, Outcome, check, scripts

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cpuhp.engines.beginnings import Beginnings
 from cpuhp.engines.certificate.claims import condition_count
 from cpuhp.engines.certificate.digest import model_digest, text_digest
 from cpuhp.engines.certificate.format import (
@@ -19,6 +20,7 @@ from cpuhp.engines.certificate.format import (
 from cpuhp.engines.certificate.sentences import in_sentences
 from cpuhp.graph.claim import fold, thinned
 from cpuhp.graph.cycles import watching
+from cpuhp.graph.holding import demand_readers_once
 from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.language.library import read_unit, shipped
 from cpuhp.language.program import Program, link
@@ -114,7 +116,7 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     """Rebuild the model and read the clauses in its terms.
 
     Raises Rejected if the certificate is about another claim or another model, InputError
-    HP705 if a clause is malformed.
+    HP705 if a clause is malformed, HP507 or HP508 if no verdict is told of such a spec.
     """
     unit = program.scenario.name.replace("_", "-")
     if unit != certificate.scenario:
@@ -123,6 +125,8 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
             f"the spec is '{unit}'"
         )
     whole = lower(program)
+    Beginnings(whole).demand()
+    demand_readers_once(whole)
     prop = claim_of(whole, certificate.check, certificate.number)
     if prop.expectation is Expectation.INVERSION_FREE:
         whole = lower(watching(whole))
