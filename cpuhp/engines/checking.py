@@ -288,12 +288,15 @@ class _Run:
             return None, None  # a race is between two, and there are many slices
         if last.stats.get("states", 0) > MANY_STATES:
             return None, None
-        return self.search(MORE)
+        return self.search(MORE, beyond=True)
 
-    def search(self, counts: tuple[int, ...]) -> tuple[Result | None, Answer | None]:
+    def search(
+        self, counts: tuple[int, ...], beyond: bool = False
+    ) -> tuple[Result | None, Answer | None]:
         """The result for the most CPUs that could be searched, and a final answer.
 
-        It is final if there is a trace, or if no number of CPUs could be searched.
+        It is final if there is a trace, or if no number of CPUs could be searched; the
+        latter not `beyond` what has been searched already.
         """
         last: Result | None = None
         for cpus in counts:
@@ -304,8 +307,8 @@ class _Run:
                 if verdict in (Verdict.VIOLATED, Verdict.WITNESSED):
                     return last, answer
                 if verdict is Verdict.UNKNOWN:
-                    few = last is None and counts != MORE
-                    final = few or self.settings.cpus is not None
+                    none = last is None and not beyond
+                    final = none or self.settings.cpus is not None
                     return last, answer if final else None
                 done = answer.result
             last = done

@@ -41,3 +41,22 @@ def test_who_is_taken_decides_who_is_blocked_and_what_happens(text, check, outco
     (question,) = [q for q in questions(base.checker()) if q.check == check]
     _, found = judge(base, question, Bound(3), lambda key: None)
     assert found.outcome is outcome
+
+
+MANY = """
+scenario many_states;
+percpu int 0..3 turns;
+process turning(cpu) on aps { for (;;) either { turns[cpu] = 1; } or { turns[cpu] = 2; } }
+check some_turn { always exists(c in cpus : turns[c] == 0); }
+"""
+
+
+def test_what_only_the_most_cpus_have_too_many_states_for_is_not_known():
+    base = variant_of(loads(MANY).program, {})
+    (question,) = [q for q in questions(base.checker()) if q.check == "some_turn"]
+    outcomes = {}
+    for most in range(2, 200):
+        bound = Bound(4, max_states=most)
+        _, found = judge(base, question, bound, lambda key: None)
+        outcomes.setdefault(found.outcome, most)
+    assert set(outcomes) == {Outcome.UNKNOWN, Outcome.HOLDS}
