@@ -81,3 +81,24 @@ def test_a_race_that_only_the_quick_way_has_is_seen():
     quick, slow = fastest(base, Judges(Bound(2)), clock, 3, "none").candidates
     assert quick.failing == ("no_data_race",)
     assert slow.safe
+
+
+ONE_OF_TWO = """
+/// Either option saves as much; one of them does harm.
+scenario one_of_two;
+option bool bold = true; option bool calm = true;
+shared atomic bool bad;
+process control { if (bold) bad = true; }
+check fine { never bad; }
+"""
+
+
+def test_of_those_that_take_equally_long_a_safe_one_is_found():
+    def slower(variant):
+        off = [v for _, v in variant.options].count("false")
+        return SimpleNamespace(makespan=1.0 + off, helps=())
+
+    base = variant_of(loads(ONE_OF_TWO).program, {})
+    found = fastest(base, Judges(Bound(2)), slower, 3, "none")
+    assert found.best.safe and found.best.seconds == 2.0
+    assert found.best.options == {"bold": False, "calm": True}

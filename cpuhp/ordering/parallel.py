@@ -23,6 +23,7 @@ from cpuhp.timing.estimate import Estimate
 MATTERS = 0.01  # part of the makespan that an option must change to count
 MAX_OPTIONS = 5  # candidates are all combinations of so many
 Clock = Callable[[Variant], Estimate]
+_Timed = tuple[float, dict[str, bool], Variant]  # seconds, values of the options
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def fastest(base: Variant, judges: Judges, clock: Clock, cpus: int, costs: str) 
     wanted = [q for q, f in zip(claims, outcomes) if f.outcome is Outcome.HOLDS]
     dropped = set(claims) - set(wanted)
     found = [
-        _candidate(values, variant, seconds, dropped, judges, clock)
-        for seconds, values, variant in _distinct(timed)
+        candidate
+        for alike in _alike(timed)
+        for candidate in _shown(alike, dropped, judges, clock)
     ]
     good = [c for c in found if c.safe or c.safe_with_fixes]
     best = min(good, key=lambda c: c.takes, default=None)
@@ -134,17 +136,25 @@ def _deciding(base: Variant, clock: Clock) -> list[str]:
     return [name for _, name in sorted(found)[:MAX_OPTIONS]]
 
 
-def _distinct(
-    timed: Sequence[tuple[float, dict[str, bool], Variant]],
-) -> list[tuple[float, dict[str, bool], Variant]]:
-    """One of those that take equally long: the one with the fewest options off."""
-    found: dict[str, tuple[float, dict[str, bool], Variant]] = {}
+def _alike(timed: Sequence[_Timed]) -> list[list[_Timed]]:
+    """Those together that take equally long, with the fewest options off first."""
+    found: dict[str, list[_Timed]] = {}
     for one in timed:
-        key = f"{one[0]:.6g}"
-        known = found.get(key)
-        if known is None or sum(one[1].values()) > sum(known[1].values()):
-            found[key] = one
-    return list(found.values())
+        found.setdefault(f"{one[0]:.6g}", []).append(one)
+    return [sorted(alike, key=lambda one: -sum(one[1].values()))
+            for alike in found.values()]  # fmt: skip
+
+
+def _shown(
+    alike: Sequence[_Timed], dropped: set[Question], judges: Judges, clock: Clock
+) -> list[Candidate]:
+    """Of those that take equally long the first one, and a safe one if that is not."""
+    tried: list[Candidate] = []
+    for seconds, on, variant in alike:
+        tried.append(_candidate(on, variant, seconds, dropped, judges, clock))
+        if tried[-1].safe:
+            break
+    return [tried[0], *(c for c in tried[1:] if c.safe)]
 
 
 def _candidate(
