@@ -195,7 +195,7 @@ def grown(steps: int, matters: bool) -> str:
 {bits}percpu bool leaving;
 percpu bool dead;
 mutex lock;
-shared cpu owner = boot;
+shared cpu? owner = boot;
 process down(cpu) on aps {{
 {walk}    mutex_lock(lock);
     leaving[cpu] = true;
@@ -206,7 +206,7 @@ process down(cpu) on aps {{
     mutex_unlock(lock);
     dead[cpu] = true;
 }}
-check grown_owner_lives {{ always !dead[owner]{also}; }}
+check grown_owner_lives {{ always owner != none && !dead[owner]{also}; }}
 """
 
 

@@ -221,8 +221,8 @@ def growth(keys: list[str], store: Store) -> list[str]:
         "## Growth",
         "",
         "A hand-over of a context under a lock, and so many steps beside it that set a bit "
-        "of their CPU. They do not matter to `always !dead[owner]`; they do if the claim "
-        "asks for each bit, too.",
+        "of their CPU. They do not matter to `always owner != none && !dead[owner]`; they do "
+        "if the claim asks for each bit, too.",
     ]
 
     def rows() -> Iterator[str]:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cpuhp.api import load
+from cpuhp.api import load, loads
 
-FOLDER = Path(__file__).parents[1] / "benchmarks/workloads"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+FOLDER = BENCHMARKS / "workloads"
 PATIENCE = {"UNKNOWN": 4.0}  # seconds a claim, where more would be wasted
 SLOW = {"flash": 300.0}  # or where more is needed
 
@@ -31,3 +32,12 @@ def test_its_own_check_is_as_its_header_says(path, options):
     answers = scenario.check(check, timeout=seconds)
     assert [a.verdict for a in answers] == [a.expected for a in answers]
     assert all(a.cpus == "all" for a in answers if a.verdict == "PROVED")
+
+
+@pytest.mark.parametrize("matters", [False, True])
+def test_what_has_grown_is_proved(matters, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from measures import grown
+
+    (answer,) = loads(grown(3, matters)).check("grown_owner_lives")
+    assert (answer.verdict, answer.cpus) == ("PROVED", "all")

@@ -135,7 +135,8 @@ class Terms:
                         "HP302",
                         f"this may be none, but a {a} is needed",
                         span,
-                        help=f"a '{a}?' can hold it: test that against none",
+                        help=f"declare what takes it as '{a}?'; a test for none before "
+                        "does not change its type",
                     )
             case _ if have == want:
                 return expr
