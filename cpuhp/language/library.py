@@ -50,6 +50,16 @@ class Library:
                 help=suggestion(name, self.units),
             )
 
+    def demand_check(self, name: str, span: Span) -> None:
+        """Raises InputError HP201 if there is no check called `name`."""
+        if name not in self.checks:
+            raise fail(
+                "HP201",
+                f"there is no check '{name}'",
+                span,
+                help=suggestion(name, self.checks),
+            )
+
     def with_units(self, units: Iterable[t.Unit]) -> Library:
         """The library with the user's own units in it. Raises InputError HP202."""
         known: ChainMap[str, t.Unit]

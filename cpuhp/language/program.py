@@ -544,6 +544,8 @@ def _checks(
     for check in (*own.values(), *others.values()):
         for required in check.requires:
             library.demand(required.name, required.span)
+    for told in (i for u in units for i in u.items if isinstance(i, t.Expect)):
+        library.demand_check(told.check, told.span)
     found = others | own
     return {
         name: check
