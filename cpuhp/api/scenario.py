@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpuhp import __version__
 from cpuhp.diagnostics import fail, suggestion
+from cpuhp.edition import edition
 from cpuhp.engines.answer import (
     Answer,
     ClaimNumber,
@@ -75,7 +75,7 @@ class Scenario:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the texts, the table and the options that answers depend on."""
+        """SHA-256 of what answers depend on: texts, table, options, and our own code."""
         texts = {unit.span.source.text for unit in self.program.units}
         texts |= {c.span.source.text for c in self.program.checks.values()}
         table = self.program.table
@@ -83,7 +83,7 @@ class Scenario:
         borders = (table.bringup, table.teardown, table.dynamic, table.prepare_dynamic)
         options = sorted((n, o.value) for n, o in self.program.options.items())
         order = (rows, borders, table.enumerators)
-        told = repr((__version__, sorted(texts), order, options))
+        told = repr((edition(), sorted(texts), order, options))
         return hashlib.sha256(told.encode()).hexdigest()
 
     @cached_property

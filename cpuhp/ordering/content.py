@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from cpuhp import __version__
+from cpuhp.edition import edition
 from cpuhp.model.expr import Param
 from cpuhp.model.sorts import Sort
 from cpuhp.model.system import Property, TransitionSystem
@@ -26,7 +26,7 @@ def content_of(system: TransitionSystem, prop: Property, settings: str) -> str:
     """
     nameless = replace(system, name="")
     claim = replace(prop, check="")
-    digest = hashlib.sha256(f"{__version__} {settings}".encode())
+    digest = hashlib.sha256(f"{edition()} {settings}".encode())
     sorts: dict[int, bytes] = {}
     for name in _compared_of(nameless):
         value = getattr(nameless, name)

@@ -95,6 +95,13 @@ def test_what_an_earlier_run_proved_is_not_done_again(path):
     assert 0 not in {place for start in opening(again) for place in start.job.places}
 
 
+def test_what_other_code_proved_is_done_again(path, monkeypatch):
+    mine = load(path).fingerprint
+    assert load(path).fingerprint == mine
+    monkeypatch.setattr("cpuhp.api.scenario.edition", lambda: "of other code")
+    assert load(path).fingerprint != mine
+
+
 WHO = """
 scenario spec;
 percpu atomic bool user = true;

@@ -73,3 +73,10 @@ def test_a_guard_is_part_of_it_and_so_is_the_bound(checker):
     fewer = replace(found.system, actions=found.system.actions[1:])
     assert content_of(found.system, found.prop, "") != content_of(fewer, found.prop, "")
     assert key_of(found, Bound(2)) != key_of(found, Bound(3))
+
+
+def test_the_code_that_answers_is_part_of_it(checker, monkeypatch):
+    found = sliced(checker, question(checker, "timekeeper_on_live_cpu"))
+    mine = content_of(found.system, found.prop, "")
+    monkeypatch.setattr("cpuhp.ordering.content.edition", lambda: "of other code")
+    assert content_of(found.system, found.prop, "") != mine
