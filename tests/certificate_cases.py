@@ -5,21 +5,10 @@ from builders import (
     DEADLOCK_FREE,
     ME,
     NOBODY,
-    TRUE,
     Code,
-    Param,
-    Quantified,
-    Quantifier,
     always,
-    and_,
-    arithmetic,
     build,
     critical_section,
-    eq,
-    forall,
-    implies,
-    not_,
-    or_,
     parallel_shutdown,
     percpu,
     put,
@@ -35,7 +24,21 @@ from cpuhp.engines.certificate import (
 )
 from cpuhp.engines.clock import now
 from cpuhp.engines.parametric import prove
-from cpuhp.model.expr import Const, Op
+from cpuhp.model.expr import (
+    TRUE,
+    Const,
+    Op,
+    Param,
+    Quantified,
+    Quantifier,
+    and_,
+    arithmetic,
+    eq,
+    forall,
+    implies,
+    not_,
+    or_,
+)
 from cpuhp.model.sorts import CPU, CPU_OR_NONE, CounterSort
 from cpuhp.model.system import Choice, Runs
 

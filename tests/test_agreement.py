@@ -9,17 +9,11 @@ The seed is printed; a failure prints the system that it shrank to as well.
 from itertools import count
 
 import pytest
-from builders import (
-    DEADLOCK_FREE,
-    always,
-    finally_,
-    random_formulas,
-    random_systems,
-    sometimes,
-)
+from builders import DEADLOCK_FREE, always, finally_, sometimes
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from peer_tools import HAS_SPIN, spin
+from random_systems import random_formulas, random_systems
 from test_reductions import program
 
 from cpuhp.diagnostics import InputError

@@ -28,14 +28,13 @@ from builders import (
     parallel_shutdown,
     percpu,
     put,
-    random_formulas,
-    random_systems,
     rd,
     shared,
     sometimes,
 )
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from random_systems import random_formulas, random_systems
 from test_reductions import program
 
 from cpuhp.engines.checking import Checker

@@ -16,14 +16,13 @@ from builders import (
     finally_,
     opposite_locks,
     parallel_shutdown,
-    random_formulas,
-    random_systems,
     sometimes,
     topology,
 )
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from peer_tools import HAS_RUMUR, HAS_SPIN, rumur, spin
+from random_systems import random_formulas, random_systems
 
 from cpuhp.api import load, scenarios
 from cpuhp.diagnostics import InputError

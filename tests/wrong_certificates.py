@@ -9,24 +9,11 @@ from builders import (
     ME,
     NOBODY,
     Code,
-    Param,
-    Quantified,
-    Quantifier,
     always,
-    and_,
-    arithmetic,
-    before,
     build,
     critical_section,
-    eq,
-    exists,
     finally_,
-    forall,
-    implies,
-    ite,
-    not_,
     one_step,
-    or_,
     percpu,
     put,
     rd,
@@ -34,7 +21,23 @@ from builders import (
 )
 
 from cpuhp.engines.certificate.pool_conditions import MAX_APS
-from cpuhp.model.expr import Const, Op
+from cpuhp.model.expr import (
+    Const,
+    Op,
+    Param,
+    Quantified,
+    Quantifier,
+    and_,
+    arithmetic,
+    before,
+    eq,
+    exists,
+    forall,
+    implies,
+    ite,
+    not_,
+    or_,
+)
 from cpuhp.model.invariant import FAR, NEAR, Clause, Invariant, Literal, Symbol
 from cpuhp.model.sorts import CPU, CPU_OR_NONE, CounterSort, RangeSort
 from cpuhp.model.system import Choice, Order, Runs

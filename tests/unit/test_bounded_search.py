@@ -9,19 +9,18 @@ from builders import (
     always,
     critical_section,
     lost_update,
-    not_,
     opposite_locks,
     parallel_shutdown,
-    random_formulas,
-    random_systems,
     sometimes,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_systems import random_formulas, random_systems
 
 from cpuhp.engines.bounded import confirm, search
 from cpuhp.engines.clock import now
 from cpuhp.engines.explicit.search import Limits, check
+from cpuhp.model.expr import not_
 from cpuhp.model.verdict import Verdict
 
 

@@ -3,9 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from builders import (
-    Quantifier,
-)
 from certificate_cases import accepted
 from wrong_certificates import WRONG
 
@@ -16,6 +13,7 @@ from cpuhp.engines.certificate import (
     pool_states,
     twin,
 )
+from cpuhp.model.expr import Quantifier
 
 
 def slips(form):

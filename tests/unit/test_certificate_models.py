@@ -4,23 +4,18 @@ from dataclasses import replace
 from itertools import islice, permutations
 from random import Random
 
-from builders import (
-    DEADLOCK_FREE,
-    TRUE,
-    always,
-    finally_,
-    random_formulas,
-    random_systems,
-)
+from builders import DEADLOCK_FREE, always, finally_
 from certificate_cases import accepted, outcomes
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from random_systems import random_formulas, random_systems
 
 from cpuhp.engines.certificate import (
     claims,
 )
 from cpuhp.engines.clock import now
 from cpuhp.engines.parametric import collect_samples, prove
+from cpuhp.model.expr import TRUE
 from cpuhp.model.invariant import FAR, NEAR, Clause, Invariant, Literal, Symbol
 from cpuhp.model.sorts import CPU, NONE, CounterSort, IndexSort
 from cpuhp.semantics import Machine, apply, enabled, holds, initial_states

@@ -5,12 +5,12 @@ from itertools import product
 from random import Random
 
 import pytest
-from builders import CPU_OR_NONE, NOBODY, percpu, shared
+from builders import NOBODY, percpu, shared
 
 from cpuhp.engines.certificate import sentences as module
 from cpuhp.engines.certificate.sentences import domain, in_sentences, value_text
 from cpuhp.model.invariant import Clause, Literal, Symbol
-from cpuhp.model.sorts import BoolSort, EnumSort, RangeSort
+from cpuhp.model.sorts import CPU_OR_NONE, BoolSort, EnumSort, RangeSort
 from cpuhp.model.system import Role, TransitionSystem
 
 POINTS = EnumSort("points", ("up:1", "up:2", "up:2[A]", "down:7", "down:9"))

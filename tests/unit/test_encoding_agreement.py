@@ -1,9 +1,10 @@
 """The encoding says what the concrete semantics says."""
 
 import z3
-from builders import critical_section, parallel_shutdown, random_systems
+from builders import critical_section, parallel_shutdown
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_systems import random_systems
 
 from cpuhp.engines.encoding import Encoder, Taken
 from cpuhp.engines.formulas import as_z3, choose, conj, disj, negate, same

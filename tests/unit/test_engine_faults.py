@@ -18,7 +18,6 @@ from builders import (
     critical_section,
     finally_,
     lost_update,
-    not_,
     opposite_locks,
     parallel_shutdown,
     put,
@@ -32,7 +31,7 @@ from cpuhp.engines import bounded, checking, refinement
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.explicit import check, compile, multiset, search, space
 from cpuhp.engines.expressions import Expressions
-from cpuhp.model.expr import TRUE, Op
+from cpuhp.model.expr import TRUE, Op, not_
 from cpuhp.model.system import Expectation, Order, Runs
 from cpuhp.model.verdict import Verdict
 from cpuhp.semantics import (

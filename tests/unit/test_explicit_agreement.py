@@ -15,13 +15,12 @@ from builders import (
     leads_to,
     lost_update,
     parallel_shutdown,
-    random_formulas,
-    random_systems,
     sometimes,
     topology,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_systems import random_formulas, random_systems
 
 from cpuhp.api import loads
 from cpuhp.diagnostics import InputError

@@ -17,8 +17,6 @@ from builders import (
     critical_section,
     opposite_locks,
     parallel_shutdown,
-    random_formulas,
-    random_systems,
     topology,
 )
 from click.testing import CliRunner
@@ -26,6 +24,7 @@ from cubicle_reader import Model as Cubicle
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from mypyvy_reader import Model as Mypyvy
+from random_systems import random_formulas, random_systems
 
 from cpuhp.api import load
 from cpuhp.cli.export import command
@@ -283,7 +282,9 @@ def test_mypyvy_takes_the_steps_that_random_systems_take(data, system):
                  for a, b in enabled(finite.machine, start)}  # fmt: skip
         for state in after:
             assert finite.is_step(start, state)
-            assert finite.is_start(state) == (state in set(initial_states(finite.machine)))
+            assert finite.is_start(state) == (
+                state in set(initial_states(finite.machine))
+            )
         assert finite.is_step(start, start) == (start in after)
         for state in starts:
             assert finite.is_step(start, state) == (state in after)
@@ -305,7 +306,9 @@ def test_plain_actions_compare_cells_and_constants_only(system):
                 assert expr.sort.name == "cpu"
         for write in action.writes:
             assert write.cases or write.variable.indices
-    assert {a.label.split()[0] for a in made.actions} <= {a.name for a in system.actions}
+    assert {a.label.split()[0] for a in made.actions} <= {
+        a.name for a in system.actions
+    }
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,6 @@ from builders import (
     parallel_shutdown,
     percpu,
     put,
-    random_formulas,
-    random_systems,
     rd,
     shared,
     sometimes,
@@ -36,6 +34,7 @@ from builders import (
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_systems import random_formulas, random_systems
 
 import cpuhp
 from cpuhp.cli.export import command

@@ -1,26 +1,24 @@
 """Two steps at once do what they do one after the other."""
 
 import pytest
-from builders import (
-    BOOT,
-    NOBODY,
-    Code,
-    Param,
-    build,
-    const,
-    eq,
-    not_,
-    percpu,
-    put,
-    rd,
-    shared,
-)
+from builders import BOOT, NOBODY, Code, build, const, percpu, put, rd, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpuhp.language import flow
 from cpuhp.language.flow import Edge, compose
-from cpuhp.model.expr import TRUE, Op, and_, arithmetic, exists, ite, or_
+from cpuhp.model.expr import (
+    TRUE,
+    Op,
+    Param,
+    and_,
+    arithmetic,
+    eq,
+    exists,
+    ite,
+    not_,
+    or_,
+)
 from cpuhp.model.sorts import CPU, CPU_OR_NONE, RangeSort
 from cpuhp.model.system import Choice
 from cpuhp.semantics import Machine, apply, enabled, initial_states

@@ -3,7 +3,7 @@
 from collections import deque
 
 import pytest
-from builders import not_, percpu, put, rd, shared
+from builders import percpu, put, rd, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +11,7 @@ from cpuhp.api import Settings, load
 from cpuhp.engines.explicit import check
 from cpuhp.language.flow import Edge
 from cpuhp.language.quotient import merged_loops, quotient
-from cpuhp.model.expr import TRUE, Param
+from cpuhp.model.expr import TRUE, Param, not_
 from cpuhp.model.sorts import CPU, RangeSort
 from cpuhp.model.system import Choice
 from cpuhp.model.verdict import Verdict

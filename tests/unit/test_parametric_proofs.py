@@ -1,32 +1,19 @@
 """What is proved for every number of CPUs, and what is not."""
 
-
 import pytest
 from builders import (
     BOOT,
     DEADLOCK_FREE,
-    FALSE,
     ME,
     NOBODY,
     TERMINATES,
-    TRUE,
     Code,
-    Param,
-    Quantified,
-    Quantifier,
     always,
-    and_,
-    arithmetic,
     build,
     critical_section,
-    eq,
     finally_,
-    forall,
-    implies,
     lost_update,
-    not_,
     opposite_locks,
-    or_,
     parallel_shutdown,
     percpu,
     put,
@@ -37,7 +24,22 @@ from builders import (
 from cpuhp.engines.certificate.sentences import in_sentences
 from cpuhp.engines.clock import now
 from cpuhp.engines.parametric import collect_samples, prove, verify
-from cpuhp.model.expr import Const, Op
+from cpuhp.model.expr import (
+    FALSE,
+    TRUE,
+    Const,
+    Op,
+    Param,
+    Quantified,
+    Quantifier,
+    and_,
+    arithmetic,
+    eq,
+    forall,
+    implies,
+    not_,
+    or_,
+)
 from cpuhp.model.invariant import Clause, Invariant
 from cpuhp.model.sorts import CPU, CPU_OR_NONE, CounterSort
 from cpuhp.model.system import Choice, Runs

@@ -9,43 +9,45 @@ from builders import (
     DEADLOCK_FREE,
     ME,
     NOBODY,
-    TRUE,
     Code,
-    Param,
-    Quantified,
-    Quantifier,
     always,
-    and_,
-    arithmetic,
-    before,
     build,
-    compare,
     critical_section,
-    eq,
-    exists,
     finally_,
-    forall,
-    implies,
-    not_,
     one_step,
-    or_,
     parallel_shutdown,
     percpu,
     put,
-    random_formulas,
-    random_systems,
     rd,
     shared,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_systems import random_formulas, random_systems
 from wrong_certificates import WRONG
 
 from cpuhp.engines.clock import now
 from cpuhp.engines.encoding import Encoder
 from cpuhp.engines.explicit.search import Limits, check
 from cpuhp.engines.parametric import cases, collect_samples, learner, prove, verify
-from cpuhp.model.expr import Const, Op
+from cpuhp.model.expr import (
+    TRUE,
+    Const,
+    Op,
+    Param,
+    Quantified,
+    Quantifier,
+    and_,
+    arithmetic,
+    before,
+    compare,
+    eq,
+    exists,
+    forall,
+    implies,
+    not_,
+    or_,
+)
 from cpuhp.model.sorts import CPU, CPU_OR_NONE, RangeSort
 from cpuhp.model.system import Choice, Order, Runs
 from cpuhp.model.verdict import Verdict

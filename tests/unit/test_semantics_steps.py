@@ -3,8 +3,6 @@ from dataclasses import replace
 import pytest
 from builders import (
     BOOT,
-    CPU,
-    CPU_OR_NONE,
     ME,
     NOBODY,
     Code,
@@ -23,8 +21,8 @@ from builders import (
 
 from cpuhp.diagnostics import InputError
 from cpuhp.engines.explicit import check
-from cpuhp.model.expr import Op, Param, arithmetic, eq, not_
-from cpuhp.model.sorts import RangeSort
+from cpuhp.model.expr import CPU, Op, Param, arithmetic, eq, not_
+from cpuhp.model.sorts import CPU_OR_NONE, RangeSort
 from cpuhp.model.system import Choice, Order, Runs
 from cpuhp.model.verdict import Step, Trace
 from cpuhp.semantics import (
