@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+CERTIFICATE = ".hpcert.json"  # how the name of a certificate's file ends
 Pieces = str | bytes | Iterable[str]
 
 

@@ -7,9 +7,10 @@ for answer in scenario.check():
 
 from cpuhp.api.certificates import certify
 from cpuhp.api.loading import load, loads, scenarios
-from cpuhp.api.scenario import DEFAULT_CPUS, Scenario, context_of, shown_name
+from cpuhp.api.scenario import DEFAULT_CPUS, Scenario, context_of
 from cpuhp.api.tables import DEFAULT_TABLE, ON_A_TABLE, table
 from cpuhp.engines.answer import Settings
+from cpuhp.language.tree import shown_name
 
 __all__ = [
     "DEFAULT_CPUS",

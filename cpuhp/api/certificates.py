@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cpuhp.files import CERTIFICATE
 from cpuhp.model.verdict import Verdict
 from cpuhp.report.answers import ShownAnswer
 
@@ -56,7 +57,7 @@ def written(certificate: Certificate) -> tuple[str, str]:
     from cpuhp.engines.certificate import write_certificate
 
     it = certificate
-    name = f"{it.scenario}.{it.check}.{it.number}.hpcert.json"
+    name = f"{it.scenario}.{it.check}.{it.number}{CERTIFICATE}"
     return name, write_certificate(it)
 
 

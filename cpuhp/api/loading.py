@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cpuhp.api.scenario import Scenario, shown_name
+from cpuhp.api.scenario import Scenario
 from cpuhp.diagnostics import Source, fail, suggestion
 from cpuhp.kernel.tables.order import order_of, read_order, shipped_order
 from cpuhp.language import tree as t
@@ -41,7 +41,7 @@ def _by_name(name: str, library: Library) -> t.Unit:
         raise fail(
             "HP201",
             f"there is no scenario '{name}'",
-            help=suggestion(name, map(shown_name, library.units))
+            help=suggestion(name, map(t.shown_name, library.units))
             or "'cpuhp list' names them; the name of a spec file ends in .hp",
         )
     return unit
@@ -104,7 +104,7 @@ def loads(
 def scenarios() -> list[str]:
     """Names of the shipped scenarios that run without arguments."""
     return sorted(
-        shown_name(unit.name)
+        unit.shown_name
         for unit in shipped().units.values()
         if unit.kind == "scenario"
         and unit.span.source.name.startswith(("specs/scenarios/", "specs/systems/"))

@@ -67,7 +67,7 @@ class Scenario:
     @property
     def name(self) -> str:
         """The scenario's name as the command line spells it."""
-        return shown_name(self.program.scenario.name)
+        return self.program.scenario.shown_name
 
     @cached_property
     def checker(self) -> Checker:
@@ -442,7 +442,3 @@ def context_of(
     from cpuhp.report.context import context
 
     return context([(s.program, s.shown()) for s in scenarios], answers, command)
-
-
-def shown_name(name: str) -> str:
-    return name.replace("_", "-")

@@ -24,7 +24,7 @@ from cpuhp.api import Scenario, Settings, context_of, load, scenarios
 from cpuhp.cli._files import read_results
 from cpuhp.diagnostics import InputError, fail
 from cpuhp.engines.answer import ClaimNumber
-from cpuhp.files import write_whole
+from cpuhp.files import CERTIFICATE, write_whole
 from cpuhp.kernel.tables.order import complete, read_order
 from cpuhp.kernel.tables.states_file import KernelTable
 from cpuhp.model.system import Expectation
@@ -35,7 +35,6 @@ from cpuhp.report.answers import ShownAnswer, as_json
 if TYPE_CHECKING:
     from cpuhp.engines.parametric.lessons import Lessons
 
-CERTIFICATE = ".hpcert.json"
 MANY_PROOFS = 3  # from so many on, one goes ahead
 _PROOFS = (Verdict.PROVED.value, Verdict.UNREACHABLE.value)  # of all CPU counts
 _ROOM = (MemoryError, RecursionError)

@@ -91,6 +91,7 @@ def command(
         _write(_perfetto(subject, check, number or 0, order), output)
         return
     from cpuhp.api import load
+    from cpuhp.files import CERTIFICATE
     from cpuhp.report.export import covers_every_count, export, export_unbounded
 
     if covers_every_count(to):
@@ -98,7 +99,7 @@ def command(
             raise click.UsageError(
                 f"--to {to} is for every number of CPUs: no --cpus, --boot and --depth"
             )
-        if subject.endswith(".hpcert.json"):
+        if subject.endswith(CERTIFICATE):
             proof = _certified(subject)
         else:
             loaded = load(subject, order=order, options=options)

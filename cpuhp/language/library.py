@@ -42,23 +42,11 @@ class Library:
 
     def demand(self, name: str, span: Span | None = None) -> None:
         """Raises InputError HP201 if there is no unit called `name`."""
-        if name not in self.units:
-            raise fail(
-                "HP201",
-                f"there is no component or scenario '{name}'",
-                span,
-                help=suggestion(name, self.units),
-            )
+        _demand("component or scenario", name, self.units, span)
 
     def demand_check(self, name: str, span: Span) -> None:
         """Raises InputError HP201 if there is no check called `name`."""
-        if name not in self.checks:
-            raise fail(
-                "HP201",
-                f"there is no check '{name}'",
-                span,
-                help=suggestion(name, self.checks),
-            )
+        _demand("check", name, self.checks, span)
 
     def with_units(self, units: Iterable[t.Unit]) -> Library:
         """The library with the user's own units in it. Raises InputError HP202."""
@@ -69,6 +57,14 @@ class Library:
         for unit in units:
             _add(known, checks, unit)
         return Library(known, checks, self.catalogue)
+
+
+def _demand(
+    what: str, name: str, known: Mapping[str, object], span: Span | None
+) -> None:
+    if name not in known:
+        raise fail("HP201", f"there is no {what} '{name}'", span,
+                   help=suggestion(name, known))  # fmt: skip
 
 
 def _add(

@@ -382,3 +382,13 @@ class Unit:
     items: tuple[Item, ...]
     doc: str = field(compare=False)
     span: Span = field(compare=False)
+
+    @property
+    def shown_name(self) -> str:
+        """The name as the command line spells it."""
+        return shown_name(self.name)
+
+
+def shown_name(name: str) -> str:
+    """A unit's name as the command line spells it: `shutdown-serial`."""
+    return name.replace("_", "-")

@@ -175,7 +175,7 @@ class _Search:
             if without is not None:
                 worth[name] = without.seconds
         return Assigned(
-            self.base.scenario.name.replace("_", "-"),
+            self.base.scenario.shown_name,
             str(self.judges.bound),
             self.rows,
             len({q.check for q in self.wanted}),

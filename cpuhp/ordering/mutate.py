@@ -107,7 +107,7 @@ def mutate(base: Variant, judges: Judges, sources: frozenset[str]) -> Mutation:
     fates = [_fate(m, by_mutant.get(n, [])) for n, m in enumerate(listed)]
     failing = {q.check for q in asked if before[q].outcome is Outcome.FAILS}
     return Mutation(
-        base.scenario.name.replace("_", "-"),
+        base.scenario.shown_name,
         str(judges.bound),
         tuple(fates),
         tuple(sorted(failing)),

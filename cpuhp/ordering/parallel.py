@@ -105,16 +105,14 @@ def fastest(base: Variant, judges: Judges, clock: Clock, cpus: int, costs: str) 
     good = [c for c in found if c.safe or c.safe_with_fixes]
     best = min(good, key=lambda c: c.takes, default=None)
     return Plan(
-        base.scenario.name.replace("_", "-"),
+        base.scenario.shown_name,
         str(judges.bound),
         cpus,
         costs,
         len({q.check for q in wanted}),
         tuple(found),
         best,
-        clock(best.fixed if best.fixed and not best.safe else best.variant)
-        if best
-        else None,
+        clock(best.fixed or best.variant) if best else None,
         judges.asked,
         judges.runs,
     )

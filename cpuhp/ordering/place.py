@@ -464,7 +464,7 @@ def _setup(
     anywhere = there[gaps[0].number]
     asked = [q for q in questions(anywhere.checker()) if q.check == RUNS]
     probes = dict(zip(_present(variant, step), asked))
-    name = variant.scenario.name.replace("_", "-")
+    name = variant.scenario.shown_name
     everything = len(known) + len(probes)
     return _Setup(name, base, variant, there, listed, probes, everything)
 

@@ -129,7 +129,7 @@ def why(
     rows = _because(rows, base, judges, seen, given)
     sets = _sets(rows, asked, before, seen, base, judges, given)
     return Why(
-        scenario=base.scenario.name.replace("_", "-"),
+        scenario=base.scenario.shown_name,
         bound=str(judges.bound),
         holds=_holds(asked, before),
         rows=tuple(rows),

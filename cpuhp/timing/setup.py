@@ -48,7 +48,7 @@ def set_up(
     """
     chosen = costs
     if chosen is None and trace is None:
-        chosen = usual_costs(program.scenario.name.replace("_", "-"))
+        chosen = usual_costs(program.scenario.shown_name)
     times, sets, options = _divided(program, chosen, params or {})
     found = NO_COSTS
     if isinstance(chosen, CostTable):

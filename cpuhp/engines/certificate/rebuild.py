@@ -118,7 +118,7 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
     Raises Rejected if the certificate is about another claim or another model, InputError
     HP705 if a clause is malformed, HP507 or HP508 if no verdict is told of such a spec.
     """
-    unit = program.scenario.name.replace("_", "-")
+    unit = program.scenario.shown_name
     if unit != certificate.scenario:
         raise Rejected(
             f"it is about another scenario: it says '{certificate.scenario}', "

@@ -92,7 +92,7 @@ def of_run(lowered: Lowered, found: Footprints, run: Run, full: bool) -> Sequenc
     rows = {c.state.number for c in program.callbacks}
     rows |= {state.number for state in program.landmarks}
     modelled = sum(state.number in rows for state in program.table.states)
-    name = program.scenario.name.replace("_", "-")
+    name = program.scenario.shown_name
     return Sequence(
         name,
         (
