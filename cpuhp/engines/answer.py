@@ -23,7 +23,6 @@ class Settings:
     """What to cover (`cpus` None: every number), and when to give up."""
 
     cpus: int | None = None
-    boot: int | None = None  # None: each place of the control CPU
     timeout: float = 60.0  # seconds, per claim
     memory: int | None = None  # bytes, of the whole process
     max_states: int = 400_000

@@ -357,8 +357,6 @@ class _Run:
         return result if result.verdict in HARMLESS else None
 
     def _boots(self, sliced: Sliced, cpus: int) -> tuple[int, ...]:
-        if self.settings.boot is not None:
-            return (min(self.settings.boot, cpus - 1),)
         if orders_aps_only(sliced.system, [sliced.prop]):
             return (0,)
         # The ends and the middle first, where a violation shows if there is one as a rule.

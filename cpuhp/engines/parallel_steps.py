@@ -26,8 +26,8 @@ LIMITS = Limits(max_states=400_000, seconds=40.0)
 def parallel(whole: Lowered, found: Footprints, limits: Limits = LIMITS) -> Parallel:
     """Which steps may happen in parallel, as precisely as the limits allow.
 
-    Searched with 3 CPUs, the control CPU once the lowest and once the highest. Where
-    that does not end, only what holds without looking at phases.
+    Searched with 3 CPUs, wherever the control CPU is among them. Where that does not
+    end, only what holds without looking at phases.
     """
     bones = skeleton(whole)
     system, _ = build(bones, landmarks(bones))
@@ -35,7 +35,7 @@ def parallel(whole: Lowered, found: Footprints, limits: Limits = LIMITS) -> Para
     budget = Budget(limits)
     total = 0
     symmetric = is_symmetric(system)
-    for boot in (0,) if symmetric else (0, CPUS - 1):
+    for boot in (0,) if symmetric else range(CPUS):
         machine = Machine(system, CPUS, boot)
         cells = _cells(machine, bones)
         space = make_space(compile_machine(machine), symmetric)

@@ -17,7 +17,7 @@ def verdicts(text, cpus=3):
     program = link(unit, shipped().with_units([unit]), shipped_order("arm64-6.12"), {})
     checker = Checker(program)
     return [
-        checker.answer(name, number, Settings(cpus=cpus, boot=0)).result.verdict.name
+        checker.answer(name, number, Settings(cpus=cpus)).result.verdict.name
         for name, number, _ in checker.claims()
         if name == "t"
     ]
