@@ -58,7 +58,9 @@ class Model:
             parts = part.children
             if part.data == "type_":
                 names = [str(p) for p in parts[1:]]
-                assert not set(names) & {c for t in self.types.values() for c in t or ()}
+                assert not set(names) & {
+                    c for t in self.types.values() for c in t or ()
+                }
                 self.types[str(parts[0])] = names
             elif part.data in ("var", "array"):
                 assert str(parts[-1]) in self.types

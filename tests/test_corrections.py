@@ -49,6 +49,7 @@ def test_with_all_corrections_every_check_is_as_expected(failure):
 
 
 def test_every_correction_is_in_the_table():
-    corrections = {name for name, *_ in load(FIXED).options() if name.startswith("fix_")}
+    corrections = {
+        name for name, *_ in load(FIXED).options() if name.startswith("fix_")
+    }
     assert corrections == {name for name, _, _ in NEEDED} - {"patch5"}
-

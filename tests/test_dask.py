@@ -18,7 +18,9 @@ SPEC = data_root() / "specs/bugs/m26-callbacks-migrated-late.hp"
 def asked():
     found = []
     for fixed in ("true", "false"):
-        base = variant_of(load(str(SPEC), options={"fixed": fixed}).program, {"fixed": fixed})
+        base = variant_of(
+            load(str(SPEC), options={"fixed": fixed}).program, {"fixed": fixed}
+        )
         found += [(base, q) for q in questions(base.checker())]
     return found
 

@@ -17,7 +17,14 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[1] / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
 SLOW = ("2-", "3-", "5-")
-PUBLIC = {"cpuhp", "cpuhp.diagnostics", "cpuhp.engines.certificate", "os", "pathlib", "tempfile"}
+PUBLIC = {
+    "cpuhp",
+    "cpuhp.diagnostics",
+    "cpuhp.engines.certificate",
+    "os",
+    "pathlib",
+    "tempfile",
+}
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -25,8 +32,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def executed(path):
     book = nbformat.read(path, as_version=4)
     root = str(FOLDER.parent)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    client = NotebookClient(book, timeout=300, resources={"metadata": {"path": str(FOLDER)}})
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [root, os.environ.get("PYTHONPATH")])
+    )
+    client = NotebookClient(
+        book, timeout=300, resources={"metadata": {"path": str(FOLDER)}}
+    )
     client.execute()
     return book
 
@@ -86,7 +97,11 @@ def _refresh(names):
                 if output.output_type in ("display_data", "execute_result"):
                     output["metadata"] = {}
         book.metadata = {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "kernelspec": {
+                "display_name": "Python 3",
+                "language": "python",
+                "name": "python3",
+            },
             "language_info": {"name": "python"},
         }
         nbformat.write(book, path)

@@ -70,7 +70,9 @@ def test_the_cheapest_choice_keeps_what_is_required():
 def test_phases_are_cut_where_cpus_meet(base):
     rows = rows_of(base)
     last = rows.online[-1].number
-    chosen = Assignment(frozenset({last}), frozenset({rows.online[-2].number, last}), False)
+    chosen = Assignment(
+        frozenset({last}), frozenset({rows.online[-2].number, last}), False
+    )
     first, second = rows.phases(chosen)
     assert not first.serial and second.serial and len(second.rows) == 1
     assert "wait_for_completion" in program_text(base, rows, chosen)

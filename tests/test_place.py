@@ -107,6 +107,25 @@ def test_what_is_not_known_gives_way_to_what_is():
     ]  # fmt: skip
 
 
+def test_what_is_not_known_anywhere_is_not_told_to_fail():
+    step = step_in(read_unit(STEPS / "m26-migrate-rcu-callbacks.hp"))
+    base = variant_of(load("shutdown-serial").program, {})
+    few = Judges(Bound(2, max_states=60))
+    found = place(step, [base], few, Section.PREPARE)
+    assert found.everywhere and not any(r.finding.is_known for r in found.everywhere)
+    told = "\n".join([*page.text(found), *page.comment(found)])
+    assert "Fails or is not known wherever it stands" in told
+    assert told.count("no_deadlock: not known (limit of 60 states reached") == 2
+
+
+def test_what_fails_in_one_slot_and_is_not_known_elsewhere_tells_both():
+    gaps = slots(TABLE, "CPUHP_AP_ACTIVE")[:3]
+    unknown = dict.fromkeys((slot.number for slot in gaps), Outcome.UNKNOWN)
+    some = case("partly", {**unknown, gaps[1].number: Outcome.FAILS}, gaps)
+    assert some.everywhere
+    assert some.text == "partly; not known in 2 of 3 slots"
+
+
 RACY = """
 /// Moves what it does not lock.
 component racy_step source "kernel/cpu.c";

@@ -125,7 +125,9 @@ class Writer:
             name = f"local{self.locals}"
             test = f"bool {name} = {self.condition()};"
             if self.random.random() < 0.4:
-                number = f"int 0..{self.pick(1, 3)} {name} = {self.pick('wide', 'level')};"
+                number = (
+                    f"int 0..{self.pick(1, 3)} {name} = {self.pick('wide', 'level')};"
+                )
                 return f"{number} if ({name} {self.pick('==', '<')} wide) {{ {inner} }}"
             return f"{test} if ({name}) {{ {inner} }}"
         if kind < 0.7 and self.own is None:

@@ -25,7 +25,9 @@ def variants():
 @pytest.mark.parametrize("path, options", list(variants()))
 def test_its_own_check_is_as_its_header_says(path, options):
     scenario = load(path, options=options)
-    (check,) = [n for n, c in scenario.program.checks.items() if c.span.source.name == path]
+    (check,) = [
+        n for n, c in scenario.program.checks.items() if c.span.source.name == path
+    ]
     expected = {scenario.expected(prop) for _, _, prop in scenario.claims(check)}
     known = SLOW.get(Path(path).stem, 60.0)
     seconds = min(PATIENCE.get(verdict, known) for verdict in expected)

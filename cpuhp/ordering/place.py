@@ -31,7 +31,6 @@ from cpuhp.ordering.reasons import (
     constraints,
     everywhere,
     explained,
-    is_known,
     ranges,
     reasons,
 )
@@ -224,7 +223,7 @@ def _idle(
             (case,) = _cases([(setup, question)], step, open_slots, judges)
             idle = dict(case.failing)
             open_slots = [slot for slot in open_slots if slot.number in idle]
-        if all(n in idle and is_known(idle[n][0]) for n in asked):
+        if all(n in idle and idle[n][0].is_known for n in asked):
             unrun.append(callback.name)
         elif question is not None:
             told = replace(question, text=callback.name)

@@ -88,6 +88,10 @@ class Finding:
     reason: str = ""
     story: tuple[str, ...] = ()  # the last steps of the interleaving
 
+    @property
+    def is_known(self) -> bool:
+        return self.outcome is not Outcome.UNKNOWN
+
 
 Known = Callable[[str], Finding | None]
 

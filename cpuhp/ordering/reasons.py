@@ -34,14 +34,26 @@ class Case:
 
     @property
     def everywhere(self) -> bool:
-        """It fails in all slots: that is no matter of where the step stands."""
+        """It fails, or is not known, in all slots: no matter of where the step stands."""
         slots = self.asked - self.idle
         return len(slots) > 1 and slots <= self.failing.keys()
 
     @property
     def decided(self) -> set[int]:
         """The slots in which it is known to fail."""
-        return {n for n, (found, _) in self.failing.items() if is_known(found)}
+        return {n for n, (found, _) in self.failing.items() if found.is_known}
+
+    @property
+    def text(self) -> str:
+        """The check; where all of it or a part is not known, that as well."""
+        unknown = self.failing.keys() - self.decided
+        if not unknown:
+            return self.question.check
+        if self.decided:
+            slots = f"{len(unknown)} of {len(self.failing)} slots"
+            return f"{self.question.check}; not known in {slots}"
+        finding, _ = self.failing[min(unknown)]
+        return f"{self.question.check}: not known ({finding.reason})"
 
     def only(self, left: Sequence[Slot]) -> Case:
         """The same in these slots alone."""
@@ -57,10 +69,6 @@ class Case:
             failing={**self.failing, **other.failing},
             unknown=self.unknown or other.unknown,
         )
-
-
-def is_known(finding: Finding) -> bool:
-    return finding.outcome is not Outcome.UNKNOWN
 
 
 def reasons(
@@ -80,22 +88,24 @@ def reasons(
             text = case.question.check
             if case.question.check == RUNS:
                 text = f"nobody runs {case.question.text}() in this slot"
-                if not is_known(finding):
+                if not finding.is_known:
                     text = f"not known if anybody runs {case.question.text}()"
             elif finding.outcome is Outcome.UNKNOWN:
                 text = f"{text}: not known ({finding.reason})"
             listed.append(Reason(text, case.scenario, case.question, finding, variant))
-        sure = [one for one in listed if not one.finding or is_known(one.finding)]
+        sure = [one for one in listed if not one.finding or one.finding.is_known]
         found[slot.number] = tuple(sure or listed)
     return found
 
 
 def everywhere(always: Sequence[Case], step: Step, judges: Judges) -> Iterator[Reason]:
-    """One reason a check, with the steps that are responsible."""
+    """One reason a check, with the steps that are responsible.
+
+    It speaks of a slot in which the check fails, if there is one.
+    """
     for case in always:
-        finding, variant = next(iter(case.failing.values()))
-        check = case.question.check
-        reason = Reason(check, case.scenario, case.question, finding, variant)
+        finding, variant = case.failing[min(case.decided or case.failing)]
+        reason = Reason(case.text, case.scenario, case.question, finding, variant)
         if finding.outcome is Outcome.FAILS:
             told = _responsible(reason, step, judges)
             reason = replace(reason, responsible=told)

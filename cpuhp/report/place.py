@@ -21,7 +21,10 @@ def text(found: Placement) -> Iterator[str]:
     yield from wrapped(f"scenarios: {', '.join(found.scenarios)}", "  ", "    ")
     yield ""
     if found.everywhere:
-        yield "Fails wherever it stands; all else is told as if these checks were not"
+        known = all(_is_known(reason) for reason in found.everywhere)
+        fails = "Fails" if known else "Fails or is not known"
+        aside = "all else is told as if these checks were not"
+        yield from wrapped(f"{fails} wherever it stands; {aside}", "", "")
         for reason in found.everywhere:
             yield from _reason(reason.text, [reason])
         yield ""
@@ -53,6 +56,10 @@ def text(found: Placement) -> Iterator[str]:
     if found.proofs is not None:
         yield from _proofs(found.proofs)
     yield from wrapped(_cost(found), "", "  ")
+
+
+def _is_known(reason: Reason) -> bool:
+    return reason.finding is None or reason.finding.is_known
 
 
 def _proofs(found: Proofs) -> Iterator[str]:
@@ -133,7 +140,8 @@ def comment(found: Placement) -> Iterator[str]:
     for line in (*map(_constraint, found.constraints), *_rules(found)):
         yield from wrapped(line, " *   ", " *     ")
     for reason in found.everywhere:
-        line = f"wherever it stands {reason.text} fails ({reason.scenario})"
+        fails = " fails" if _is_known(reason) else ""
+        line = f"wherever it stands {reason.text}{fails} ({reason.scenario})"
         yield from wrapped(line, " *   ", " *     ")
     if not found.allowed:
         yield " *   no slot keeps all checks"

@@ -49,7 +49,10 @@ def test_z3_is_not_asked_again_for_what_it_cannot_do():
 def test_when_time_is_up_nothing_is_asked():
     solver, deadline = Busy(z3.unsat), clock.now()
     assert clock.ask(solver, deadline) == z3.unknown
-    assert (solver.asked, clock.why_unknown(solver, deadline)) == (0, "time limit reached")
+    assert (solver.asked, clock.why_unknown(solver, deadline)) == (
+        0,
+        "time limit reached",
+    )
 
 
 def test_without_a_deadline_z3_takes_its_time():

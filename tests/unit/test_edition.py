@@ -12,7 +12,9 @@ TELL = "from cpuhp.edition import edition; print(edition())"
 
 def edition_in(folder):
     command = [sys.executable, "-c", TELL]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 

@@ -191,9 +191,10 @@ def test_unreadable_files_are_told(tmp_path, monkeypatch):
 def test_what_is_missing_is_told(tmp_path):
     folder = tree(tmp_path, paths={FILE: DRIVER})
     (folder / "kernel/cpu.c").unlink()
-    assert "note: kernel/cpu.c: " in CliRunner().invoke(
-        lint_command, [str(folder), "--no-models"]
-    ).output
+    assert (
+        "note: kernel/cpu.c: "
+        in CliRunner().invoke(lint_command, [str(folder), "--no-models"]).output
+    )
     told = CliRunner().invoke(lint_command, [str(folder), "--format", "json"])
     assert json.loads(told.output)["notes"][0]["file"] == "kernel/cpu.c"
 

@@ -23,7 +23,9 @@ def verdict(text, cpus=None):
 
 
 def crossed(first, second):
-    return f"mutex a; mutex b; mutex c; process p {{ {first} }} process q {{ {second} }}"
+    return (
+        f"mutex a; mutex b; mutex c; process p {{ {first} }} process q {{ {second} }}"
+    )
 
 
 def test_one_order_is_proved_for_every_number_of_cpus():
@@ -201,16 +203,22 @@ def test_interrupts_are_off_while_it_is_held():
 
 def test_an_interrupt_that_cannot_come_finds_nothing():
     # Asked for after the lock was let go; the text alone does not tell.
-    text = HANDLER.replace("device {", "device { wait (done);") + """shared bool done;
+    text = (
+        HANDLER.replace("device {", "device { wait (done);")
+        + """shared bool done;
         process p { raw_spin_lock(l); raw_spin_unlock(l); done = true; }"""
+    )
     assert answer(text, 2).verdict == "PROVED"
 
 
 def test_a_chain_of_locks_leads_into_the_handler():
-    text = HANDLER + """
+    text = (
+        HANDLER
+        + """
         process safe(cpu) on aps { raw_spin_lock_irqsave(l); raw_spin_lock(m);
             raw_spin_unlock(m); raw_spin_unlock_irqrestore(l); }
         process unsafe { raw_spin_lock(m); raw_spin_unlock(m); }"""
+    )
     found = answer(text)
     assert found.verdict == "VIOLATED"
     assert found.reason == "locks are asked for in a circle: m under l, l under m"

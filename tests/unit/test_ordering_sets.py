@@ -40,7 +40,9 @@ def test_all_minimal_sets_are_those_of_brute_force(seed):
 
 
 def test_what_is_not_known_is_not_called_complete():
-    found = minimal_sets(("a", "b"), lambda sets: [None if len(s) < 2 else True for s in sets])
+    found = minimal_sets(
+        ("a", "b"), lambda sets: [None if len(s) < 2 else True for s in sets]
+    )
     assert not found.complete
 
 

@@ -77,7 +77,9 @@ def test_lessons_about_what_is_not_there_say_nothing(taught):
 def test_named_values_find_their_numbers_again():
     answer = loads(SPEC).checker
     proof = loads(SPEC).settle([SECOND], Settings(timeout=20))
-    (told, *_) = (t for lesson in proof.lessons for t in lesson if t.variable == "at_stage")
+    (told, *_) = (
+        t for lesson in proof.lessons for t in lesson if t.variable == "at_stage"
+    )
     system = answer.slice("stages", 1).system
     turned = replace(told, values=frozenset(("OFF", "DOWN")))
     (clause,) = guesses(Views(system), ((turned,),))

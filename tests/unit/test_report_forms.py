@@ -106,7 +106,9 @@ def test_junit_has_a_case_for_each_claim():
     assert suite.get("tests") == str(len(found.answers)) == str(len(suite))
     assert (suite.get("failures"), suite.get("errors")) == ("1", "0")
     (failure,) = suite.iter("failure")
-    assert failure.get("type") == "VIOLATED" and "CPU1 leave: owner = next" in failure.text
+    assert (
+        failure.get("type") == "VIOLATED" and "CPU1 leave: owner = next" in failure.text
+    )
     kinds = {"UNKNOWN": "error", "HOLDS_TO_BOUND": "skipped", "UNREACHABLE": "failure"}
     for verdict, outcome in kinds.items():
         root = ET.fromstring(junit(results(verdict=verdict).answers))
@@ -142,7 +144,11 @@ def test_sarif_has_the_structure_of_the_standard():
         for moment in thread["locations"]
     ]
     assert sorted(order) == list(range(1, len(order) + 1))
-    assert [t["id"] for t in flow["threadFlows"]] == ["CPU0 control", "CPU1 leave", "CPU2 leave"]
+    assert [t["id"] for t in flow["threadFlows"]] == [
+        "CPU0 control",
+        "CPU1 leave",
+        "CPU2 leave",
+    ]
     for thread in flow["threadFlows"]:
         for moment in thread["locations"]:
             uri = moment["location"]["physicalLocation"]["artifactLocation"]["uri"]
@@ -156,7 +162,9 @@ def test_sarif_has_the_structure_of_the_standard():
 
 def test_what_is_not_decided_is_open_in_sarif():
     log = sarif(results(verdict="UNKNOWN"))
-    assert {(r["kind"], r["level"]) for r in log["runs"][0]["results"]} == {("open", "none")}
+    assert {(r["kind"], r["level"]) for r in log["runs"][0]["results"]} == {
+        ("open", "none")
+    }
     assert_sarif(log)
     assert sarif(results(verdict="PROVED"))["runs"][0]["results"] == []
 

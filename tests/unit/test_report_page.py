@@ -17,7 +17,7 @@ HERE = Path(__file__).parents[1]
 SPEC = (HERE / "data/handover.hp").read_text()
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = (
-    "</script><script>pwned=1</script>\"><img src=x onerror=pwned=2>"
+    '</script><script>pwned=1</script>"><img src=x onerror=pwned=2>'
     "'--></style><svg onload=pwned=3>{{7*7}}<a href='javascript:pwned=4'>&lt;"
 )
 needs_dot = pytest.mark.skipif(not shutil.which("dot"), reason="no dot program")
@@ -97,7 +97,10 @@ def test_the_filter_shows_what_is_asked_for(visit):
     page = visit.page
     rows = page.locator(".verdicts tbody tr:visible")
     total = rows.count()
-    assert total >= 6 and page.locator("#shown").inner_text() == f"{total} of {total} claims"
+    assert (
+        total >= 6
+        and page.locator("#shown").inner_text() == f"{total} of {total} claims"
+    )
     page.fill("#find", "duty always")
     assert rows.count() == 1
     page.fill("#find", "")
@@ -249,7 +252,10 @@ class Parts(HTMLParser):
         self.ids += [told["id"]] if "id" in told else []
         self.links += [told["href"]] if tag == "a" and "href" in told else []
         role = told.get("role")
-        if role in ("img", "region", "group") and not {"aria-label", "aria-labelledby"} & set(told):
+        if role in ("img", "region", "group") and not {
+            "aria-label",
+            "aria-labelledby",
+        } & set(told):
             self.unlabelled.append(told)
 
 

@@ -20,7 +20,9 @@ def made():
 
 
 def slices(category):
-    return [e for e in made()[1]["traceEvents"] if e["ph"] == "X" and category in e["cat"]]
+    return [
+        e for e in made()[1]["traceEvents"] if e["ph"] == "X" and category in e["cat"]
+    ]
 
 
 def test_each_step_is_a_slice_on_the_track_of_its_actor():
@@ -30,7 +32,9 @@ def test_each_step_is_a_slice_on_the_track_of_its_actor():
         for e in data["traceEvents"]
         if e["name"] == "thread_name"
     }
-    cpus = {e["args"]["name"] for e in data["traceEvents"] if e["name"] == "process_name"}
+    cpus = {
+        e["args"]["name"] for e in data["traceEvents"] if e["name"] == "process_name"
+    }
     steps = sorted(slices("step") + slices("bad"), key=lambda e: e["ts"])
     assert cpus == {f"CPU{step.cpu}" for step in answer.trace.steps}
     assert [e["name"] for e in steps] == [step.action for step in answer.trace.steps]
@@ -45,7 +49,9 @@ def test_a_callback_encloses_its_steps():
             if (e["pid"], e["tid"]) == (call["pid"], call["tid"])
             and call["ts"] <= e["ts"] < call["ts"] + call["dur"]
         ]  # fmt: skip
-        assert inside and all(e["ts"] + e["dur"] <= call["ts"] + call["dur"] for e in inside)
+        assert inside and all(
+            e["ts"] + e["dur"] <= call["ts"] + call["dur"] for e in inside
+        )
     assert slices("callback")
 
 
