@@ -62,6 +62,14 @@ def _head(found: Review) -> Iterator[str]:
         f"one to a copy of Linux {version}: {found.before.callbacks} hotplug callbacks "
         f"followed {found.before.depth} calls deep, {found.files} files changed."
     )
+    if found.series.missing:
+        numbers = [str(number) for number in found.series.missing]
+        more = f" and {len(numbers) - MOST} more" if len(numbers) > MOST else ""
+        yield from _fill(
+            f"The series is not whole: {_many(len(numbers), 'patch', 'patches')} of "
+            f"{found.series.patches[0].total} missing, "
+            f"number {', '.join(numbers[:MOST])}{more}."
+        )
 
 
 def _patch(patch: Reviewed) -> Iterator[str]:
@@ -345,6 +353,7 @@ def as_json(found: Review, answers: dict[str, ShownAnswer]) -> str:
         "format": "cpuhp-review",
         "version": 1,
         "series": found.series.name,
+        "missing": list(found.series.missing),
         "kernel": found.before.extraction.version,
         "clean": found.is_clean,
         "answer": said(found),

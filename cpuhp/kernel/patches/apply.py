@@ -86,14 +86,18 @@ def _one(
             continue
         at, fuzz, new, count = placed
         lines[at : at + count] = new
-        offset = at - fuzz - max(0, hunk.start - 1) - drift
+        offset = at - fuzz - hunk.index - drift
         if (offset or fuzz) and change.before:
             shifts.append(Shift(change.path, hunk, offset, fuzz))
         drift += offset + len(new) - count
         done += 1
     if change.hunks and not done:
         return
-    if change.before and change.before != change.after:
+    if change.after is None and change.hunks and lines:
+        reason = "it removes the file, but not all of its lines"
+        failures.append(Failure(change.path, reason))
+        return
+    if change.before and change.before != change.after and not change.is_copy:
         overlay[change.before] = None
         touched.add(change.before)
     if change.after:
@@ -114,9 +118,10 @@ def _unsafe(change: FileChange) -> str | None:
 
 
 def _misplaced(tree: Tree, change: FileChange) -> str | None:
+    if change.after not in (None, change.before) and tree.has(change.after):
+        return "the file exists already"
     if change.before is None:
-        exists = change.after is not None and tree.has(change.after)
-        return "the file exists already" if exists else None
+        return None
     if tree.has(change.before):
         data, reason = tree.read_or_reason(change.before)
         return reason if data is None else None
@@ -145,7 +150,7 @@ def _place(
         old = [text for mark, text in part if mark != "+"]
         if fuzz and not old:
             return None
-        guess = max(0, hunk.start - 1) + drift + head
+        guess = hunk.index + drift + head
         at = _find(lines, old, guess)
         if at is not None:
             return at, head, [text for mark, text in part if mark != "-"], len(old)
@@ -163,7 +168,7 @@ def _find(lines: list[str], old: list[str], guess: int) -> int | None:
     """The place nearest to `guess` where `old` stands."""
     last = len(lines) - len(old)
     if not old:
-        return min(max(guess, 0), len(lines))
+        return max(guess, 0) if guess <= len(lines) else None
     places = [
         at
         for at in range(last + 1)
@@ -179,6 +184,8 @@ def _why(lines: list[str], hunk: Hunk) -> str:
     ):
         return "what it adds is there already"
     old = [text for mark, text in hunk.lines if mark != "+"]
+    if not old:
+        return f"the file ends before line {hunk.start}"
     known = set(lines)
     foreign = next((text for text in old if text not in known), None)
     if foreign is not None:

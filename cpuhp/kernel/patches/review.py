@@ -127,8 +127,8 @@ class Review:
 
     @property
     def is_clean(self) -> bool:
-        """True if all applies, nothing is introduced and no claim is refuted."""
-        return not self.introduced and not any(
+        """True if all is there and applies, nothing is introduced, no claim refuted."""
+        return not (self.introduced or self.series.missing) and not any(
             p.applied.failures
             or p.damages
             or any(claim.verdict == "refuted" for claim in p.claims)

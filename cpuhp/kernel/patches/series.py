@@ -20,7 +20,11 @@ from cpuhp.kernel.source.tree import read_plain, shown
 
 MAX_PATCHES = 500
 _SUFFIXES = (".patch", ".diff", ".eml", ".mbox", ".mbx", ".txt")
-_FROM = re.compile(rb"(?:\A|(?<=\n\n))From [^\n]*\d\d:\d\d[^\n]*\n")
+# What begins a mail: the sentence "From the log of 12:30" does not.
+_FROM = re.compile(
+    rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))"
+    rb"From [^\n]*\d\d:\d\d:\d\d (?:[^\n]*[ ])?\d{4}\b[^\n]*\n"
+)
 _HEADER = re.compile(rb"\A(?:>?From [^\n]*\n)?[A-Za-z][\w-]*:[ \t]")
 _START = re.compile(r"^(?:diff --git |--- [^\n]+\n\+\+\+ |Index: )", re.MULTILINE)
 _FILE = re.compile(r"^(?=diff --git )", re.MULTILINE)
@@ -42,18 +46,26 @@ class Hunk:
     lines: tuple[tuple[str, str], ...]
     at: int
 
+    @property
+    def index(self) -> int:
+        """How many old lines stand before it: one without old lines follows `start`."""
+        has_old = any(mark != "+" for mark, _ in self.lines)
+        return max(0, self.start - has_old)
+
 
 @dataclass(frozen=True)
 class FileChange:
     """What a patch does to one file; a path is None where there is no such file.
 
-    `problem` says why the part could not be read; it then has no hunks.
+    `problem` says why the part could not be read; it then has no hunks. A copy leaves
+    the file `before` where it is.
     """
 
     before: str | None
     after: str | None
     hunks: tuple[Hunk, ...] = ()
     problem: str | None = None
+    is_copy: bool = False
 
     @property
     def path(self) -> str:
@@ -64,7 +76,8 @@ class FileChange:
 class Patch:
     """One mail or commit: `subject` without its [PATCH] tag, `text` without trailers.
 
-    `number` is what the tag says, 0 if it says nothing; `source` where it was read.
+    `number` is what the tag says and `total` of how many, 0 if it says nothing; `source`
+    where it was read.
     """
 
     subject: str
@@ -74,6 +87,7 @@ class Patch:
     text: str
     changes: tuple[FileChange, ...]
     source: str
+    total: int = 0
 
     @property
     def title(self) -> str:
@@ -82,11 +96,16 @@ class Patch:
 
 @dataclass(frozen=True)
 class Series:
-    """Patches in the order in which they are meant to be applied."""
+    """Patches in the order in which they are meant to be applied.
+
+    `missing` are the numbers that no patch has, of a series whose patches say how many
+    there are; of one patch alone that says nothing.
+    """
 
     name: str
     patches: tuple[Patch, ...]
     cover: Patch | None = None
+    missing: tuple[int, ...] = ()
 
 
 def read_series(path: str | Path) -> Series:
@@ -116,7 +135,15 @@ def series_of(name: str, found: Sequence[Patch | None]) -> Series:
     if all(numbers) and len(set(numbers)) == len(numbers):
         patches.sort(key=lambda patch: patch.number)
     cover = next((p for p in read if not p.changes and p.number == 0 and p.tag), None)
-    return Series(name, tuple(patches), cover)
+    return Series(name, tuple(patches), cover, _missing(patches))
+
+
+def _missing(patches: Sequence[Patch]) -> tuple[int, ...]:
+    totals = {patch.total for patch in patches}
+    if len(patches) == 1 or len(totals) != 1 or max(totals) > MAX_PATCHES:
+        return ()
+    there = {patch.number for patch in patches}
+    return tuple(n for n in range(1, max(totals) + 1) if n not in there)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -124,12 +151,34 @@ def _files(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise fail("HP640", f"'{shown(str(folder))}': {error.strerror}") from error
-    if "series" in names:  # as quilt keeps it
-        data, _ = read_plain(os.fspath(folder / "series"))
-        lines = (data or b"").decode("utf-8", "surrogateescape").splitlines()
-        listed = [line.split()[0] for line in lines if line.strip() and line[0] != "#"]
-        return [folder / name for name in listed if name in names]
+    if "series" in names:
+        return list(_listed(folder))
     return [folder / name for name in names if name.lower().endswith(_SUFFIXES)]
+
+
+def _listed(folder: Path) -> Iterator[Path]:
+    """The patches that quilt's file `series` lists."""
+    name = shown(str(folder / "series"))
+    data, reason = read_plain(os.fspath(folder / "series"))
+    if data is None:
+        raise fail("HP640", f"'{name}': {reason}")
+    lines = data.decode("utf-8", "surrogateescape").splitlines()
+    for number, line in enumerate(lines, 1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        place = f"'{name}', line {number}"
+        if words[0].startswith("/") or ".." in words[0].split("/"):
+            raise fail("HP640", f"{place}: '{shown(words[0])}' leads out of the folder")
+        if "-R" in words:
+            raise fail(
+                "HP640",
+                f"{place}: '{shown(words[0])}' is to be taken back (-R)",
+                help="reverse the patch itself, by 'interdiff PATCH /dev/null'",
+            )
+        if not (folder / words[0]).is_file():
+            raise fail("HP640", f"{place}: there is no '{shown(words[0])}'")
+        yield folder / words[0]
 
 
 def _mails(path: Path) -> list[tuple[bytes, str]]:
@@ -180,6 +229,7 @@ def read_mail(data: bytes, source: str) -> Patch | None:
         _text(head),
         tuple(_changes(diff)),
         source,
+        int(number[2]) if number else 0,
     )
 
 
@@ -196,6 +246,8 @@ def _body(mail: EmailMessage) -> str:
     """The text parts of a mail, bytes as latin-1."""
     parts = []
     for part in mail.walk():
+        if part.get_content_type() == "text/html":
+            continue  # the text once more
         if part.get_content_maintype() in ("text", "application"):
             try:
                 payload = part.get_payload(decode=True)
@@ -236,12 +288,19 @@ def _part(part: str, line: int) -> Iterator[FileChange]:
         path = name[1] if name else "?"
         yield FileChange(path, path, problem=f"the diff is damaged: {_said(error)}")
         return
+    headers = re.findall(r"^@@", part, re.MULTILINE)
+    unread = len(headers) != sum(len(file) for file in files)
+    is_copy = re.search(r"^copy from ", part, re.MULTILINE) is not None
     for file in files:
         before = None if file.is_added_file else _path(file.source_file)
         after = None if file.is_removed_file else _path(file.target_file)
         problem = "a binary change" if file.is_binary_file else None
         if file.is_symlink or file.is_submodule:
             problem = "a symbolic link or submodule"
+        elif unread:
+            problem = "the diff is damaged: a header of a hunk cannot be read"
+        elif not len(file) and not problem:
+            problem = _without_hunk(part)
         hunks = tuple(
             Hunk(
                 f"@@ -{h.source_start},{h.source_length} "
@@ -253,7 +312,16 @@ def _part(part: str, line: int) -> Iterator[FileChange]:
             for h in file
             if len(h)
         )
-        yield FileChange(before, after, () if problem else hunks, problem)
+        yield FileChange(before, after, () if problem else hunks, problem, is_copy)
+
+
+def _without_hunk(part: str) -> str | None:
+    """Why a part is damaged that has no hunk; None if it moves, makes or drops a file."""
+    if re.search(r"^GIT binary patch$", part, re.MULTILINE):
+        return "a binary change"
+    if re.search(r"^--- .*\n\+\+\+ ", part, re.MULTILINE):
+        return "the diff is damaged: it has no hunk"
+    return None
 
 
 def _lines(hunk: Sequence[object]) -> Iterator[tuple[str, str]]:
