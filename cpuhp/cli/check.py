@@ -261,6 +261,6 @@ def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> 
 def _status(answers: list[ShownAnswer], expect: bool) -> int:
     if expect:
         return 0 if all(a.is_as_expected for a in answers) else 1
-    if any(a.is_failure and not a.is_known_unreachable for a in answers):
+    if any(a.is_failure for a in answers):
         return 1
     return 3 if any(a.is_unknown for a in answers) else 0

@@ -115,6 +115,15 @@ def test_junit_has_a_case_for_each_claim():
         assert len(list(root.iter(outcome))) == len(found.answers)
 
 
+def test_what_the_spec_calls_unreachable_is_a_failure_in_no_form():
+    for expected, there in (("UNREACHABLE", False), ("WITNESSED", True)):
+        found = results(verdict="UNREACHABLE", expected=expected)
+        root = ET.fromstring(junit(found.answers))
+        assert bool(list(root.iter("failure"))) is there
+        assert bool(sarif(found)["runs"][0]["results"]) is there
+        assert ("<details>" in markdown(found)) is there
+
+
 def test_junit_can_report_surprises_only():
     found = results_of(data(), "x").answers
     assert not list(ET.fromstring(junit(found, expect=True)).iter("failure"))
