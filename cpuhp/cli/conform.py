@@ -24,7 +24,7 @@ SHOWN = 20
 @click.command(
     "conform",
     short_help="Check a trace of a real kernel against the model.",
-    epilog="Exit status: 0 conforms, 1 deviates, 2 the input is not usable.",
+    epilog="Exit status: 0 conforms, 1 deviates, 2 nothing could be checked.",
 )
 @click.argument("trace", metavar="TRACE", type=click.Path())
 @click.option(
@@ -93,7 +93,7 @@ def command(
             _print_costs(answer)
         if compared and scenario:
             _print_models(scenario, compared)
-    raise SystemExit(0 if answer.conforms else 1)
+    raise SystemExit(0 if answer.conforms else 1 if answer.checked else 2)
 
 
 def table_beside(trace: str, states: str | None) -> KernelTable | None:
@@ -229,7 +229,13 @@ def _summary(answer: Conformance) -> str:
     for operation in answer.operations:
         kinds[operation.kind.value] = kinds.get(operation.kind.value, 0) + 1
     rolled = sum(operation.rolled_back for operation in answer.operations)
-    share = 100.0 * answer.explained / total if total else 100.0
+    if not answer.checked:
+        return (
+            f"NOTHING CHECKED: {answer.events} events, and no step of which enter and "
+            f"exit are there\n  Linux {answer.kernel or 'of unknown version'}"
+            + (f"; {answer.lost} gaps" if answer.lost else "")
+        )
+    share = 100.0 * answer.explained / total if total else 0.0
     counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     verdict = "CONFORMS" if answer.conforms else "DEVIATES"
     count = len(answer.deviations) + answer.suppressed
@@ -331,6 +337,7 @@ def _as_json(trace: str, answer: Conformance) -> dict[str, object]:
     return {
         "trace": trace,
         "conforms": answer.conforms,
+        "checked": answer.checked,
         "kernel": answer.kernel,
         "events": answer.events,
         "explained": answer.explained,

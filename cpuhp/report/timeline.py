@@ -237,6 +237,7 @@ def _cuts(scale: Scale, bottom: int) -> list[str]:
 
 def _caption(answer: Conformance, left_out: int, bottom: int) -> str:
     share = "conforms" if answer.conforms else f"{len(answer.deviations)} deviations"
+    share = share if answer.checked else "nothing checked"
     text = f"Linux {answer.kernel or 'of unknown version'}; {share}."
     if left_out:
         text += f" {left_out} short calls are not drawn."

@@ -24,6 +24,7 @@ from cpuhp.kernel.traces.conform import conform
 from cpuhp.kernel.traces.costs import quantile
 from cpuhp.kernel.traces.events import parse_trace
 from cpuhp.kernel.traces.operations import OperationKind, Rule
+from cpuhp.kernel.traces.ties import by_time, untangle
 
 
 def check(lines, known=None):
@@ -273,9 +274,45 @@ def overlap(lines):
     del lines[j + 1]
 
 
+def swap_lines(lines, i):
+    clock = [re.search(r"\d+\.\d+:", line)[0] for line in lines[i : i + 2]]
+    other = lines[i + 1].replace(clock[1], clock[0])
+    lines[i : i + 2] = [other, lines[i].replace(clock[0], clock[1])]
+
+
+def thread_before_its_kick(lines):
+    swap_lines(lines, at(lines, "kick_ap_work", "cpu: 0002"))
+
+
+def returns_elsewhere(lines):
+    i = at(lines, "step: 188", "exit", "[001]")
+    lines[i] = lines[i].replace("[001]", "[002]")
+
+
+def control_on_the_dead_cpu(what):
+    def mutate(lines):
+        i = at(lines, *what)
+        lines[i] = lines[i].replace("[000]", "[002]")
+
+    return mutate
+
+
+def step_that_hangs(lines):
+    i = at(lines, "step:  11", "exit", "cpu: 0001")
+    lines[i:] = [line.replace("kworker/0:1-10", "kworker/0:9-99") for line in lines[i:]]
+    del lines[i]
+
+
 @pytest.mark.parametrize(
     "mutate, rule",
     [
+        (thread_before_its_kick, Rule.HAND_OVER),
+        (returns_elsewhere, Rule.CONTEXT),
+        (control_on_the_dead_cpu(("enter", "takedown_cpu", "cpu: 0002")), Rule.CONTEXT),
+        (control_on_the_dead_cpu(("exit", "step: 145", "cpu: 0002")), Rule.CONTEXT),
+        (control_on_the_dead_cpu(("exit", "step:  31", "cpu: 0002")), Rule.CONTEXT),
+        (control_on_the_dead_cpu(("enter", "bringup_cpu", "cpu: 0002")), Rule.CONTEXT),
+        (step_that_hangs, Rule.EXCLUSION),
         (swap, Rule.ORDER),
         (wrong_task, Rule.CONTEXT),
         (wrong_cpu, Rule.CONTEXT),
@@ -366,6 +403,105 @@ def test_table_is_told_from_the_trace():
     assert answer.kernel == "6.12"
 
 
+def test_a_kick_returns_when_its_thread_has():
+    kernel = booted()
+    kernel.down(1)
+    lines = kernel.lines
+    last = max(i for i, line in enumerate(lines) if "cpuhp/1-21" in line)
+    # The first tear-down of all: nothing else tells that the step has to end.
+    assert rules_of(check(lines[:last] + lines[last + 1 :])) == {Rule.HAND_OVER}
+
+
+@pytest.mark.parametrize("name", ["takedown_cpu", "bringup_cpu"])
+def test_steps_that_wait_have_a_function_of_their_own(name):
+    lines = down_and_up().lines
+    i = at(lines, name, "cpu: 0002")
+    lines[i] = lines[i].replace(name, "bogus")
+    answer = conform(parse_trace(io.StringIO("\n".join(lines)), "trace"))
+    assert [d.rule for d in answer.deviations] == [Rule.FUNCTION]
+
+
+def test_a_version_that_nothing_tells_is_said_to_be_taken_for_granted():
+    lines = down_and_up().lines
+    end = next(i for i, line in enumerate(lines) if "bringup_cpu" in line)
+    for last, told in ((end, False), (end + 1, True)):
+        text = "\n".join(lines[:last])
+        answer = conform(parse_trace(io.StringIO(text), "trace"))
+        notes = [text for _, text in answer.notes]
+        assert answer.conforms
+        assert any("taken for 6.12" in note for note in notes) is not told
+
+
+def test_two_recordings_in_one_file_are_told_apart():
+    lines = down_and_up().lines
+    answer = check(lines + lines)
+    assert answer.conforms and answer.lost == 1
+    assert answer.explained == len(answer.operations) == 18
+    ((line, note),) = answer.notes
+    assert line == len(lines) + 1 and "time goes back" in note
+
+
+def test_what_a_step_took_is_never_less_than_nothing():
+    lines = down_and_up().lines
+    backwards = [
+        re.sub(r"(\d+\.\d+):", lambda m: f"{9 - float(m[1]):.6f}:", line)
+        for line in lines
+    ]
+    answer = check(backwards)
+    assert not answer.checked and not answer.conforms
+    assert not answer.costs
+    assert answer.lost == len(lines) - 1
+
+
+def test_two_events_in_one_line_are_a_damaged_line():
+    lines = down_and_up().lines
+    i = at(lines, "step: 188", "enter")
+    lines[i : i + 2] = [f"{lines[i]} {lines[i + 1]}"]
+    answer = check(lines)
+    assert answer.lost == 1
+    assert any("damaged line" in note for _, note in answer.notes)
+
+
+def test_lines_that_are_out_of_order_are_told():
+    lines = down_and_up().lines
+    i = at(lines, "cpu: 0001", "bringup_cpu")
+    lines[i:] = [re.sub(r"(\d+\.\d+):", lambda m: f"{float(m[1]) - .05:.6f}:", line)
+                 for line in lines[i:]]  # fmt: skip
+    assert rules_of(check(lines)) == {Rule.TIME}
+    console = [
+        f"[ {FIELDS.fullmatch(line)[4]} {FIELDS.fullmatch(line)[5]} "
+        f"{FIELDS.fullmatch(line)[6]}"
+        for line in lines
+    ]
+    console = [re.sub(r"(\d):", r"\1]", line, count=1) for line in console]
+    assert rules_of(check(console)) == {Rule.TIME}
+    console[i:] = [
+        re.sub(r"\d+\.\d+", lambda m: f"{float(m[0]) + 0.0495:.6f}", line)
+        for line in console[i:]
+    ]
+    assert check(console).conforms
+
+
+def test_many_tasks_at_one_time_take_no_time():
+    lines = []
+    for cpu in range(400):
+        task = f"cpuhp/{cpu}-{cpu + 9} [{cpu:03}] d.... 1.5:"
+        lines.append(f"{task} cpuhp_enter: cpu: {cpu:04} target: 236 step: 188 (f)")
+        task = f"t-{cpu + 9000} [{cpu + 1:03}] ..... 1.5:"
+        lines.append(f"{task} cpuhp_enter: cpu: {cpu:04} target: 236 step:  86 (g)")
+    seen = []
+    before = by_time(parse_trace(io.StringIO("\n".join(lines)), "trace"))
+    (tied,) = list(before)
+
+    class Now:
+        def __getattr__(self, name):
+            seen.append(name)
+            return lambda *_: name == "encloses"
+
+    assert len(list(untangle(tied, lambda e: (e.comm, e.pid, e.on), Now()))) == 800
+    assert len(seen) < 800 * 400
+
+
 def test_costs_count_every_call():
     answer = check(down_and_up().text)
     cost = next(c for c in answer.costs if c.step == 56)
@@ -422,6 +558,15 @@ def test_states_file_beside_the_trace_is_used(tmp_path):
     result = run(path)
     assert isinstance(result.exception, InputError)
     assert "good.states:1:1" in result.exception.render()
+
+
+def test_a_trace_without_a_whole_call_is_not_said_to_conform(tmp_path):
+    path = tmp_path / "one.trace"
+    path.write_text(down_and_up().lines[0] + "\n")
+    result = run(path)
+    assert result.exit_code == 2
+    assert "NOTHING CHECKED: 1 events" in result.output
+    assert json.loads(run(path, "--json").output)["checked"] is False
 
 
 def test_unusable_trace_is_an_input_error(tmp_path):

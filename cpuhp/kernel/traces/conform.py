@@ -8,20 +8,20 @@ operation run at a time, registrations in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 
-from cpuhp.kernel.tables.states_file import KernelTable, shipped_table, shipped_tables
+from cpuhp.kernel.tables.states_file import KernelTable
 from cpuhp.kernel.traces.costs import Costs, Overlap, StepCost
 from cpuhp.kernel.traces.counts import Counts
 from cpuhp.kernel.traces.events import Event, Item, Kind, Lost
+from cpuhp.kernel.traces.groups import Group, extends, registration
+from cpuhp.kernel.traces.landmarks import table_of_trace
 from cpuhp.kernel.traces.machine import Machine
 from cpuhp.kernel.traces.operations import (
     Call,
     Deviation,
     Operation,
-    OperationKind,
     Rule,
     is_up,
 )
@@ -30,7 +30,7 @@ from cpuhp.kernel.traces.rules import Callbacks, Rules, rules_of, wrong_context
 from cpuhp.kernel.traces.ties import by_time, untangle
 
 MAX_DEVIATIONS = 1000
-_PEEK = 200_000
+_PRINTK_SKEW = 0.001  # seconds: a console has lines of several CPUs as they came
 _NEVER = 1 << 60  # line of the first event of a task that the trace shows midway
 
 Task = tuple[str, int, int]
@@ -60,7 +60,14 @@ class Conformance:
 
     @property
     def conforms(self) -> bool:
-        return not self.deviations
+        """Whether something was checked, and all of it is as the model allows."""
+        return self.checked and not (self.deviations or self.suppressed)
+
+    @property
+    def checked(self) -> bool:
+        """Whether the trace has a call, from enter to exit, or breaks a rule."""
+        calls = any(operation.calls for operation in self.operations)
+        return calls or bool(self.deviations or self.suppressed)
 
 
 def conform(
@@ -73,9 +80,13 @@ def conform(
     """
     stream = iter(items)
     complete = complete and known is not None
+    told = True
     if known is None:
-        known, stream = table_of_trace(stream)
+        known, stream, told = table_of_trace(stream)
     checker = _Checker(rules_of(known, complete))
+    if not told:
+        text = f"nothing tells the kernel's version: it is taken for {known.kernel}"
+        checker.notes.append((1, text))
     for group in by_time(stream):
         item = group[0]
         if len(group) > 1:
@@ -89,46 +100,6 @@ def conform(
     return checker.result()
 
 
-def table_of_trace(stream: Iterator[Item]) -> tuple[KernelTable, Iterator[Item]]:
-    """The shipped table whose landmarks the trace shows, and the stream unread."""
-    seen: list[Item] = []
-    for item in islice(stream, _PEEK):
-        seen.append(item)
-        if isinstance(item, Event):
-            found = _by_landmark(item)
-            if found:
-                return found, chain(seen, stream)
-    return shipped_table("linux-6.12"), chain(seen, stream)
-
-
-def _by_landmark(event: Event) -> KernelTable | None:
-    names = {
-        "takedown_cpu": "teardown",
-        "finish_cpu": "bringup",
-        "bringup_cpu": "bringup",
-        "cpuhp_bringup_ap": "bringup",
-    }
-    landmark = names.get(event.function)
-    if landmark is None:
-        return None
-    for name in shipped_tables():
-        if name.startswith("linux-"):
-            known = shipped_table(name)
-            if getattr(known.table, landmark) == event.step:
-                return known
-    return None
-
-
-@dataclass(slots=True)
-class _Group:
-    """A registration under way: one step, CPU after CPU."""
-
-    calls: list[Call]
-    owed: frozenset[int]
-    follows_failure: bool
-    clean: bool = True
-
-
 class _Checker:
     def __init__(self, rules: Rules):
         self.rules = rules
@@ -139,7 +110,7 @@ class _Checker:
         self.last_on: dict[int, Event] = {}  # the last event that each CPU ran
         self.failures: dict[int, tuple[str, int]] = {}  # registrations that failed
         self.current: Machine | None = None
-        self.group: _Group | None = None
+        self.group: Group | None = None
         self.failed_step: int | None = None
         self.operations: list[Operation] = []
         self.deviations: list[Deviation] = []
@@ -148,6 +119,7 @@ class _Checker:
         self.losses = 0
         self.whole_group = False  # the trace has the next registration's beginning
         self.events = 0
+        self.now = self.start = 0.0
         self.costs = Costs()
         self.waves = Waves(rules)
         self.counts = Counts(rules, self._stands_out)
@@ -185,6 +157,10 @@ class _Checker:
 
     def event(self, event: Event) -> None:
         self.events += 1
+        self.start = self.start if self.events > 1 else event.time
+        if event.time < self.now - (_PRINTK_SKEW if event.on < 0 else 0.0):
+            self._time_goes_back(event)
+        self.now = event.time
         key = _task(event)
         self.last_on[event.on] = event
         if event.on == event.cpu:
@@ -219,6 +195,7 @@ class _Checker:
             return
         call = Call(enter, event)
         if self.open:
+            self._left_behind(call)
             self.costs.overlap(call, self.open.values())
         self._call(self._machine(event.cpu), call)
 
@@ -242,6 +219,29 @@ class _Checker:
         if not machine.is_kick(enter):
             self.steps.add(enter.step)
             self._check_name(enter)
+
+    def _left_behind(self, frame: Call) -> None:
+        """The thread that a control task waited for is still in a step."""
+        machine = self._machine(frame.enter.cpu)
+        deaf = frame.exit.sampled and not machine.heard
+        if deaf or machine.run is None or machine.run.frame is not frame.enter:
+            return
+        for key, enter in tuple(self.open.items()):
+            if enter.cpu == machine.cpu and not self._of_control(enter):
+                del self.open[key]
+                machine.run.deviations += 1
+                self._deviate(
+                    frame.exit.line,
+                    Rule.HAND_OVER,
+                    enter.cpu,
+                    f"step {frame.enter.step} returns, and step {enter.step} of line "
+                    f"{enter.line} has not",
+                    f"cpuhp_exit of step {enter.step} first",
+                )
+
+    def _of_control(self, event: Event) -> bool:
+        kick = self._machine(event.cpu).is_kick(event)
+        return kick or self.rules.is_control(event.step)
 
     def _never_returns(self, cpu: int) -> None:
         # The exit of the step in which perf let go of the CPU: it will not come.
@@ -291,6 +291,16 @@ class _Checker:
             left = any(d.cpu == operation.cpu and d.line in lines for d in kept)
             if operation.cpu in cpus and operation.last_line > since and not left:
                 self.operations[index] = replace(operation, explained=True)
+
+    def _time_goes_back(self, event: Event) -> None:
+        text = f"time goes back from {self.now:.6f} to {event.time:.6f}"
+        if event.time > self.start:
+            allowed = "lines in the order of time, as every report has them"
+            return self._deviate(event.line, Rule.TIME, event.cpu, text, allowed)
+        self.losses += 1
+        self.notes.append((event.line, f"{text}: another recording begins"))
+        self._forget_all()
+        self.start = event.time
 
     def _forget_all(self) -> None:
         for machine in self.machines.values():
@@ -345,6 +355,7 @@ class _Checker:
     # Between CPUs
 
     def _exclude(self, machine: Machine, event: Event) -> None:
+        self._exclude_call(event)
         current = self.current
         if current is None or current is machine or current.run is None:
             return
@@ -365,13 +376,33 @@ class _Checker:
         self._finished(current.finish(cut=True))
         self.current = None
 
+    def _exclude_call(self, event: Event) -> None:
+        """A control task is in a step of one CPU while another begins one of another."""
+        if not self.open or not self._of_control(event):
+            return
+        for key, enter in tuple(self.open.items()):
+            run = self._machine(enter.cpu).run
+            told = run is not None and run.frame is enter
+            if enter.cpu == event.cpu or told or not self._of_control(enter):
+                continue
+            del self.open[key]
+            self._deviate(
+                event.line,
+                Rule.EXCLUSION,
+                event.cpu,
+                f"{self.rules.label(event.step, event.function)} of CPU{event.cpu} "
+                f"while step {enter.step} of CPU{enter.cpu} is not over",
+                f"CPU{enter.cpu} only: its step of line {enter.line} has not returned",
+            )
+            self._resync(enter.cpu)
+
     # Registrations
 
     def _register(self, machine: Machine, call: Call) -> None:
         enter = call.enter
         wrong = wrong_context(self.rules, enter, single=True)
         group = self.group
-        if group is not None and not _extends(group, call):
+        if group is not None and not extends(group, call):
             self._close_group()
             group = None
         if group is not None and group.calls[-1].exit.ret:
@@ -383,7 +414,7 @@ class _Checker:
                 if m.state is not None and m.state >= enter.step
             )
             follows = self.failed_step == enter.step
-            group = self.group = _Group([], owed, follows)
+            group = self.group = Group([], owed, follows)
         group.calls.append(call)
         machine.single(call)
         if wrong:
@@ -393,7 +424,7 @@ class _Checker:
             message = f"{label} of a registration ran in {enter.comm}{on}"
             self._deviate(enter.line, Rule.CONTEXT, enter.cpu, message, wrong)
 
-    def _went_on(self, group: _Group, call: Call) -> None:
+    def _went_on(self, group: Group, call: Call) -> None:
         enter, failed = call.enter, group.calls[-1]
         group.clean = False
         self._deviate(
@@ -450,7 +481,7 @@ class _Checker:
             # Gone, or of another driver from now on.
             self.callbacks.forget(first.step)
         self.counts.registered(first.step)
-        self.operations.append(_registration(group, cpus, failed, cut))
+        self.operations.append(registration(group, cpus, failed, cut))
 
     # Results
 
@@ -524,38 +555,3 @@ def _task(event: Event) -> Task:
     if event.on >= 0:
         return ("idle", 0, event.on)
     return ("?", event.cpu, event.step)
-
-
-def _extends(group: _Group, call: Call) -> bool:
-    last = group.calls[-1].enter
-    return (
-        last.step == call.enter.step
-        and last.function == call.enter.function
-        and last.cpu < call.enter.cpu
-    )
-
-
-def _registration(
-    group: _Group, cpus: tuple[int, ...], failed: int, cut: bool
-) -> Operation:
-    first, last = group.calls[0].enter, group.calls[-1].exit
-    return Operation(
-        OperationKind.REGISTRATION,
-        cpus[0],
-        cpus,
-        first.line,
-        last.line,
-        first.time,
-        last.time,
-        None,
-        None,
-        None,
-        len(group.calls),
-        False,
-        failed,
-        first.step if failed else None,
-        group.clean,
-        cut and failed == 0,
-        first.step,
-        first.function,
-    )

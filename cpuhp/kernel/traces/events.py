@@ -275,7 +275,7 @@ def _event(number: int, line: str, tasks: dict[str, tuple[str, int]]) -> Event |
     if usual is not None:
         return usual
     match = _EVENT.fullmatch(line)
-    if match is None:
+    if match is None or sum(line.count(label) for label in _LABELS) > 1:
         return None
     head, perf, kind, cpu, level, step, function, raw, ret = match.groups()
     function = function or raw

@@ -19,7 +19,12 @@ from cpuhp.kernel.traces.operations import (
     Rule,
     is_up,
 )
-from cpuhp.kernel.traces.rules import Callbacks, Rules, is_control_task
+from cpuhp.kernel.traces.rules import (
+    Callbacks,
+    Rules,
+    is_control_task,
+    wrong_context,
+)
 from cpuhp.kernel.traces.walk import Phase, Report, Run, Walker
 
 EAGAIN = 11
@@ -63,6 +68,18 @@ class Machine(Walker):
             run = self._begin_bringup(event)
         run.frame = event
         self._note(run, event)
+        if not self.is_kick(event):
+            self._check_frame(event)
+
+    def _check_frame(self, enter: Event) -> None:
+        rules, step, function = self.rules, enter.step, enter.function
+        wrong = wrong_context(rules, enter, single=False)
+        if wrong:
+            self._wrong_context(enter, enter, "ran", wrong)
+        own = rules.functions(step, is_up(enter))
+        if function and own and function not in own:
+            wanted = " or ".join(sorted(own))
+            self._wrong_function(enter, function, is_up(enter), wanted)
 
     def hear(self, event: Event) -> None:
         """An event on this CPU: the trace has the next one too, but see perf-is-deaf."""
@@ -84,6 +101,7 @@ class Machine(Walker):
         if self.is_kick(call.enter):
             return self._leave_kick(run, call, inner)
         if call.enter.step == self.rules.teardown:
+            self._check_return(call)
             self._leave_takedown(run, call, inner)
         else:
             self._leave_bringup(run, call, inner)

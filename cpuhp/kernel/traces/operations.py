@@ -81,6 +81,7 @@ class Rule(Enum):
     FUNCTION = "function"
     NAME = "name"
     REGISTRATION = "registration"
+    TIME = "time"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ task and the hotplug thread that it waits for, cause and effect tell.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from cpuhp.kernel.traces.events import Event, Item, Kind
 
 Task = tuple[str, int, int]
+MAX_TIED = 20_000  # events of one time that are put into order together
+MAX_TASKS = 512  # of more tasks than that the order in the file is believed
 
 
 def by_time(items: Iterable[Item]) -> Iterator[list[Item]]:
@@ -21,7 +23,8 @@ def by_time(items: Iterable[Item]) -> Iterator[list[Item]]:
     group: list[Item] = []
     time = -1.0
     for item in items:
-        if isinstance(item, Event) and item.time == time:
+        tied = isinstance(item, Event) and item.time == time
+        if tied and len(group) < MAX_TIED:
             group.append(item)
             continue
         if group:
@@ -55,36 +58,39 @@ def untangle(
     queues: dict[Task, deque[Event]] = {}
     for event in events:
         queues.setdefault(task_of(event), deque()).append(event)
-    if len(queues) == 1:
+    if len(queues) == 1 or len(queues) > MAX_TASKS:
         yield from events
         return
+    calls: Counter[int] = Counter()  # by CPU, those that enclose and are still to come
+    for event in events:
+        calls[event.cpu] += _begins_call(event, now)
     while queues:
         heads = sorted(queues, key=lambda task: queues[task][0].line)
-        ready = (t for t in heads if _ready(queues, t, now))
+        ready = (t for t in heads if _ready(queues, t, calls, now))
         task = next(ready, heads[0])
-        yield queues[task].popleft()
+        event = queues[task].popleft()
+        calls[event.cpu] -= _begins_call(event, now)
+        yield event
         if not queues[task]:
             del queues[task]
 
 
-def _ready(queues: dict[Task, deque[Event]], task: Task, now: Now) -> bool:
+def _begins_call(event: Event, now: Now) -> bool:
+    waits = event.kind is not Kind.EXIT and not _is_thread(event)
+    return waits and now.encloses(event)
+
+
+def _ready(
+    queues: dict[Task, deque[Event]], task: Task, calls: Counter[int], now: Now
+) -> bool:
     head = queues[task][0]
-    others = [queue for other, queue in queues.items() if other != task]
     if _is_thread(head):
-        if now.waits_for(head.cpu):
-            return now.goes_on(head)
-        return not any(
-            event.cpu == head.cpu
-            and event.kind is not Kind.EXIT
-            and now.encloses(event)
-            for queue in others
-            for event in queue
-        )
+        return now.goes_on(head) if now.waits_for(head.cpu) else not calls[head.cpu]
     if head.kind is not Kind.EXIT:
         return not now.blocked(head)
     if not now.waits_for(head.cpu):
         return True
-    threads = (queue[0] for queue in others if _is_thread(queue[0]))
+    threads = (queue[0] for queue in queues.values() if _is_thread(queue[0]))
     return not any(event.cpu == head.cpu and now.goes_on(event) for event in threads)
 
 

@@ -78,9 +78,9 @@ class Walker:
         wrong = wrong_context(rules, enter, single=False)
         label = rules.label(enter.step, enter.function)
         if wrong:
-            on = f" on CPU{enter.on}" if enter.on >= 0 else ""
-            message = f"{label} ran in {enter.comm}{on}"
-            self._deviate(enter, Rule.CONTEXT, message, wrong)
+            self._wrong_context(enter, enter, "ran", wrong)
+        else:
+            self._check_return(call)
         if rules.is_control(enter.step):
             self._control(run, enter)
             if run.frame is not None and not run.partial:
@@ -91,6 +91,15 @@ class Walker:
                     "steps of the CPU itself until that returns",
                 )
             return
+        early = run.frame is not None and enter.line < run.frame.line
+        if early and run.frame is not None and enter.time != run.frame.time:
+            self._deviate(
+                enter,
+                Rule.HAND_OVER,
+                f"{label} began before {run.frame.function}, in which the control task "
+                "waits for it",
+                f"cpuhp_enter of step {run.frame.step} first",
+            )
         if run.frame is not None or run.partial:
             return
         phase = run.phase
@@ -102,6 +111,23 @@ class Walker:
                 f"{label} ran without being kicked by the control task",
                 "only within bringup_cpu, cpuhp_bringup_ap or cpuhp_kick_ap_work",
             )
+
+    def _wrong_context(self, enter: Event, at: Event, did: str, allowed: str) -> None:
+        on = f" on CPU{at.on}" if at.on >= 0 else ""
+        label = self.rules.label(enter.step, enter.function)
+        message = f"{label} {did} in {enter.comm}{on}"
+        self._deviate(at, Rule.CONTEXT, message, allowed)
+
+    def _check_return(self, call: Call) -> None:
+        """A call ends on the CPU that it is bound to; the control task may move."""
+        enter, exit_ = call
+        if self.rules.is_control(enter.step):
+            dead = enter.step != self.rules.teardown or not exit_.ret
+            if dead and exit_.on == self.cpu:
+                allowed = f"a CPU other than CPU{self.cpu}, which does not run now"
+                self._wrong_context(enter, exit_, "returned", allowed)
+        elif exit_.on != enter.on:
+            self._wrong_context(enter, exit_, "returned", f"CPU{enter.on}, as it began")
 
     def _control(self, run: Run, event: Event) -> None:
         who = (event.comm, event.pid)
