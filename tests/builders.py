@@ -14,6 +14,7 @@ from cpuhp.model.expr import (
     and_,
     arithmetic,
     eq,
+    exactly,
     forall,
     implies,
     ite,
@@ -25,6 +26,7 @@ from cpuhp.model.sorts import (
     BOOL,
     CPU,
     CPU_OR_NONE,
+    CounterSort,
     EnumSort,
     RangeSort,
 )
@@ -263,6 +265,29 @@ def election(order=Order.ANY):
     ap = Code("ap", "up down", Runs.EVERY_AP)
     ap.step("up", "down", effects=[put(online, ME, 0)])
     return build("election", [control, ap], [online, chosen])
+
+
+def leavers():
+    """Each CPU that goes leaves a counter, far from 0, and a number that stays at 0."""
+    up = percpu("up", BOOL, 1)
+    left, least = (
+        shared("left", CounterSort("up"), 150),
+        shared("least", RangeSort(0, 3)),
+    )
+    one, two = (Const(n, RangeSort(n, n)) for n in (1, 2))
+    less = arithmetic(Op.SUB, rd(left), one, exactly(Op.SUB, left.sort, one.sort))
+    code = Code("ap", "up down", Runs.EVERY_AP).step(
+        "up",
+        "down",
+        effects=[
+            put(up, ME, 0),
+            put(left, less),
+            put(least, arithmetic(Op.SUB, rd(least), two, least.sort)),
+        ],
+    )
+    return build("leavers", [code], [up, left, least]), eq(
+        rd(left), Const(149, less.sort)
+    )
 
 
 def buddies():

@@ -14,6 +14,7 @@ from builders import (
     critical_section,
     election,
     finally_,
+    leavers,
     opposite_locks,
     parallel_shutdown,
     sometimes,
@@ -75,6 +76,9 @@ def small_systems():
     yield "last", election(Order.LAST), sometimes(FALSE), (3, 1), "UNREACHABLE"
     yield "pointers", buddies(), always(TRUE), (3, 1), "PROVED"
     yield "topologies", topology(), finally_(TRUE), (3, 0), "PROVED"
+    leaving, once = leavers()
+    yield "far-counter", leaving, sometimes(once), (3, 0), "WITNESSED"
+    yield "below-zero", leaving, always(TRUE), (3, 0), "PROVED"
 
 
 @pytest.mark.parametrize("case", list(small_systems()), ids=lambda case: case[0])

@@ -22,6 +22,7 @@ from builders import (
     election,
     finally_,
     leads_to,
+    leavers,
     opposite_locks,
     parallel_shutdown,
     percpu,
@@ -164,6 +165,13 @@ def test_the_smt_question_knows_pointers_tables_and_simultaneous_writes():
     assert answer(export(exclusive, always(alone), "smt2", 2, 0, 2)) == "sat"
     assert answer(export(buddies(), always(FALSE), "smt2", 3, 1, 0)) == "sat"
     assert answer(export(topology(), sometimes(FALSE), "smt2", 3, 0, 2)) == "unsat"
+
+
+def test_a_counter_may_be_any_number():
+    system, once = leavers()
+    assert answer(export(system, always(not_(once)), "smt2", 3, 0, 1)) == "sat"
+    assert answer(export(system, always(not_(once)), "smt2", 3, 0, 0)) == "unsat"
+    assert "  v_left: 50..250;\n" in export(system, always(not_(once)), "murphi", 3)
 
 
 def rd_is(variable, value):

@@ -68,8 +68,8 @@ EXPORTABLE = (
 )
 MOST_STARTS = 4096
 MOST_COMMANDS = 200_000
-COUNTER = 100  # counters, which have no bound, are given -COUNTER..COUNTER
-_NUMBER = RangeSort(0, 1 << 30)
+_LARGE = 1 << 30  # more than a spec can write down, and than there are CPUs
+_NUMBER = RangeSort(0, _LARGE)
 
 Bound = Mapping[Param, int]
 
@@ -127,6 +127,10 @@ class Grounded:
         """The least and the greatest number that a cell of this sort can hold."""
         return bounds(self.machine, sort)
 
+    def first_values(self, variable: Variable) -> set[int]:
+        """The numbers that the variable's cells have in the start states."""
+        return {state[cell] for state in self.starts for cell in self.cells(variable)}
+
 
 def ground(system: TransitionSystem, prop: Property, cpus: int, boot: int) -> Grounded:
     """The claim on a machine with `cpus` CPUs, the control CPU being `boot`.
@@ -171,7 +175,7 @@ def bounds(machine: Machine, sort: Sort) -> tuple[int, int]:
         case RangeSort(low, high):
             return low, high
         case CounterSort():
-            return -COUNTER, COUNTER
+            return -_LARGE, _LARGE
         case IndexSort(name):
             return NONE, machine.sizes[name] - 1  # a read through none yields none
 
@@ -181,12 +185,8 @@ def interval(machine: Machine, expr: Expr) -> tuple[int, int]:
     match expr:
         case Const(value, _):
             return value, value
-        case Apply(Op.ADD | Op.SUB as op, (a, b), sort):
-            low, high = interval(machine, a)
-            least, most = interval(machine, b)
-            if op is Op.SUB:
-                least, most = -most, -least
-            low, high = low + least, high + most
+        case Apply(Op.ADD | Op.SUB, _, sort):
+            low, high = unheld_interval(machine, expr)
             if isinstance(sort, RangeSort | EnumSort):
                 floor, top = bounds(machine, sort)
                 return max(floor, min(low, top)), min(top, max(high, floor))
@@ -197,6 +197,15 @@ def interval(machine: Machine, expr: Expr) -> tuple[int, int]:
             return min(low, least), max(high, most)
         case _:
             return bounds(machine, expr.sort)
+
+
+def unheld_interval(machine: Machine, expr: Apply) -> tuple[int, int]:
+    """The interval of a sum or difference before it is kept within its sort."""
+    low, high = interval(machine, expr.args[0])
+    least, most = interval(machine, expr.args[1])
+    if expr.op is Op.SUB:
+        least, most = -most, -least
+    return max(low + least, -_LARGE), min(high + most, _LARGE)
 
 
 @dataclass(frozen=True, eq=False)

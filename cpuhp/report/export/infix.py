@@ -11,7 +11,14 @@ from cpuhp.model.sorts import BOOL, EnumSort, RangeSort, Sort
 from cpuhp.model.system import Variable
 from cpuhp.model.verdict import State
 from cpuhp.report.export.common import variable_names
-from cpuhp.report.export.ground import Command, Grounded, Write, interval, is_bool
+from cpuhp.report.export.ground import (
+    Command,
+    Grounded,
+    Write,
+    interval,
+    is_bool,
+    unheld_interval,
+)
 from cpuhp.report.export.names import identifiers
 from cpuhp.semantics import default_value
 
@@ -112,7 +119,7 @@ class Infix:
                 return self.read(expr)
             case Apply(Op.ADD | Op.SUB as op, (a, b), sort):
                 text = f"({self.number(a)} {op.value} {self.number(b)})"
-                ends = _raw_interval(self.claim, expr)
+                ends = unheld_interval(self.claim.machine, expr)
                 return self.clamped(text, ends, sort)
             case Apply(Op.ITE, (c, a, b), _):
                 return self.either(self.formula(c), self.number(a), self.number(b))
@@ -225,15 +232,6 @@ def _may_be(read: Read, write: Write) -> bool:
         isinstance(a, Const) and isinstance(b, Const) and a.value != b.value
         for a, b in pairs
     )
-
-
-def _raw_interval(claim: Grounded, expr: Apply) -> tuple[int, int]:
-    """The interval of a sum or difference before it is kept within its sort."""
-    low, high = interval(claim.machine, expr.args[0])
-    least, most = interval(claim.machine, expr.args[1])
-    if expr.op is Op.SUB:
-        return low - most, high - least
-    return low + least, high + most
 
 
 def _joined(word: str, parts: Iterator[str] | list[str]) -> str:

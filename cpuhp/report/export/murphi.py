@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuhp.model.sorts import BOOL, Sort
+from cpuhp.model.sorts import BOOL, CounterSort
 from cpuhp.model.system import Variable
 from cpuhp.model.verdict import State
 from cpuhp.report.export.common import dictionary, heading, titles
@@ -14,6 +14,8 @@ from cpuhp.report.export.infix import Assignment, Infix, Words
 NAME = "murphi"
 SUFFIX = ".m"
 WORDS = Words("&", "|", "=", "true", "false", "?", ":")
+NUMBER = 1 << 30  # sums and differences may be as great as this, and as small
+COUNTER = 100  # so far from its first values may a counter go, which has no bound
 USAGE = (
     "rumur --deadlock-detection off --output model.c FILE",
     "cc -std=c11 -O2 -mcx16 -o model model.c -lpthread",
@@ -31,6 +33,8 @@ def export(claim: Grounded) -> str:
         lines += ["", "Const"]
         for (_, value), name in infix.value_names.items():
             lines.append(f"  {name}: {value};")
+    # Rumur computes in the narrowest type that has all numbers that are declared.
+    lines += ["", "Type", f"  number: {-NUMBER}..{NUMBER};"]
     lines += ["", "Var", *(_declaration(infix, v) for v in claim.variables)]
     if not claim.variables:
         lines.append("  nothing: boolean;")
@@ -48,13 +52,16 @@ def export(claim: Grounded) -> str:
 def _declaration(infix: Infix, variable: Variable) -> str:
     name, width = infix.variable_names[variable.name], len(infix.claim.cells(variable))
     array = f"Array [0..{width - 1}] Of " if variable.indices else ""
-    return f"  {name}: {array}{_type(infix.claim, variable.sort)};"
+    return f"  {name}: {array}{_type(infix.claim, variable)};"
 
 
-def _type(claim: Grounded, sort: Sort) -> str:
-    if sort == BOOL:
+def _type(claim: Grounded, variable: Variable) -> str:
+    if variable.sort == BOOL:
         return "boolean"
-    low, high = claim.bounds(sort)
+    low, high = claim.bounds(variable.sort)
+    if isinstance(variable.sort, CounterSort):
+        first = claim.first_values(variable)
+        low, high = min(first) - COUNTER, max(first) + COUNTER
     return f"{low}..{high}"
 
 
@@ -82,7 +89,7 @@ def _buffered(
     """All values and places first, then the assignments."""
     yield "Var"
     for number, (write, one) in enumerate(zip(command.writes, assignments)):
-        yield f"  t_{number}: {_type(infix.claim, write.variable.sort)};"
+        yield f"  t_{number}: {_type(infix.claim, write.variable)};"
         if one.position:
             yield f"  p_{number}: -1..{len(infix.claim.cells(write.variable)) - 1};"
     yield "Begin"

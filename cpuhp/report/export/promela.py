@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuhp.model.sorts import CounterSort, Sort
+from cpuhp.model.sorts import Sort
 from cpuhp.model.system import Variable
 from cpuhp.model.verdict import State
 from cpuhp.report.export.common import dictionary, heading, titles
@@ -56,8 +56,6 @@ def _declaration(infix: Infix, variable: Variable) -> str:
 
 def _type(claim: Grounded, sort: Sort) -> str:
     low, high = claim.bounds(sort)
-    if isinstance(sort, CounterSort):
-        return "int"
     if low >= 0:
         return "bit" if high <= 1 else "byte" if high < 256 else "int"
     return "short" if -32768 <= low and high < 32768 else "int"

@@ -15,7 +15,14 @@ from cpuhp.model.expr import Apply, Const, Expr, Op, Read
 from cpuhp.model.sorts import BOOL, EnumSort, RangeSort, Sort
 from cpuhp.model.system import Variable
 from cpuhp.report.export.common import dictionary, heading, titles, variable_names
-from cpuhp.report.export.ground import Command, Grounded, Write, interval, is_bool
+from cpuhp.report.export.ground import (
+    Command,
+    Grounded,
+    Write,
+    interval,
+    is_bool,
+    unheld_interval,
+)
 from cpuhp.semantics import default_value
 
 NAME = "smt2"
@@ -152,12 +159,9 @@ class _Script:
             case Read():
                 return self.read(expr)
             case Apply(Op.ADD | Op.SUB as op, (a, b), sort):
-                low, high = interval(self.claim.machine, a)
-                least, most = interval(self.claim.machine, b)
-                if op is Op.SUB:
-                    least, most = -most, -least
                 text = f"({op.value} {self.number(a)} {self.number(b)})"
-                return self.clamped(text, (low + least, high + most), sort)
+                ends = unheld_interval(self.claim.machine, expr)
+                return self.clamped(text, ends, sort)
             case Apply(Op.LT | Op.LE | Op.BEFORE as op, args, _):
                 return _call(_OPERATORS[op], " ".join(map(self.number, args)))
             case Apply(op, args, _):
