@@ -290,6 +290,18 @@ def leavers():
     )
 
 
+def chains():
+    """Pointers of the CPUs at one another, read and written through each other."""
+    follows = percpu("follows", CPU_OR_NONE, None)
+    one = rd(follows, ME)
+    two = rd(follows, one)
+    code = Code("ap", "up down", Runs.EVERY_AP).step(
+        "up", "down", effects=[put(follows, two, rd(follows, two))]
+    )
+    own = forall(ME, implies(eq(rd(follows, two), ME), eq(one, ME)))
+    return build("chains", [code], [follows]), own
+
+
 def buddies():
     """Each AP remembers another AP: per-CPU pointers under symmetry."""
     buddy = percpu("buddy", CPU_OR_NONE, NOBODY)

@@ -11,6 +11,7 @@ from builders import (
     DEADLOCK_FREE,
     always,
     buddies,
+    chains,
     critical_section,
     election,
     finally_,
@@ -76,6 +77,9 @@ def small_systems():
     yield "last", election(Order.LAST), sometimes(FALSE), (3, 1), "UNREACHABLE"
     yield "pointers", buddies(), always(TRUE), (3, 1), "PROVED"
     yield "topologies", topology(), finally_(TRUE), (3, 0), "PROVED"
+    linked, own = chains()
+    yield "chains", linked, always(TRUE), (3, 0), "PROVED"
+    yield "chain-of-three", linked, always(own), (3, 0), "VIOLATED"
     leaving, once = leavers()
     yield "far-counter", leaving, sometimes(once), (3, 0), "WITNESSED"
     yield "below-zero", leaving, always(TRUE), (3, 0), "PROVED"

@@ -9,7 +9,7 @@ from cpuhp.model.system import Variable
 from cpuhp.model.verdict import State
 from cpuhp.report.export.common import dictionary, heading, titles
 from cpuhp.report.export.ground import Command, Grounded
-from cpuhp.report.export.infix import Assignment, Infix, Words
+from cpuhp.report.export.infix import Assignment, Infix, Words, indexes_itself
 
 NAME = "promela"
 SUFFIX = ".pml"
@@ -23,9 +23,9 @@ USAGE = (
 
 def export(claim: Grounded) -> str:
     """The claim as a Promela model whose assertion fails if it does not hold."""
-    infix = Infix(claim, WORDS, typed=False)
+    infix = Infix(claim, WORDS, typed=False, nested=False)
     temporaries = max(
-        (len(c.writes) for c in claim.commands if infix.overlaps(c)), default=0
+        (len(c.writes) for c in claim.commands if _is_buffered(infix, c)), default=0
     )
     lines = ["/*", *(f" * {line}" for line in heading(claim)), " *"]
     lines += [f" *   {line}" for line in USAGE]
@@ -76,9 +76,16 @@ def _state(infix: Infix, state: State) -> str:
 
 def _command(infix: Infix, command: Command) -> str:
     guard = infix.formula(command.guard)
-    write = _buffered if infix.overlaps(command) else _at_once
+    write = _buffered if _is_buffered(infix, command) else _at_once
     steps = list(write(list(infix.assignments(command))))
     return f"{guard} -> {'; '.join(steps) or 'skip'}"
+
+
+def _is_buffered(infix: Infix, command: Command) -> bool:
+    """Whether a place or value has to be known before the first assignment."""
+    return infix.overlaps(command) or any(
+        indexes_itself(write.variable, write.indices) for write in command.writes
+    )
 
 
 def _at_once(assignments: list[Assignment]) -> Iterator[str]:
