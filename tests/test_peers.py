@@ -29,7 +29,7 @@ from random_systems import random_formulas, random_systems
 from cpuhp.api import load, scenarios
 from cpuhp.diagnostics import InputError
 from cpuhp.engines.explicit import Limits, check
-from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.engines.explicit.search import Budget, search
 from cpuhp.engines.explicit.symmetry import SymmetricSpace, count_orbits
 from cpuhp.language import tree as t

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice, tee
 
 from cpuhp.engines.clock import now
-from cpuhp.engines.explicit.compile import Compiled, compile_machine
+from cpuhp.engines.explicit.moves import Compiled, compile_machine
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.space import PlainSpace, quiescent_test, stuck_test
 from cpuhp.model.expr import not_

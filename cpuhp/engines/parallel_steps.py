@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.engines.explicit.search import Budget, Limits, make_space
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.graph.footprint import Footprints

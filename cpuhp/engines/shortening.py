@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cpuhp.engines.explicit.compile import Compiled, compile_machine
+from cpuhp.engines.explicit.moves import Compiled, compile_machine
 from cpuhp.model.expr import not_
 from cpuhp.model.system import Property, TransitionSystem
 from cpuhp.model.verdict import State, Step, Trace

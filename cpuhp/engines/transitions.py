@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cpuhp.diagnostics import fail, suggestion
-from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.engines.explicit.search import Budget, Limits, make_space
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.graph.slicing import project, relevant

@@ -10,7 +10,7 @@ import heapq
 from functools import cached_property
 
 from cpuhp.engines.clock import now
-from cpuhp.engines.explicit.compile import Compiled, compile_machine
+from cpuhp.engines.explicit.moves import Compiled, compile_machine
 from cpuhp.engines.lifting import (
     Came,
     Node,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from cpuhp.engines.explicit.compile import Compiled, compile_machine
+from cpuhp.engines.explicit.moves import Compiled, compile_machine
 from cpuhp.graph.footprint import is_wait, step_key
 from cpuhp.graph.parallel import INVOKES
 from cpuhp.language.build import build

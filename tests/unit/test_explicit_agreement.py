@@ -25,7 +25,7 @@ from random_systems import random_formulas, random_systems
 from cpuhp.api import loads
 from cpuhp.diagnostics import InputError
 from cpuhp.engines.explicit import Limits, check_many, count_runs, trace
-from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.engines.explicit.multiset import MultisetSpace
 from cpuhp.engines.explicit.search import Budget, make_space, search
 from cpuhp.engines.explicit.space import PlainSpace

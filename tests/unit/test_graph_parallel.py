@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cpuhp.api import load
-from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.engines.parallel_steps import parallel
 from cpuhp.graph.footprint import footprints
 from cpuhp.graph.parallel import occupancy

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cpuhp.api import load, scenarios
 from cpuhp.diagnostics import InputError
-from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.semantics import Machine
 from cpuhp.timing.costs import Cost, CostTable, Cpus
 from cpuhp.timing.estimate import estimate, sweep_cpus

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from cpuhp.engines.explicit.compile import Compiled, Runner, getter
 from cpuhp.engines.explicit.glance import Bits, Env, Glance, Values
+from cpuhp.engines.explicit.moves import Compiled, Runner, getter
 from cpuhp.model.expr import clamp
 from cpuhp.model.system import Action, Assign
 from cpuhp.model.verdict import State

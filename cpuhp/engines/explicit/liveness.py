@@ -19,7 +19,8 @@ from time import monotonic
 
 import networkx as nx
 
-from cpuhp.engines.explicit.compile import Compiled, Move
+from cpuhp.engines.explicit.compile import Move
+from cpuhp.engines.explicit.moves import Compiled
 from cpuhp.engines.explicit.space import PlainSpace, at_rest, instance_of_move
 from cpuhp.engines.explicit.trace import to_trace
 from cpuhp.model.system import Expectation, Property

@@ -13,20 +13,14 @@ from bisect import bisect
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from cpuhp.engines.explicit.compile import (
-    Compiled,
-    Move,
-    Predicate,
-    Taker,
-    compile_formula,
-    getter,
-)
+from cpuhp.engines.explicit.compile import Move, Predicate, Taker, compile_formula
 from cpuhp.engines.explicit.locality import (
     action_rank,
     formula_rank,
     is_local,
     local_guards,
 )
+from cpuhp.engines.explicit.moves import Compiled, getter
 from cpuhp.engines.explicit.space import Key, PlainSpace, Test
 from cpuhp.engines.explicit.symmetry import Permuter
 from cpuhp.model.expr import Expr, and_

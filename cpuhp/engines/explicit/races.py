@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from cpuhp.engines.explicit.compile import (
-    Compiled,
-    Move,
-    Runner,
-    source_location,
-)
+from cpuhp.engines.explicit.compile import Move
+from cpuhp.engines.explicit.moves import Compiled, Runner, source_location
 from cpuhp.model.sorts import is_cpu
 from cpuhp.model.system import Action, accesses
 from cpuhp.model.verdict import State

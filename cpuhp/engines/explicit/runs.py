@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cpuhp.diagnostics import fail
-from cpuhp.engines.explicit.compile import compile_machine
+from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.model.expr import FALSE, Expr
 from cpuhp.model.system import TransitionSystem
 from cpuhp.model.verdict import State

@@ -11,8 +11,8 @@ from functools import cached_property
 
 from cpuhp.engines.clock import now
 from cpuhp.engines.explicit.ample import Reduction, can_reduce
-from cpuhp.engines.explicit.compile import Compiled, compile_machine
 from cpuhp.engines.explicit.liveness import check_liveness
+from cpuhp.engines.explicit.moves import Compiled, compile_machine
 from cpuhp.engines.explicit.multiset import MultisetSpace
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.space import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from cpuhp.engines.explicit.compile import Compiled
+from cpuhp.engines.explicit.moves import Compiled
 from cpuhp.model.expr import (
     Boot,
     Const,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain, groupby, permutations, product
 from math import factorial, prod
 
-from cpuhp.engines.explicit.compile import Compiled
+from cpuhp.engines.explicit.moves import Compiled
 from cpuhp.engines.explicit.space import Key, PlainSpace
 from cpuhp.model.expr import Apply, Boot, Const, Expr, Op, children, eq, not_, walk
 from cpuhp.model.sorts import NONE, is_cpu

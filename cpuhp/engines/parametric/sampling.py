@@ -15,7 +15,8 @@ from operator import itemgetter
 from random import Random
 
 from cpuhp.engines.clock import now
-from cpuhp.engines.explicit.compile import Move, Predicate, compile_machine
+from cpuhp.engines.explicit.compile import Move, Predicate
+from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.engines.explicit.search import make_space
 from cpuhp.engines.explicit.space import Key, Space
 from cpuhp.engines.explicit.symmetry import is_symmetric
