@@ -296,7 +296,7 @@ def chains():
     one = rd(follows, ME)
     two = rd(follows, one)
     code = Code("ap", "up down", Runs.EVERY_AP).step(
-        "up", "down", effects=[put(follows, two, rd(follows, two))]
+        "up", "down", effects=[put(follows, one, rd(follows, two))]
     )
     own = forall(ME, implies(eq(rd(follows, two), ME), eq(one, ME)))
     return build("chains", [code], [follows]), own

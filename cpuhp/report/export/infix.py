@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,7 +62,6 @@ class Infix:
     claim: Grounded
     words: Words
     typed: bool  # whether truth values are no numbers
-    nested: bool  # whether an index may read the very array
 
     @cached_property
     def variable_names(self) -> dict[str, str]:
@@ -157,32 +156,14 @@ class Infix:
 
     def read(self, expr: Read) -> str:
         variable = self.claim.machine.system.variable(expr.variable)
-        if not self.nested and indexes_itself(variable, expr.indices):
-            return self.case_by_case(expr)
         tests, cell = self.place(variable, expr.indices)
         if not tests:
             return cell
+        default = default_value(variable.sort)
+        truth = (self.words.false, self.words.true)[default == 1]
+        other = truth if is_bool(expr) else self.constant(default, variable.sort)
         condition = _joined(self.words.conjunction, tests)
-        return self.either(condition, cell, self.through_none(expr))
-
-    def through_none(self, expr: Read) -> str:
-        """What is read if an index is none."""
-        default = default_value(expr.sort)
-        if is_bool(expr):
-            return (self.words.false, self.words.true)[default == 1]
-        return self.constant(default, expr.sort)
-
-    def case_by_case(self, expr: Read) -> str:
-        """The cell for each value of the first index that is not known."""
-        at = next(n for n, i in enumerate(expr.indices) if not isinstance(i, Const))
-        index = expr.indices[at]
-        text, found = self.number(index), self.through_none(expr)
-        sort = self.claim.machine.system.variable(expr.variable).indices[at]
-        for element in reversed(self.claim.machine.elements(sort)):
-            known = (*expr.indices[:at], Const(element, sort), *expr.indices[at + 1 :])
-            cell = self.read(Read(expr.variable, known, expr.sort))
-            found = self.either(f"({text} {self.words.equal} {element})", cell, found)
-        return found
+        return self.either(condition, cell, other)
 
     def place(
         self, variable: Variable, indices: tuple[Expr, ...]
@@ -241,12 +222,6 @@ class Infix:
                     return True
             done.append(write)
         return False
-
-
-def indexes_itself(variable: Variable, indices: Iterable[Expr]) -> bool:
-    """Does an index of the variable read the variable?"""
-    parts = (part for index in indices for part in walk(index))
-    return any(isinstance(p, Read) and p.variable == variable.name for p in parts)
 
 
 def _may_be(read: Read, write: Write) -> bool:

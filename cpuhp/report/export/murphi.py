@@ -25,7 +25,7 @@ USAGE = (
 
 def export(claim: Grounded) -> str:
     """The claim as a Murphi model whose invariant fails if it does not hold."""
-    infix = Infix(claim, WORDS, typed=True, nested=True)
+    infix = Infix(claim, WORDS, typed=True)
     lines = [f"-- {line}" for line in heading(claim)]
     lines += ["--", *(f"--   {line}" for line in USAGE), "--"]
     lines += [f"-- {line}" for line in dictionary(claim)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cpuhp.model.expr import reads
 from cpuhp.model.sorts import Sort
 from cpuhp.model.system import Variable
 from cpuhp.model.verdict import State
 from cpuhp.report.export.common import dictionary, heading, titles
 from cpuhp.report.export.ground import Command, Grounded
-from cpuhp.report.export.infix import Assignment, Infix, Words, indexes_itself
+from cpuhp.report.export.infix import Assignment, Infix, Words
 
 NAME = "promela"
 SUFFIX = ".pml"
@@ -23,7 +24,7 @@ USAGE = (
 
 def export(claim: Grounded) -> str:
     """The claim as a Promela model whose assertion fails if it does not hold."""
-    infix = Infix(claim, WORDS, typed=False, nested=False)
+    infix = Infix(claim, WORDS, typed=False)
     temporaries = max(
         (len(c.writes) for c in claim.commands if _is_buffered(infix, c)), default=0
     )
@@ -82,9 +83,14 @@ def _command(infix: Infix, command: Command) -> str:
 
 
 def _is_buffered(infix: Infix, command: Command) -> bool:
-    """Whether a place or value has to be known before the first assignment."""
+    """Whether values and places have to be known before the first assignment.
+
+    SPIN refuses an assignment to an array with a cell of its own as the index.
+    """
     return infix.overlaps(command) or any(
-        indexes_itself(write.variable, write.indices) for write in command.writes
+        write.variable.name in reads(index)
+        for write in command.writes
+        for index in write.indices
     )
 
 
