@@ -12,8 +12,8 @@ from cpuhp.diagnostics import Source
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.library import shipped
+from cpuhp.language.link import link
 from cpuhp.language.parser import parse
-from cpuhp.language.program import link
 
 PAGE = Path(__file__).parents[1] / "docs/language.md"
 BLOCK = re.compile(r"^```hp\n(.*?)^```$", re.MULTILINE | re.DOTALL)

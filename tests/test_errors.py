@@ -14,8 +14,8 @@ from cpuhp.language import tree as t
 from cpuhp.language.build import build
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.library import Library, checks_of, read_unit, shipped
+from cpuhp.language.link import link
 from cpuhp.language.parser import parse
-from cpuhp.language.program import link
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "tests/errors").glob("HP*.hp"))

@@ -7,7 +7,7 @@ from cpuhp.kernel.tables.states_file import read_table
 from cpuhp.language.build import build
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.library import data_root, shipped
-from cpuhp.language.program import link
+from cpuhp.language.link import link
 from cpuhp.model.expr import (
     FALSE,
     Boot,

@@ -22,8 +22,8 @@ from cpuhp.engines.explicit.symmetry import (
 )
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import Library
+from cpuhp.language.link import link
 from cpuhp.language.parser import parse
-from cpuhp.language.program import link
 from cpuhp.model.system import Expectation
 from cpuhp.model.verdict import Verdict
 

@@ -18,8 +18,8 @@ from cpuhp.engines.lifting import lift
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language import build
 from cpuhp.language.library import Library
+from cpuhp.language.link import link
 from cpuhp.language.parser import parse
-from cpuhp.language.program import link
 from cpuhp.model.system import Expectation
 from cpuhp.model.verdict import Verdict
 

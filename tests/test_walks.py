@@ -12,7 +12,7 @@ from cpuhp.graph.rows import Rows
 from cpuhp.kernel.tables.order import order_of
 from cpuhp.language import compile as lowering
 from cpuhp.language.library import checks_of, read_unit, shipped
-from cpuhp.language.program import link
+from cpuhp.language.link import link
 
 ROWS = (
     "CPUHP_AP_SMPBOOT_THREADS",

@@ -10,8 +10,9 @@ from cpuhp.diagnostics import Source, fail, suggestion
 from cpuhp.kernel.tables.order import order_of, read_order, shipped_order
 from cpuhp.language import tree as t
 from cpuhp.language.library import Library, read_unit, shipped
+from cpuhp.language.link import link
 from cpuhp.language.parser import parse
-from cpuhp.language.program import Program, link
+from cpuhp.language.program import Program
 from cpuhp.model.table import Table
 
 

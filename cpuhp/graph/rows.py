@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from cpuhp.graph.slicing import ENDLESS
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
-from cpuhp.language.program import HPSTATE, nodes_below
+from cpuhp.language.program import HPSTATE
+from cpuhp.language.tree import nodes_below
 from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import Apply, Const, Expr, Op, Read, walk
 from cpuhp.model.sorts import EnumSort

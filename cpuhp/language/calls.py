@@ -11,9 +11,10 @@ from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of
 from cpuhp.language.idioms import meant
 from cpuhp.language.primitives import ATOMIC, PRIMITIVES, VALUE_PRIMITIVES, Step
-from cpuhp.language.program import Program, nodes_below
+from cpuhp.language.program import Program
 from cpuhp.language.reader_locks import READER_PRIMITIVES, Caller
 from cpuhp.language.terms import MASK_CALLS, PICKS, Mask, wrong_arity
+from cpuhp.language.tree import nodes_below
 from cpuhp.model.expr import (
     FALSE,
     TRUE,

@@ -17,12 +17,7 @@ from cpuhp.language.context import Context
 from cpuhp.language.flow import Edge, Flow, Note, begun, reachable
 from cpuhp.language.lower import Lowering
 from cpuhp.language.primitives import irqs_off
-from cpuhp.language.program import (
-    HPSTATE,
-    DeclaredProcess,
-    Program,
-    Registered,
-)
+from cpuhp.language.program import HPSTATE, DeclaredProcess, Program, Registered
 from cpuhp.language.terms import Terms, location_variable
 from cpuhp.language.watching import inversion, with_observers
 from cpuhp.model.expr import (

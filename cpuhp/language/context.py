@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cpuhp.diagnostics import Span, fail
-from cpuhp.language.program import Registered, demand_a_free_name
+from cpuhp.language.declarations import demand_a_free_name
+from cpuhp.language.program import Registered
 from cpuhp.language.terms import Scope
 from cpuhp.model.expr import (
     Const,

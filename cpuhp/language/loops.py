@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cpuhp.diagnostics import fail
 from cpuhp.language import tree as t
 from cpuhp.language.context import Context, demand_a_new_name
-from cpuhp.language.program import demand_a_free_name
+from cpuhp.language.declarations import demand_a_free_name
 from cpuhp.language.terms import Mask
 from cpuhp.model.expr import (
     FALSE,

@@ -13,10 +13,12 @@ from cpuhp.diagnostics import Span, fail
 from cpuhp.language import calls, loops
 from cpuhp.language import tree as t
 from cpuhp.language.context import Context, default_of, demand_a_new_name
+from cpuhp.language.declarations import demand_a_default
 from cpuhp.language.flow import Edge, Flow, LockUse, Note, atomic
 from cpuhp.language.headline import headline
-from cpuhp.language.program import Registered, demand_a_default, names_in
+from cpuhp.language.program import Registered
 from cpuhp.language.terms import Terms
+from cpuhp.language.tree import names_in
 from cpuhp.language.variables import initial_value
 from cpuhp.model.expr import (
     FALSE,

@@ -9,14 +9,9 @@ from itertools import count
 
 from cpuhp.diagnostics import InputError, Span, fail
 from cpuhp.language import tree as t
+from cpuhp.language.declarations import demand_a_free_name, resolve_type
 from cpuhp.language.idioms import meant
-from cpuhp.language.program import (
-    HPSTATE,
-    Declared,
-    Program,
-    demand_a_free_name,
-    resolve_type,
-)
+from cpuhp.language.program import HPSTATE, Declared, Program
 from cpuhp.model.expr import (
     FALSE,
     TRUE,

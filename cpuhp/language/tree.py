@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cpuhp.diagnostics import Span
@@ -392,3 +393,23 @@ class Unit:
 def shown_name(name: str) -> str:
     """A unit's name as the command line spells it: `shutdown-serial`."""
     return name.replace("_", "-")
+
+
+def names_in(node: object) -> Iterator[tuple[str, Span]]:
+    """All names in terms below a node, with their places."""
+    for part in nodes_below(node):
+        if isinstance(part, Name):
+            yield part.name, part.span
+
+
+def nodes_below(node: object) -> Iterator[object]:
+    """A node and all nodes below it."""
+    stack = [node]
+    while stack:
+        top = stack.pop()
+        yield top
+        if isinstance(top, tuple):
+            stack.extend(reversed(top))
+        elif hasattr(top, "__dataclass_fields__") and not isinstance(top, Span):
+            parts = [getattr(top, f) for f in top.__dataclass_fields__ if f != "span"]
+            stack.extend(reversed(parts))

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from cpuhp.diagnostics import Span
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
-from cpuhp.language.program import Program, Registered, names_in, nodes_below
+from cpuhp.language.program import Program, Registered
 from cpuhp.language.terms import PICKS
+from cpuhp.language.tree import names_in, nodes_below
 from cpuhp.model.sorts import BOOL, EnumSort, format_value
 from cpuhp.model.table import HotplugState, Table
 from cpuhp.ordering.text import Key, Keys, one_line, present, steps_of, triggers, where

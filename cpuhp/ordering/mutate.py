@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from cpuhp.language import tree as t
-from cpuhp.language.program import nodes_below
+from cpuhp.language.tree import nodes_below
 from cpuhp.model.system import Expectation
 from cpuhp.ordering.elements import conjuncts, joined
 from cpuhp.ordering.questions import ENDLESS, Finding, Outcome, Question, questions

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from cpuhp.diagnostics import Source, fail
 from cpuhp.language import tree as t
 from cpuhp.language.parser import parse
-from cpuhp.language.program import nodes_below
+from cpuhp.language.tree import nodes_below
 from cpuhp.model.table import HotplugState, Section, Table
 from cpuhp.ordering.variant import Edit, Variant, place_of
 

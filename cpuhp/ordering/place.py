@@ -12,7 +12,7 @@ from itertools import groupby
 
 from cpuhp.diagnostics import InputError
 from cpuhp.language import tree as t
-from cpuhp.language.program import nodes_below
+from cpuhp.language.tree import nodes_below
 from cpuhp.model.system import Expectation
 from cpuhp.model.table import Section, Table
 from cpuhp.ordering.placement import Bounded, Placement, Proofs

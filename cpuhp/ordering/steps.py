@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cpuhp.diagnostics import Span, fail, suggestion
 from cpuhp.language import tree as t
 from cpuhp.language.library import shipped
-from cpuhp.language.program import nodes_below
+from cpuhp.language.tree import nodes_below
 from cpuhp.model.table import HotplugState, Section, Table
 from cpuhp.ordering.variant import Variant
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from cpuhp.diagnostics import Span
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
-from cpuhp.language.program import Program, nodes_below
+from cpuhp.language.program import Program
+from cpuhp.language.tree import nodes_below
 from cpuhp.ordering.variant import Place, place_of
 
 Key = tuple[str, int, int]  # source, start, end

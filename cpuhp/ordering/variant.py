@@ -15,7 +15,8 @@ from cpuhp.diagnostics import Span
 from cpuhp.engines.checking import Checker
 from cpuhp.language import tree as t
 from cpuhp.language.library import Library, checks_of, shipped
-from cpuhp.language.program import Program, link
+from cpuhp.language.link import link
+from cpuhp.language.program import Program
 from cpuhp.model.table import Table
 
 Options = tuple[tuple[str, str], ...]

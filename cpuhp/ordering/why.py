@@ -15,7 +15,7 @@ from cpuhp.diagnostics import InputError
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
 from cpuhp.language.flow import Edge
-from cpuhp.language.program import nodes_below
+from cpuhp.language.tree import nodes_below
 from cpuhp.model.sorts import BOOL
 from cpuhp.model.system import Expectation
 from cpuhp.ordering.elements import Element, elements, mentions, options, remedies

@@ -16,7 +16,7 @@ from typing import Any
 from cpuhp.diagnostics import fail
 from cpuhp.kernel.tables.order import order_of
 from cpuhp.language.library import shipped
-from cpuhp.language.program import link
+from cpuhp.language.link import link
 from cpuhp.timing.cost_file import UNITS, find_costs, shipped_costs
 from cpuhp.timing.costs import CostTable
 from cpuhp.timing.estimate import as_schedule

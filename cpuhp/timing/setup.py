@@ -12,7 +12,8 @@ from cpuhp.kernel.tables.states_file import KernelTable
 from cpuhp.kernel.traces.conform import conform
 from cpuhp.kernel.traces.events import read_trace
 from cpuhp.language.library import Library
-from cpuhp.language.program import Program, link
+from cpuhp.language.link import link
+from cpuhp.language.program import Program
 from cpuhp.timing.cost_file import find_costs, names_in, usual_costs
 from cpuhp.timing.costs import NO_COSTS, CostTable
 from cpuhp.timing.measured import measured, waits_for_others

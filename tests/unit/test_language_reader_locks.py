@@ -8,8 +8,8 @@ from cpuhp.engines.answer import Settings
 from cpuhp.engines.checking import Checker
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import shipped
+from cpuhp.language.link import link
 from cpuhp.language.parser import parse
-from cpuhp.language.program import link
 
 
 def verdicts(text, cpus=3):

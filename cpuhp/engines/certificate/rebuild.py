@@ -23,7 +23,8 @@ from cpuhp.graph.cycles import watching
 from cpuhp.graph.holding import demand_readers_once
 from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.language.library import read_unit, shipped
-from cpuhp.language.program import Program, link
+from cpuhp.language.link import link
+from cpuhp.language.program import Program
 from cpuhp.model.invariant import Invariant
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 
