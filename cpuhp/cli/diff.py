@@ -78,6 +78,11 @@ def _print(found: Difference) -> None:
         click.echo(f"\n{len(found.moved_states)} states moved")
         for moved in found.moved_states:
             click.echo(f"  {_moved(moved)}")
+    if found.restated:
+        click.echo(f"\n{len(found.restated)} states under other conditions")
+        for r in found.restated:
+            was, now = r.before or "none", r.after or "none"
+            click.echo(f"  {r.state}: {r.what} {was} -> {now}")
     for title, rows, mark in (
         ("registrations removed", found.removed, "-"),
         ("registrations added", found.added, "+"),
@@ -232,6 +237,7 @@ def _as_json(found: Difference) -> dict[str, object]:
             "removed": list(found.removed_states),
             "renamed": [vars_of(r) for r in found.renamed_states],
             "moved": [vars_of(m) for m in found.moved_states],
+            "restated": [vars_of(r) for r in found.restated],
         },
         "registrations": {
             "added": [_row_json(row) for row in found.added],

@@ -134,6 +134,7 @@ def _table(table: Difference) -> Iterator[str]:
         ("states removed", table.removed_states),
         ("states renamed", [f"{r.before} -> {r.after}" for r in table.renamed_states]),
         ("states moved", [m.state for m in table.moved_states]),
+        ("states under other conditions", [r.state for r in table.restated]),
         ("registrations added", [_row(r) for r in table.added]),
         ("registrations removed", [_row(r) for r in table.removed]),
         ("registrations changed", [_changed(c) for c in table.changed]),

@@ -161,3 +161,72 @@ def test_the_example_of_the_docs(tmp_path_factory):
     moved = {c.after.startup.function for c in found.changed
              if c.after.state == "CPUHP_AP_HYPERV_ONLINE"}  # fmt: skip
     assert "hv_cpu_init" in moved
+
+
+WRAPPER = """
+int wrap(enum cpuhp_state s, const char *n, int (*u)(unsigned int), int (*d)(unsigned int))
+{
+	return cpuhp_setup_state(s, n, u, d);
+}
+
+static int one(void)
+{
+	return wrap(CPUHP_AP_PERF_ONLINE, "one", up, down);
+}
+"""
+TWO = WRAPPER[WRAPPER.index("static int one") :].replace("one", "two")
+IN_USE = """
+void in_use(void *node)
+{
+	cpuhp_state_add_instance(CPUHP_A_DEAD, node);
+	cpuhp_remove_state(CPUHP_A_DEAD);
+}
+"""
+NULLED = f"#ifdef CONFIG_B{CALLBACKS}#else\n#define down NULL\n#endif\n"
+
+
+@pytest.mark.parametrize(
+    "column, change",
+    [
+        ("kbuild", (("CONFIG_A", "CONFIG_B"),)),
+        ("kbuild", (("foo.o", "bar.o"),)),
+        ("runtime guards", (("\tcpuhp_", "\tif (IS_ENABLED(CONFIG_B))\n\tcpuhp_"),)),
+        ("teardown defined", ((CALLBACKS, NULLED),)),
+        ("callers", ((WRAPPER, WRAPPER + TWO),)),
+        ("callers", (("CPUHP_AP_PERF_ONLINE", "CPUHP_B_DEAD"),)),
+        ("callers", (("static int one", "#ifdef CONFIG_B\nstatic int one"),)),
+        ("name", (('"foo"', "name(1)"), ('"foo"', "name(2)"))),
+        ("instances", (("cpuhp_state_add_instance", "add"),)),
+        ("removals", (("cpuhp_remove_state", "remove"),)),
+        ("cant_stop", ((".cant_stop\t\t= true,", ""),)),
+    ],
+)
+def test_what_is_registered_under_other_conditions_is_changed(tmp_path, column, change):
+    single = registering('CPUHP_A_DEAD, "foo", up, down') + IN_USE
+    files = {
+        "drivers/Makefile": "obj-$(CONFIG_A) += foo.o wrap.o\n",
+        "drivers/foo.c": single,
+        "drivers/wrap.c": CALLBACKS + WRAPPER,
+        "kernel/cpu.c": CORE,
+    }
+    after = {path: text.replace(*change[-1]) for path, text in files.items()}
+    if len(change) > 1:
+        files = {path: text.replace(*change[0]) for path, text in files.items()}
+    assert after != files
+    found = compared(tmp_path, {"paths": files}, {"paths": after})
+    assert column in {c for changed in found.changed for c, _, _ in changed.columns}
+
+
+def test_a_range_with_other_slots_and_a_state_under_a_condition(tmp_path):
+    after = with_header(
+        ("DYN + (1 << 2)", "DYN + 9"),
+        ("\tCPUHP_AP_PERF_ONLINE,\n", "#ifdef CONFIG_B\n\tCPUHP_AP_PERF_ONLINE,\n#endif\n"),
+    )  # fmt: skip
+    found = compared(tmp_path, {}, after)
+    assert [(r.state, r.before, r.after) for r in found.restated] == [
+        ("CPUHP_AP_PERF_ONLINE", "", "CONFIG_B"),
+        ("CPUHP_AP_ONLINE_DYN", "5", "10"),
+    ]
+    result = CliRunner().invoke(command, [str(tmp_path / "a"), str(tmp_path / "b")])
+    assert result.exit_code == 1
+    assert "CPUHP_AP_ONLINE_DYN: slots 5 -> 10" in result.output

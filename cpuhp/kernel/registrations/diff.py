@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from cpuhp.kernel.registrations.columns import differing, said
 from cpuhp.kernel.registrations.model import Callback, Enumerator, Extraction, Row
+from cpuhp.kernel.registrations.state_enum import DYNAMIC
 from cpuhp.model.table import Section
 
 
@@ -32,6 +34,16 @@ class Moved:
     section_before: Section | None
     section_after: Section | None
     crossed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Restated:
+    """A state with other `#if` conditions, or a dynamic range with other slots."""
+
+    state: str
+    what: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ class Difference:
     added: tuple[Row, ...]
     removed: tuple[Row, ...]
     changed: tuple[Changed, ...]
+    restated: tuple[Restated, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -80,6 +93,7 @@ class Difference:
             or self.added
             or self.removed
             or self.changed
+            or self.restated
         )
 
     @property
@@ -90,6 +104,7 @@ class Difference:
             found |= {renamed.before, renamed.after}
         for moved in self.moved_states:
             found |= {moved.state, *moved.crossed}
+        found |= {restated.state for restated in self.restated}
         rows = [*self.added, *self.removed]
         for change in self.changed:
             rows += [change.before, change.after]
@@ -123,7 +138,30 @@ def difference(before: Extraction, after: Extraction) -> Difference:
             for pair in pairs
             if (c := _changed(*pair, names)) is not None
         ),
+        (*_under_other_conditions(old, new, names), *_other_ranges(before, after)),
     )
+
+
+def _under_other_conditions(
+    old: dict[str, Enumerator], new: dict[str, Enumerator], names: dict[str, str]
+) -> Iterable[Restated]:
+    for name, enumerator in old.items():
+        other = new.get(names.get(name, name))
+        if other is not None and other.guards != enumerator.guards:
+            conditions = (" && ".join(e.guards) for e in (enumerator, other))
+            yield Restated(other.name, "guards", *conditions)
+
+
+def _other_ranges(before: Extraction, after: Extraction) -> Iterable[Restated]:
+    """Dynamic ranges that both have, with more slots or fewer."""
+    for name in DYNAMIC:
+        counts = []
+        for table in (before, after):
+            first, last = table.value(name), table.value(f"{name}_END")
+            if first is not None and last is not None:
+                counts.append(str(last - first + 1))
+        if len(counts) == 2 and counts[0] != counts[1]:
+            yield Restated(name, "slots", *counts)
 
 
 def _is_state(enumerator: Enumerator) -> bool:
@@ -193,14 +231,7 @@ _LIKENESSES = (
 
 
 def _both(row: Row) -> tuple[str, str]:
-    return (_said(row.startup), _said(row.teardown))
-
-
-def _said(callback: Callback) -> str:
-    if not callback.exists:
-        return ""
-    several = " or ".join(callback.candidates)
-    return callback.function or several or callback.expression
+    return (said(row.startup), said(row.teardown))
 
 
 def _functions(*callbacks: Callback) -> Iterable[str]:
@@ -312,20 +343,8 @@ def _range(row: Row, states: dict[str, Enumerator]) -> tuple[int, int] | None:
 
 
 def _changed(before: Row, after: Row, names: dict[str, str]) -> Changed | None:
-    columns = []
-    old_state = before.state or "?"
-    values = [
-        ("state", names.get(old_state, old_state), after.state or "?"),
-        ("name", before.name or "", after.name or ""),
-        ("startup", _said(before.startup), _said(after.startup)),
-        ("teardown", _said(before.teardown), _said(after.teardown)),
-        ("kind", before.kind, after.kind),
-        ("api", before.api, after.api),
-        ("file", before.file, after.file),
-        ("guards", " && ".join(before.guards), " && ".join(after.guards)),
-    ]
-    columns = [column for column in values if column[1] != column[2]]
+    columns = differing(before, after, names)
     if not columns:
         return None
     name = after.name or before.name or after.name_expression
-    return Changed(name, after.state or "?", before, after, tuple(columns))
+    return Changed(name, after.state or "?", before, after, columns)

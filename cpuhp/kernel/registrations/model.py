@@ -63,6 +63,7 @@ class Variant:
     startup: Callback
     teardown: Callback
     present: str = MAYBE
+    guards: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,7 @@ def _variant(
         callback(known, arguments.startup, context),
         callback(known, arguments.teardown, context),
         known.present(caller.file, caller.guards),
+        caller.guards,
     )
 
 
