@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -273,7 +274,8 @@ def _time(
                 break
             total += seconds
         else:
-            return total
+            if math.isfinite(total):
+                return total
     raise fail(
         "HP923",
         f"'{value}' is no time",
@@ -284,9 +286,10 @@ def _time(
 
 
 def time_of(text: str) -> float | None:
-    """Seconds of '12.5 ms', or None if that is no time."""
+    """Seconds of '12.5 ms', or None if that is no time, or longer than any number."""
     match = _TIME.fullmatch(text)
-    return float(match[1]) * UNITS[match[2]] if match else None
+    seconds = float(match[1]) * UNITS[match[2]] if match else math.inf
+    return seconds if math.isfinite(seconds) else None
 
 
 def _term(part: str, parameters: Mapping[str, float]) -> float | None:
@@ -316,6 +319,9 @@ def _cost(
             return None
         return _time(text, "costs", name, entry[key], parameters)
 
+    inclusive = entry.get("inclusive", False)
+    if not isinstance(inclusive, bool):
+        raise fail("HP923", f"'{name}': inclusive is true or false", span)
     if not isinstance(entry.get("values", []), list):
         raise fail("HP923", f"'{name}': values are a list of times", span)
     values = tuple(
@@ -329,7 +335,7 @@ def _cost(
         raise fail("HP923", f"'{name}': {problem}", span)
     return Cost(
         seconds or 0.0, p99, low, high, values,
-        bool(entry.get("inclusive", False)),
+        inclusive,
         _cpus(text, "costs", name, entry["cpus"], sets) if "cpus" in entry else EVERY_CPU,
         time("otherwise") or 0.0,
         str(entry.get("source", "")),

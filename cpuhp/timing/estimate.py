@@ -228,7 +228,7 @@ def unused(model: Model, costs: CostTable, run: Run) -> tuple[str, ...]:
     names: dict[int, list[str]] = {}
     for name, cost in costs.costs.items():
         names.setdefault(id(cost), []).append(name)
-    ran = {id(costs.costs[span.key]) for span in run.spans}
+    ran = {id(costs.costs[key]) for key in run.with_cost}
     ways = _ways(name for each in ran for name in names[each])
     found: list[str] = []
     for each, known in names.items():

@@ -18,6 +18,7 @@ from typing import Any
 from cpuhp.diagnostics import fail
 from cpuhp.language.build import build
 from cpuhp.language.compile import Lowered, LoweredProcess, lower
+from cpuhp.language.flow import Edge
 from cpuhp.language.program import Program
 from cpuhp.model.expr import Apply, Const, Op, Read, reads
 from cpuhp.model.sorts import NONE
@@ -42,7 +43,7 @@ _SPIN = 4096  # steps without any effect after which a process is taken to poll
 class Span:
     """A step that took time, on the CPU `cpu` (None: a task of the control CPU).
 
-    `about` is the CPU that a loop of the control task had come to. `cause` is the span
+    `about` is the CPU that a loop around a task without a CPU had come to. `cause` is the span
     whose end let this one begin; `waited_for` the variable that told.
     """
 
@@ -67,6 +68,7 @@ class Run:
     steps: int
     control: tuple[tuple[float, tuple[str, ...]], ...]
     without_cost: dict[str, int]  # name of a step, how often it ran
+    with_cost: frozenset[str]  # keys of costs whose steps ran, if only for no time
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ class _Actor:
     now: float = 0.0
     cause: int = -1
     waited_for: str | None = None
-    about: int | None = None
+    loops: dict[int, int] = field(default_factory=dict)  # by point, innermost last
     blocked: bool = False
     epoch: int = 0
     waker: int = -1  # the span that the one who woke it came from
@@ -171,6 +173,11 @@ class _Actor:
     begun: dict[int, tuple[float, int, str | None]] = field(default_factory=dict)
     rows: deque[Row] = field(default_factory=deque)
     stopped: bool = False
+
+    @property
+    def about(self) -> int | None:
+        """The CPU that the innermost loop around the process has come to."""
+        return next(reversed(self.loops.values()), None)
 
 
 class _Simulation:
@@ -187,6 +194,7 @@ class _Simulation:
         self.polling: list[_Actor] = []
         self.spans: list[Span] = []
         self.without: dict[str, int] = {}
+        self.met: set[str] = set()
         self.control: list[tuple[float, tuple[str, ...]]] = []
         self.actors: list[_Actor] = []
         self.ready: deque[_Actor] = deque()
@@ -239,6 +247,7 @@ class _Simulation:
             self.steps,
             tuple(self.control),
             dict(sorted(self.without.items())),
+            frozenset(self.met),
         )
 
     # -- one process ---------------------------------------------------------
@@ -289,8 +298,10 @@ class _Simulation:
         if actor.at in actor.process.flow.resting:
             actor.paid.clear()
             actor.begun.clear()
-        if actor.cpu is None and actor.process.kind == "process":
-            self._told(actor, point, edge)
+        if actor.cpu is None:
+            self._looped(actor, point, edge)
+            if actor.process.kind == "process":
+                self._mark(points.places[point])
         gap = points.gaps.get((point, taken))
         if gap is not None:
             number = self.model.layout.numbers[gap.variable]
@@ -301,11 +312,15 @@ class _Simulation:
         if entered is not None:
             self.without[entered] = self.without.get(entered, 0) + 1
 
-    def _told(self, actor: _Actor, point: int, edge: Any) -> None:
-        """What people are told of a task: the functions it is in, the CPU it is about."""
-        if edge.note and edge.choices and edge.note.text.startswith("for "):
-            actor.about = self.state[CHOSEN]
-        self._mark(actor.points.places[point])
+    def _looped(self, actor: _Actor, point: int, edge: Edge) -> None:
+        """The edge may go round a loop over CPUs, or out of it."""
+        if not edge.note or not edge.note.text.startswith("for "):
+            return
+        if point in actor.loops:
+            while actor.loops.popitem()[0] != point:
+                pass
+        if edge.choices:
+            actor.loops[point] = self.state[CHOSEN]
 
     def _mark(self, places: tuple[str, ...]) -> None:
         """From now on the control task is in these functions."""
@@ -323,6 +338,7 @@ class _Simulation:
             if row.cost is None:
                 self.without[row.name] = self.without.get(row.name, 0) + 1
                 continue
+            self.met.add(row.key)
             seconds = row.cost.of(self._whose(actor), self.cpus, self.chance)
             if seconds > 0:
                 start = (self.now, actor.cause, actor.waited_for)
@@ -341,6 +357,7 @@ class _Simulation:
             if number in actor.paid:
                 continue
             actor.paid.add(number)
+            self.met.add(points.keys[number])
             name, cost = points.steps[number]
             start = (self.now, actor.cause, actor.waited_for)
             if cost.inclusive:

@@ -78,6 +78,11 @@ def test_a_given_parameter_changes_those_made_of_it():
         ('[costs.f]\ntiem = "3 ms"\n', "HP922", 1, "'f' has no 'tiem'"),
         ('[costs]\nf = { values = 3 }\n', "HP923", 2,
          "'f': values are a list of times"),
+        ('[costs]\nf = { time = "1 s", inclusive = "false" }\n', "HP923", 2,
+         "'f': inclusive is true or false"),
+        ('[costs]\nf = "1e999 s"\n', "HP923", 2, "'1e999 s' is no time"),
+        ('[parameters]\nx = "1e200 s"\n[costs]\nf = "1e200 * x"\n', "HP923", 4,
+         "'1e200 * x' is no time"),
     ],
 )  # fmt: skip
 def test_an_error_tells_its_line_and_what_is_wrong(text, code, line, message):

@@ -341,3 +341,48 @@ def test_points_tell_every_process_of_every_scenario_where_time_passes():
             found = points_of(process, Named(made.lowered, costs(cpuhp=1.0)))
             due = {n for numbers in found.due.values() for n in numbers}
             assert due == set(range(len(found.steps)))
+
+
+LOOPS = """scenario loops;
+instances irq : 2;
+shared int 0..9 n;
+percpu bool asked;
+percpu bool seen;
+percpu bool done;
+void ask(cpu c) { asked[c] = true; wait (done[c]); n = 1; }
+void leave() { n = 2; }
+process boss {
+    for (c in aps) {
+        for (d in cpus) seen[d] = true;
+        ask(c);
+    }
+    for (i in irq) leave();
+}
+process served(cpu) on aps { wait (asked[cpu]); work: done[cpu] = true; }
+"""
+
+
+def test_a_task_is_about_the_cpu_of_the_loop_that_it_is_in(tmp_path):
+    made = spec(tmp_path, LOOPS)
+    second, control = Cpus(ids=(2,)), Cpus(ids=(0,))
+    table = costs(
+        ask=Cost(1.0, cpus=second, otherwise=0.25), leave=Cost(4.0, cpus=control)
+    )
+    run = simulate(made, 4, table)
+    assert [(s.step, s.about, s.end - s.start) for s in run.spans] == [
+        ("ask", 1, 0.25), ("ask", 2, 1.0), ("ask", 3, 0.25),
+        ("leave", None, 4.0), ("leave", None, 4.0),
+    ]  # fmt: skip
+
+
+def test_a_step_that_ran_for_no_time_of_its_own_did_run(tmp_path):
+    made = spec(tmp_path, LOOPS)
+    table = costs(
+        ask=Cost(1.0, inclusive=True),
+        leave=Cost(4.0, cpus=Cpus(ids=(7,))),
+        work=2.0,
+        nobody=1.0,
+    )
+    found = estimate(made, "loops", 3, table)
+    assert found.makespan == 4.0
+    assert found.unused == ("nobody",)
