@@ -92,7 +92,7 @@ def test_a_barrier_within_the_stop_is_part_of_the_program(base):
 @pytest.mark.slow
 def test_what_must_be_in_turn_is_told_with_the_reason_and_the_fix(base):
     rows = rows_of(base)
-    _, costs = of_rows(COSTS, rows.online)
+    _, costs = of_rows(COSTS, rows.online, {})
     found = assign(base, Judges(Bound(3, timeout=600)), clock, costs, 8)
     assert found.failing == ("owner_is_there",)
     assert found.fixes == ("fix_owner",)
@@ -119,7 +119,25 @@ def test_a_scenario_without_phases_is_an_error():
 def test_a_walk_is_shared_out_among_its_rows(base):
     rows = rows_of(base).online
     whole = CostTable("a machine", {"cpuhp": Cost(3.1)})
-    table, seconds = of_rows(whole, rows)
+    table, seconds = of_rows(whole, rows, {})
     assert sum(seconds.values()) == pytest.approx(3.1) and "cpuhp" not in table.costs
-    _, traced = of_rows(whole, rows, COSTS)
+    _, traced = of_rows(whole, rows, {}, COSTS)
     assert traced[ROW] == pytest.approx(3.1)
+
+
+def test_a_row_costs_its_part_of_the_walk_and_what_its_function_does(base):
+    rows = rows_of(base)
+    walk, function = {"cpuhp": Cost(3.0)}, {ROW: "hand_over"}
+    for name in ("hand_over", "workqueue:online teardown"):
+        known = CostTable("a machine", {name: Cost(1.0)})
+        assert of_rows(known, rows.online, function)[1][ROW] == 1.0
+        known = CostTable("a machine", {name: Cost(1.0), **walk})
+        table, seconds = of_rows(known, rows.online, function)
+        assert seconds[ROW] == pytest.approx(1.0 + 3.0 / len(rows.online))
+        assert sum(seconds.values()) == pytest.approx(4.0)
+        # However often the walk is cut, it takes its time once.
+        meets = frozenset({rows.online[5].number, rows.online[-1].number})
+        for chosen in (rows.together(), Assignment(frozenset(), meets, False)):
+            made = scheduled(base, rows, chosen)
+            setup = Scenario(made.program(), dict(made.options)).timing(costs=table)
+            assert estimate(setup.model, "", 8, table).makespan == pytest.approx(4.0)

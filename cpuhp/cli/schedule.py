@@ -96,13 +96,21 @@ def _phases(
     from cpuhp.ordering.phases import program_text, rows_of
     from cpuhp.report import phases as page
     from cpuhp.timing.estimate import estimate
+    from cpuhp.timing.points import DOWN
     from cpuhp.timing.share import of_rows
 
     rows = rows_of(base)
     options = dict(base.options)
     whole = Scenario(base.program(), options)
     traced = whole.timing(trace=trace, states=states_of(trace, None)) if trace else None
-    table, seconds = of_rows(known, rows.online, traced.costs if traced else None)
+    functions = {
+        each.state.number: each.callback.name
+        for each in base.program().callbacks
+        if each.callback.direction == DOWN
+    }
+    table, seconds = of_rows(
+        known, rows.online, functions, traced.costs if traced else None
+    )
 
     def clock(variant: Variant) -> float:
         made = Scenario(variant.program(), dict(variant.options)).timing(costs=table)
