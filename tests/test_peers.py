@@ -91,6 +91,20 @@ def test_peers_agree_on_a_small_system(case, tmp_path):
     assert agree(system, prop, at, tmp_path) == expected
 
 
+def test_a_search_that_spin_cuts_short_is_not_taken_for_a_proof(tmp_path):
+    """By the commands that the model gives, but for a depth that is too small."""
+    text = export(parallel_shutdown(2)[0], always(TRUE), "promela", 3)
+    (tmp_path / "model.pml").write_text(text)
+    lines = (line[3:].strip().partition("    ")[0] for line in text.splitlines())
+    commands = [c for c in lines if c.startswith(("spin ", "cc ", "./pan "))]
+    run = " && ".join(commands).replace("FILE", "model.pml").replace("-m1000000", "-m9")
+    done = subprocess.run(
+        run, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert len(commands) == 3 and "errors: 1" in done.stdout, run
+    assert "assertion violated" not in done.stdout
+
+
 def test_our_orbits_stand_for_the_states_that_a_peer_counts(tmp_path):
     system, prop = parallel_shutdown(2)[0], always(TRUE)
     space = SymmetricSpace(compile_machine(Machine(system, 4)))

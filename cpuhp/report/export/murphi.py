@@ -20,6 +20,7 @@ USAGE = (
     "rumur --deadlock-detection off --output model.c FILE",
     "cc -std=c11 -O2 -mcx16 -o model model.c -lpthread",
     "./model    (end states are the invariant's business, not the tool's)",
+    "'invariant \"claim\" failed': it fails. Any other error says nothing of it.",
 )
 
 

@@ -18,7 +18,9 @@ WORDS = Words("&&", "||", "==", "true", "false", "->", ":")
 USAGE = (
     "spin -a -o1 -o2 -o3 FILE    (without -o2 it leaves out what is only written)",
     "cc -O2 -DSAFETY -DNOREDUCE -DCOLLAPSE -o pan pan.c",
-    "./pan -E -m1000000    (-E: end states are the invariant's business)",
+    "./pan -E -b -m1000000    (-E: end states are the invariant's business)",
+    "'assertion violated': the invariant fails. Any other error says nothing of it, as",
+    "'depth limit reached': not all was searched, -m has to be greater.",
 )
 
 
