@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FORMS = ("text", "json", "sarif", "mail")
 WRAP = 72
+UNREAD = 20  # callbacks that could not be looked at, shown as text
 
 GROUP = "kernel"
 
@@ -153,6 +154,10 @@ def _text(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
         f"{found.depth}: {levels['error']} errors, {levels['warning']} warnings, "
         f"{levels['note']} notes"
     )
+    for sentence in found.unread[:UNREAD]:
+        click.echo(f"note: {printed(sentence)}")
+    if len(found.unread) > UNREAD:
+        click.echo(f"note: and {len(found.unread) - UNREAD} more were not looked at")
     print_notes(found.extraction)
 
 
@@ -186,6 +191,8 @@ def _mail(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
             if len(finding.chain) > 1:
                 ways = " -> ".join(f"{p.function}()" for p in finding.chain)
                 lines += filled(ways, "    ")
+    for sentence in found.unread[:UNREAD]:
+        lines += ["", *filled(printed(sentence))]
     lines += ["", *told_models(shown, answers)]
     click.echo("".join(f"{ascii_only(line)}\n" for line in lines), nl=False)
 
@@ -202,6 +209,7 @@ def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
         "callbacks": found.callbacks,
         "functions": found.functions,
         "depth": found.depth,
+        "unread": [printed(sentence) for sentence in found.unread],
         "notes": [
             {"file": printed(n.file), "message": n.message}
             for n in found.extraction.notes

@@ -21,6 +21,8 @@ from cpuhp.kernel.registrations.config import Config
 from cpuhp.kernel.registrations.extract import extract_tree
 from cpuhp.kernel.registrations.memo import Memo
 from cpuhp.kernel.source import tree as tree_module
+from cpuhp.kernel.source.syntax import text_functions
+from cpuhp.kernel.source.text import CText
 from cpuhp.kernel.source.tree import Tree, open_tree
 
 DRIVER = """
@@ -239,3 +241,12 @@ def test_mutated_kernel_files_never_crash(tmp_path_factory):
         assert findings(real, {file: changed}).callbacks > 100
 
     mutate()
+
+
+@pytest.mark.parametrize(
+    "text", ["__a(b)\n" * 20_000, "a(b)\n" + "__a" * 60_000, "a(b)" + " __x" * 60_000]
+)
+def test_looking_for_functions_is_bounded(text):
+    start = time.process_time()
+    assert not list(text_functions(CText.of(text.encode())))
+    assert time.process_time() - start < 5

@@ -47,6 +47,7 @@ def load(tree: Tree, folder: Path, settings: str) -> Lint | None:
             int(kept["callbacks"]),
             int(kept["functions"]),
             int(kept["depth"]),
+            tuple(str(sentence) for sentence in kept["unread"]),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
         return None
@@ -67,6 +68,7 @@ def store(tree: Tree, folder: Path, settings: str, found: Lint, before: str) -> 
         "callbacks": found.callbacks,
         "functions": found.functions,
         "depth": found.depth,
+        "unread": list(found.unread),
     }
     place = _place(tree, folder, settings)
     with suppress(OSError, UnicodeError):  # a cache that cannot be kept is no error

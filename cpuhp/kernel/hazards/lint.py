@@ -22,13 +22,17 @@ _LEVELS = {"error": 0, "warning": 1, "note": 2}
 
 @dataclass(frozen=True)
 class Lint:
-    """The findings of a tree, in the order of level, file and line."""
+    """The findings of a tree, in the order of level, file and line.
+
+    `unread` are sentences about callbacks that are registered and were not looked at.
+    """
 
     extraction: Extraction
     findings: tuple[Finding, ...]
     callbacks: int
     functions: int
     depth: int
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,34 @@ def lint_tree(
         len(subjects),
         len(functions),
         depth,
+        tuple(_unread(extraction, looked)),
+    )
+
+
+def _unread(extraction: Extraction, looked: Looked) -> Iterable[str]:
+    """Callbacks without a function that could be followed, and why."""
+    for row in extraction.rows:
+        if row.present == NO:
+            continue
+        for pair in _pairs(row):
+            for role, callback in zip(("startup", "teardown"), pair, strict=True):
+                if not callback.exists or _stubbed(callback):
+                    continue
+                functions = _functions(callback)
+                if any(looked.walks.get((d.file, d.name)) for d in functions):
+                    continue
+                name = row.name or row.name_expression
+                why = callback.reason or "no function of that name could be read"
+                what = f"{role} {callback.expression} of {row.state or '?'} {name!r}"
+                yield f"{row.file}:{row.line}: {what} was not looked at: {why}"
+
+
+def _stubbed(callback: Callback) -> bool:
+    """True if a callback is NULL, or not built, in all that is known of it."""
+    definition = callback.definition
+    places = (definition, *callback.alternatives) if definition else ()
+    return bool(places) and not any(
+        d.kind == "function" and d.present != NO for d in places
     )
 
 

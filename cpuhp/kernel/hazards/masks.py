@@ -60,14 +60,32 @@ _PICKERS = {
     "cpumask_next_and": (1, 2),
     "cpumask_next_wrap": (1, 1),
     "cpumask_nth": (1, 1),
+    "cpumask_nth_and": (1, 2),
+    "cpumask_nth_andnot": (1, 1),
+    "cpumask_nth_and_andnot": (1, 2),
+    "cpumask_first_and_and": (0, 3),
+    "cpumask_next_and_wrap": (1, 2),
+    "cpumask_random": (0, 1),
+    "cpumask_local_spread": (0, 0),  # of all that are online
 }
 _REST = {  # pickers that leave out the CPUs of another mask, and which argument it is
     "cpumask_any_andnot_but": 1,
     "cpumask_first_andnot": 1,
     "cpumask_next_andnot": 2,
+    "cpumask_nth_andnot": 2,
+    "cpumask_nth_and_andnot": 3,
+    "for_each_cpu_andnot": 2,
 }
 _PICK = re.compile(rf"\b({'|'.join(_PICKERS)})\s*\(")
-_LOOP = re.compile(r"\b(for_each_online_cpu|for_each_cpu(?:_and|_wrap)?)\s*\(")
+_LOOP = re.compile(
+    r"\b(for_each_(?:online|possible|present)_cpu|for_each_online_cpu_wrap"
+    r"|for_each_cpu(?:_and|_andnot|_wrap|_from)?)\s*\("
+)
+# The choice is one of the two values of a conditional expression.
+_CHOSEN = re.compile(
+    r"([A-Za-z_][\w.\[\]]*(?:->[\w.\[\]]+)*)\s*=(?!=)[^;{}=]*(?:[=!<>]=[^;{}=]*)?"
+    r"[?:]\s*$"
+)
 _LEFT = re.compile(r"([A-Za-z_][\w.\[\]]*(?:->[\w.\[\]]+)*)\s*=\s*$")
 _ONLINE = re.compile(r"\bcpu_online_mask\b|\bcpu_online_map\b|\bcpus_read_online\b")
 _ACTIVE = re.compile(r"\bcpu_active_mask\b")
@@ -92,6 +110,7 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
                 continue
             start, count = _PICKERS[match[1]]
             given = _arguments(where, match.end() - 1)[start : start + count]
+            given = given if count else ["cpu_online_mask"]
             if not given:
                 continue
             found.append(_pick(where, match, given, cleared, looks))
@@ -99,7 +118,12 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
             if not _leaves_early(body, match.end() - 1):
                 continue
             given = _arguments(where, match.end() - 1)
-            masks = given[1:] if "online" not in match[1] else ["cpu_online_mask"]
+            masks = given[1:3] if match[1].endswith("_and") else given[1:2]
+            kind = re.search("online|possible|present", match[1])
+            if kind is not None:
+                masks = [f"cpu_{kind[0]}_mask"]
+                if kind[0] != "online" and not _asks_online(body[match.start() :]):
+                    continue  # who else is there may be down already
             if masks and given:
                 found.append(_pick(where, match, masks, cleared, looks, given[0]))
     return _configured(found)
@@ -139,6 +163,9 @@ def _pick(
     body, start, is_loop = where.body, match.start(), variable is not None
     kinds = [classify(where, mask, start, cleared, 0) for mask in masks]
     left = _LEFT.search(body, max(0, start - 160), start)
+    left = left or _CHOSEN.search(
+        body, max(body.rfind(";", 0, start), start - 300), start
+    )
     result = variable or (left[1] if left else None)
     if is_loop and result and _TESTS_ONLINE.search(body, start):
         kinds.append(Mask.ONLINE)
@@ -167,13 +194,11 @@ def _pick(
 
 def _leaves_out_dying(where: Reached, match: re.Match[str], is_loop: bool) -> bool:
     """True if a choice passes over CPUs that are on their way down."""
-    if not is_loop:
+    if not is_loop or match[1] == "for_each_cpu_andnot":
         at = _REST.get(match[1])
         given = _arguments(where, match.end() - 1) if at is not None else []
         return at is not None and len(given) > at and "cpu_dying_mask" in given[at]
-    rest = where.body[match.start() :]
-    brace = rest.find("{")
-    body = rest[: _block(rest)] if 0 <= brace < rest.find(";") else rest[:400]
+    body = _loop(where.body[match.start() :])
     for test in _TESTS_DYING.finditer(body):
         after = body[test.end() : test.end() + 60]
         skips = bool(re.match(r"[^;{]*\{?\s*continue\b", after))
@@ -187,6 +212,16 @@ _TESTS_DYING = re.compile(
 )
 
 
+def _loop(rest: str) -> str:
+    """The loop that a text begins with."""
+    brace = rest.find("{")
+    return rest[: _block(rest)] if 0 <= brace < rest.find(";") else rest[:400]
+
+
+def _asks_online(rest: str) -> bool:
+    return bool(_TESTS_ONLINE.search(_loop(rest)))
+
+
 def _passed(body: str, start: int, looks: frozenset[str]) -> bool:
     """True if a choice is itself an argument of a call that acts."""
     lead = body[max(body.rfind(";", 0, start) + 1, start - 300) : start]
@@ -195,7 +230,12 @@ def _passed(body: str, start: int, looks: frozenset[str]) -> bool:
 
 
 def _handed(
-    where: Reached, result: str, offset: int, is_loop: bool, looks: frozenset[str]
+    where: Reached,
+    result: str,
+    offset: int,
+    is_loop: bool,
+    looks: frozenset[str],
+    depth: int = 0,
 ) -> bool:
     """True if a chosen CPU is stored, returned or passed to something that acts."""
     body = where.body
@@ -226,6 +266,11 @@ def _handed(
         inside = rest[at:end]
         if call[1] not in looks and re.search(name, inside):
             return True
+    for copy in re.finditer(rf"(?<![\w.>])(\w+)\s*=\s*{name}\s*;", rest):
+        at = offset + copy.end()
+        if depth < 2 and copy[1] != result and not HINT.search(copy[1]):
+            if _handed(where, copy[1], at, False, looks, depth + 1):
+                return True
     return False
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from cpuhp.kernel.hazards.members import Members, members_about
 from cpuhp.kernel.registrations.find import HEADS
-from cpuhp.kernel.registrations.model import Definition
+from cpuhp.kernel.registrations.model import YES, Definition
 from cpuhp.kernel.source.syntax import Function, text_functions
 from cpuhp.kernel.source.text import CText
 from cpuhp.kernel.source.tree import Tree
@@ -106,6 +106,7 @@ class Sources:
     tree: Tree
     _texts: dict[str, CText | None] = field(default_factory=dict)
     _functions: dict[str, dict[str, Function]] = field(default_factory=dict)
+    _others: dict[str, dict[str, list[Function]]] = field(default_factory=dict)
     _folders: dict[str, dict[str, str]] = field(default_factory=dict)
     _included: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _fields: dict[str, dict[str, list[str]]] = field(default_factory=dict)
@@ -122,15 +123,20 @@ class Sources:
         """Functions of a file by name; of alternatives, the longest."""
         if file not in self._functions:
             source = self.text(file)
-            found: dict[str, Function] = {}
+            found: dict[str, list[Function]] = {}
             for function in text_functions(source) if source else ():
-                other = found.get(function.name)
-                if other is None or (
-                    function.end - function.start > other.end - other.start
-                ):
-                    found[function.name] = function
-            self._functions[file] = found
+                found.setdefault(function.name, []).append(function)
+            for same in found.values():
+                same.sort(key=lambda f: f.start - f.end)
+            self._functions[file] = {name: same[0] for name, same in found.items()}
+            self._others[file] = {n: same[1:] for n, same in found.items() if same[1:]}
         return self._functions[file]
+
+    def alternatives(self, file: str, function: Function) -> list[Function]:
+        """A function and what the file has by its name in other `#if` branches."""
+        if self.functions(file).get(function.name) is not function:
+            return [function]
+        return [function, *self._others[file].get(function.name, [])[:MAX_FIELD]]
 
     def find(self, name: str, file: str) -> tuple[str, Function] | None:
         """Where the function is that a call in a file means, near that file."""
@@ -262,15 +268,20 @@ def walk(sources: Sources, definition: Definition, depth: int = DEPTH) -> list[R
     function = sources.functions(definition.file).get(definition.name)
     if source is None or function is None:
         return []
-    start = Place(function.name, definition.file, function.line)
-    first = Reached(function, definition.file, source, (start,), {})
-    reached, seen = [first], {(definition.file, function.name)}
+    own = sources.alternatives(definition.file, function)
+    if definition.present == YES:
+        own = [f for f in own if f.line == definition.line] or own
+    file = definition.file
+    reached = [
+        Reached(f, file, source, (Place(f.name, file, f.line),), {}) for f in own
+    ]
+    seen = {(file, f.start) for f in own}
     for step in reached:
         if len(step.chain) > depth or len(reached) >= MAX_REACHED:
             break
-        for call in _CALL.finditer(step.body, len(function.name)):
+        for call in _CALL.finditer(step.body, len(step.function.name)):
             for found in _called(sources, step, call):
-                key = (found[0], found[1].name)
+                key = (found[0], found[1].start)
                 target = sources.text(found[0])
                 if key not in seen and target is not None:
                     seen.add(key)
@@ -289,8 +300,11 @@ def _called(
     if owner is not None:
         return sources.of_field(name, step.file, owner)
     found = sources.find(name, step.file)
-    called = [] if found is None else [found]
-    return [*called, *_given(sources, step, call, found)]
+    called = [] if found is None else sources.alternatives(*found)
+    return [
+        *((found[0], f) for f in called if found),
+        *_given(sources, step, call, found),
+    ]
 
 
 def member_of(body: str, offset: int) -> str | None:

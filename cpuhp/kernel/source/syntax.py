@@ -174,6 +174,10 @@ def parameter_name(declaration: str) -> str:
 
 # A definition starts in the first column and its name is followed by "(".
 _HEAD = re.compile(r"^(?![ \t#/*{}])(?:[\w \t*]*[ \t*\n])?(\w+)[ \t]*\(", re.MULTILINE)
+_MAX_ATTRIBUTES = 4  # with arguments, before the name of a function
+_BODY = re.compile(r"(?:\s*\b__\w+\b(?:\([^()]*\))?){0,8}\s*\{")
+# What may stand between an attribute, __printf(1, 2) say, and the next name.
+_AFTER = re.compile(r"[\w \t*\n]*[ \t*\n](\w+)[ \t]*\(")
 
 
 def text_functions(
@@ -183,22 +187,31 @@ def text_functions(
     bare = source.bare
     for match in _HEAD.finditer(bare):
         name = match[1]
-        if name in _NOT_FUNCTIONS or (names is not None and name not in names):
+        unwanted = names is not None and name not in names
+        if name in _NOT_FUNCTIONS or (unwanted and not name.startswith("__")):
             continue
+        start = match.start()
         split = source.arguments(match.end() - 1)
-        if split is None:
+        for _ in range(_MAX_ATTRIBUTES):
+            attribute = split is not None and name.startswith("__")
+            following = _AFTER.match(bare, split[1]) if attribute and split else None
+            if following is None:
+                break
+            match, name = following, following[1]
+            split = source.arguments(match.end() - 1)
+        if split is None or (names is not None and name not in names):
             continue
         pieces, after = split
-        body = re.compile(r"(?:\s|__\w+(?:\([^()]*\))?)*\{").match(bare, after)
+        body = _BODY.match(bare, after)
         if not body:
             continue
         end = _body_end(bare, body.end())
-        head = bare[match.start() : match.start(1)]
+        head = bare[start : match.start(1)]
         yield Function(
             name,
             tuple(parameter_name(squeezed(bare[a:b])) for a, b in pieces),
             source.line(match.start(1)),
-            match.start(),
+            start,
             end,
             bool(re.search(r"\bstatic\b", head)),
             False,

@@ -1,0 +1,149 @@
+"""Choices of a CPU in forms that are easily overlooked, and callbacks that are."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from kernel_trees import tree
+
+from cpuhp.cli.lint import command
+from cpuhp.kernel.hazards.lint import lint
+
+REGISTERS = """
+static int init(void)
+{
+	return cpuhp_setup_state(CPUHP_AP_PERF_ONLINE, "foo", NULL, down);
+}
+"""
+MOVES = """	if (t < nr_cpu_ids)
+		perf_pmu_migrate_context(&pmu, cpu, t);
+	return 0;
+}
+"""
+HAZARD = f"""static int down(unsigned int cpu)
+{{
+	unsigned int t = cpumask_any_but(cpu_online_mask, cpu);
+
+{MOVES}"""
+HARMLESS = f"""static int down(unsigned int cpu)
+{{
+{"	tell_that_it_goes(cpu);" * 20}
+	return 0;
+}}
+"""
+ONLINE = "target-from-online-mask"
+
+
+def rules(folder, text, **files):
+    found = lint(tree(folder, drivers__foo_c=text + REGISTERS, **files))
+    return [(f.rule, f.level) for f in found.findings]
+
+
+def loop(head, test="i != cpu"):
+    return f"""static int down(unsigned int cpu)
+{{
+	unsigned int i, t = nr_cpu_ids;
+
+	{head} {{
+		if ({test}) {{
+			t = i;
+			break;
+		}}
+	}}
+{MOVES}"""
+
+
+@pytest.mark.parametrize(
+    "head, test",
+    [
+        ("for_each_online_cpu(i)", "i != cpu"),
+        ("for_each_online_cpu_wrap(i, cpu)", "i != cpu"),
+        ("for_each_cpu(i, cpu_online_mask)", "i != cpu"),
+        ("for_each_cpu_from(i, cpu_online_mask)", "i != cpu"),
+        ("for_each_cpu_andnot(i, cpu_online_mask, m)", "i != cpu"),
+        ("for_each_possible_cpu(i)", "i != cpu && cpu_online(i)"),
+        ("for_each_present_cpu(i)", "i != cpu && cpu_online(i)"),
+    ],
+)
+def test_a_copy_of_the_cpu_that_a_loop_finds_is_a_target(tmp_path, head, test):
+    assert (ONLINE, "error") in rules(tmp_path, loop(head, test))
+
+
+def test_a_loop_that_leaves_out_dying_cpus_is_no_error(tmp_path):
+    text = loop("for_each_cpu_andnot(i, cpu_online_mask, cpu_dying_mask)")
+    assert rules(tmp_path, text) == [("target-not-dying", "note")]
+
+
+def test_a_loop_whose_cpu_is_looked_at_only_is_no_target(tmp_path):
+    text = loop("for_each_online_cpu(i)").replace(
+        "perf_pmu_migrate_context(&pmu, cpu, t)", 'pr_info("%u", t)'
+    )
+    assert (ONLINE, "error") not in rules(tmp_path / "a", text)
+    text = loop("for_each_possible_cpu(i)")
+    assert not rules(tmp_path / "b", text)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "x ? cpumask_any_but(cpu_online_mask, cpu) : 0",
+        "x == 1 ? 0 : cpumask_any_but(cpu_online_mask, cpu)",
+        "cpumask_local_spread(0, node)",
+        "cpumask_nth_and(0, m, cpu_online_mask)",
+        "cpumask_nth_and_andnot(0, m, cpu_online_mask, n)",
+        "cpumask_first_and_and(m, n, cpu_online_mask)",
+        "cpumask_next_and_wrap(cpu, m, cpu_online_mask)",
+        "cpumask_random(cpu_online_mask)",
+    ],
+)
+def test_more_ways_to_choose(tmp_path, choice):
+    text = HAZARD.replace("cpumask_any_but(cpu_online_mask, cpu)", choice)
+    assert rules(tmp_path, text) == [(ONLINE, "error")]
+
+
+@pytest.mark.parametrize("first", [HAZARD, HARMLESS])
+def test_both_branches_of_a_callback_are_followed(tmp_path, first):
+    second = HARMLESS if first is HAZARD else HAZARD
+    text = f"#ifdef CONFIG_A\n{first}#else\n{second}#endif\n"
+    assert rules(tmp_path / "maybe", text) == [(ONLINE, "error")]
+    config = "CONFIG_A=y\nCONFIG_X86=y\n"
+    files = {
+        "paths": {
+            ".config": config,
+            "Kbuild": "obj-y += kernel/ drivers/\n",
+            "drivers/Makefile": "obj-y += foo.o\n",
+        }
+    }
+    (tmp_path / "yes/arch/x86").mkdir(parents=True)
+    known = [(ONLINE, "error")] if first is HAZARD else []
+    assert rules(tmp_path / "yes", text, **files) == known
+
+
+def test_both_branches_of_a_helper_are_followed(tmp_path):
+    first, second = (t.replace("int down", "int help") for t in (HAZARD, HARMLESS))
+    text = f"#ifdef CONFIG_A\n{first}#else\n{second}#endif\n"
+    text += "static int down(unsigned int cpu)\n{\n\treturn help(cpu);\n}\n"
+    assert rules(tmp_path, text) == [(ONLINE, "error")]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "static int __attribute__((cold)) down(",
+        "static __printf(1, 2) __attribute__((noinline)) int down(",
+        "__no_sanitize(x)\nstatic int down(",
+    ],
+)
+def test_a_function_with_attributes_is_a_function(tmp_path, head):
+    assert rules(tmp_path, HAZARD.replace("static int down(", head))
+
+
+def test_a_callback_that_cannot_be_read_is_told(tmp_path):
+    text = "#define CALLBACK(n) static int n(unsigned int cpu)\nCALLBACK(down) { }\n"
+    root = tree(tmp_path, drivers__foo_c=text + REGISTERS)
+    result = CliRunner().invoke(command, [str(root), "--no-cache"])
+    assert "teardown down of CPUHP_AP_PERF_ONLINE 'foo' was not looked" in result.output
+    args = [str(root), "--no-cache", "--format", "json"]
+    (sentence,) = json.loads(CliRunner().invoke(command, args).output)["unread"]
+    assert sentence.startswith("drivers/foo.c:")
+    assert not lint(tree(tmp_path / "x", drivers__foo_c=HAZARD + REGISTERS)).unread
