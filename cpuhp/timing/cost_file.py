@@ -416,7 +416,7 @@ def parse_cpus(value: str) -> Cpus | None:
     ids: list[int] = []
     for part_ in value.split(","):
         bounds = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part_)
-        if not bounds:
+        if not bounds or int(bounds[2] or bounds[1]) < int(bounds[1]):
             return None
         ids += range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1)
     return Cpus(ids=tuple(ids))

@@ -67,6 +67,8 @@ def test_a_given_parameter_changes_those_made_of_it():
          "'f': give one distribution: p99, or low and high, or values"),
         ('[costs]\nf = { time = "1 s", cpus = "some" }\n', "HP923", 2,
          "'some' is no set of CPUs"),
+        ('[costs]\nf = { time = "1 s", cpus = "7-4" }\n', "HP923", 2,
+         "'7-4' is no set of CPUs"),
         ('[constants]\nprimary = "first 3/2"\n', "HP923", 2,
          "'first 3/2' is no set of CPUs"),
         ('[cost]\nf = "3 ms"\n', "HP922", 1, "a cost file has no part 'cost'"),
