@@ -12,7 +12,8 @@ from cpuhp.kernel.hazards.walk import MAX_PLACES, Reached
 # Calls by the look of their name; what only sounds like a lock is left aside.
 _CALL = re.compile(
     r"\b(?P<name>\w*(?:lock|down_(?:read|write)|up_(?:read|write))\w*)\s*\("
-    r"|\b(?P<scoped>scoped_)?guard\s*\(\s*(?P<kind>\w+)\s*\)\s*\("
+    r"|\bguard\s*\(\s*(?P<kind>\w+)\s*\)\s*\("
+    r"|\bscoped_guard\s*\(\s*(?P<scoped>\w+)\s*,"
 )
 _TAKES = re.compile(
     r"(?:^|_)(?:(?:re)?lock|down_read|down_write)(?:_irq|_irqsave|_bh|_nested|_killable"
@@ -49,16 +50,17 @@ def held(before: str) -> list[Held]:
     first = before.find("{")
     for match in _CALL.finditer(before, max(first, 0)):
         argument = _argument(before, match.end())
-        if match["kind"]:
-            inside = not match["scoped"] or _open(before[match.end() :])
-            if inside and match["kind"] not in ("rcu", "preempt", "irqsave", "srcu"):
-                taken.append(Held(f"guard({match['kind']})", argument))
+        kind, after = match["kind"] or match["scoped"], before[match.end() :]
+        if kind:
+            inside = _open(after) if match["scoped"] else _ended(after) is None
+            if inside and kind not in ("rcu", "preempt", "irqsave", "srcu", "irq"):
+                taken.append(Held(f"guard({kind})", argument))
             continue
         name = match["name"]
         if _NO_LOCK.search(name):
             continue
         if _GIVES.search(name):
-            if not _leaves(before[match.end() :]):
+            if not _leaves(after):
                 taken = [h for h in taken if h.lock != argument] if argument else []
         elif _TAKES.search(name):
             taken.append(Held(name, argument))
@@ -72,12 +74,18 @@ def _argument(text: str, start: int) -> str:
 
 def _leaves(after: str) -> bool:
     """True if the block that the text starts in ends, and ends by leaving."""
+    end = _ended(after)
+    return end is not None and bool(_LEAVES.search(after[:end]))
+
+
+def _ended(after: str) -> int | None:
+    """Where the block that the text starts in ends; None if it goes on."""
     depth = 0
     for at, char in enumerate(after):
         depth += (char == "{") - (char == "}")
         if depth < 0:
-            return bool(_LEAVES.search(after[:at]))
-    return False
+            return at
+    return None
 
 
 def _open(after: str) -> bool:
@@ -116,17 +124,35 @@ def never_released(reached: Sequence[Reached]) -> list[tuple[int, Held]]:
     return found
 
 
-_RETURN = re.compile(r"\breturn\b")
+_RETURN = re.compile(r"\breturn\b|\bgoto\s+(\w+)\s*;")
+_GIVEN = r"(?:unlock\w*|up_(?:read|write)\w*)\s*\(\s*&?\s*"
 
 
 def kept_at_return(body: str) -> list[tuple[int, Held]]:
-    """Returns with a lock that the function gives back elsewhere: offset and lock."""
+    """Returns with a lock that the function gives back elsewhere: offset and lock.
+
+    A `goto` counts if it passes over all that gives the lock back.
+    """
     found = []
-    for match in islice(_RETURN.finditer(body, max(0, body.find("{"))), MAX_PLACES):
+    for match in islice(_RETURN.finditer(body, max(0, body.find("{"))), 2 * MAX_PLACES):
+        label = match[1] and re.search(rf"^\s*{match[1]}\s*:", body, re.MULTILINE)
+        if match[1] and (not label or label.start() < match.start()):
+            continue
+        passed = _squeezed(body[label.end() :]) if label else ""
+        if label and "goto" in passed:
+            continue  # it may come back
         for lock in held(body[: match.start()]):
             if lock.call.startswith("guard") or not lock.lock:
                 continue
-            given = rf"unlock\w*\s*\(\s*&?\s*{re.escape(lock.lock)}\s*[,)]"
-            if re.search(given, re.sub(r"\s+(?=[\w>.-])", "", body[match.end() :])):
+            taken = body.rfind(f"{lock.call}(", 0, match.start())
+            if _ended(body[taken : match.start()]) is not None:
+                continue  # in another branch
+            given = re.compile(rf"{_GIVEN}{re.escape(lock.lock)}\s*[,)]")
+            rest = _squeezed(body[match.end() :])
+            if given.search(rest) and not given.search(passed):
                 found.append((match.start(), lock))
     return found
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+(?=[\w>.-])", "", text)

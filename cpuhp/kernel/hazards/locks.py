@@ -12,7 +12,8 @@ from cpuhp.kernel.source.syntax import Function, text_functions
 from cpuhp.kernel.source.text import CText, squeezed
 
 _PLAIN = re.compile(r"\b((?:raw_)?spin_lock)\s*\(")
-_GUARD = re.compile(r"\b(?:scoped_)?guard\s*\(\s*((?:raw_)?spinlock)\s*\)\s*\(")
+_GUARD = re.compile(r"\bguard\s*\(\s*((?:raw_)?spinlock)\s*\)\s*\(")
+_SCOPED = re.compile(r"\bscoped_guard\s*(?P<opening>\()\s*((?:raw_)?spinlock)\s*,")
 _OFF = re.compile(
     r"\blocal_irq_(?:save|disable)\s*\(|_(?:lock_irqsave|lock_irq|trylock_irqsave)\s*\("
 )
@@ -49,16 +50,21 @@ def unsafe_locks(reached: Sequence[Reached]) -> Iterator[Unsafe]:
         if _entered_with_irqs_off(where):
             continue
         body = where.body
-        for match in [*_PLAIN.finditer(body), *_GUARD.finditer(body)][:MAX_PLACES]:
+        patterns = (_PLAIN, _GUARD, _SCOPED)
+        found = [match for pattern in patterns for match in pattern.finditer(body)]
+        for match in found[:MAX_PLACES]:
             if _irqs_off(body[: match.start()]):
                 continue
-            given = where.source.arguments(where.function.start + match.end() - 1)
-            if not given or not given[0]:
+            scoped = match.re is _SCOPED  # the lock comes behind its kind
+            opening = match.start("opening") if scoped else match.end() - 1
+            given = where.source.arguments(where.function.start + opening)
+            if not given or len(given[0]) <= scoped:
                 continue
-            lock = where.source.piece(given[0][0])
+            lock = where.source.piece(given[0][scoped])
             other = _in_interrupt(where.source, lock)
             if other and where.function.name not in handlers(where.source):
-                yield Unsafe(where, match.start(), match[1], lock, other)
+                call = match[match.re.groups]
+                yield Unsafe(where, match.start(), call, lock, other)
 
 
 def _irqs_off(before: str) -> bool:

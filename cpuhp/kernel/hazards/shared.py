@@ -13,6 +13,7 @@ _PLAIN = re.compile(
     r"(?<![\w.>])([a-z_]\w*)(?:\s*(?:\+\+|--)|\s*[-+|&]=)|(?:\+\+|--)\s*([a-z_]\w*)\b"
     r"(?!\s*(?:->|\.|\[))"
 )
+_AGAIN = re.compile(r"(?<![\w.>])([a-z_]\w*)\s*=\s*\1\s*[-+|&](?![&|>])")
 _ONCE = re.compile(r"\bWRITE_ONCE\s*\(\s*([\w.>-]+)\s*,\s*\1\s*[-+|&]")
 _MEMBER = re.compile(
     r"(?:\+\+|--)\s*([a-z_]\w*)((?:->|\.)[\w.>-]+)"
@@ -44,8 +45,9 @@ def plain_rmw(subject: Subject) -> Iterator[Finding]:
 def _changes(where: Reached) -> Iterator[tuple[int, str]]:
     body = where.body
     if len(where.chain) <= 2:
-        for match in [*_PLAIN.finditer(body), *_ONCE.finditer(body)][: 4 * MAX_PLACES]:
-            name = match[1] or match[2]
+        plain = [*_PLAIN.finditer(body), *_AGAIN.finditer(body), *_ONCE.finditer(body)]
+        for match in plain[: 4 * MAX_PLACES]:
+            name = match[1] or match[match.re.groups]
             if not re.fullmatch(r"\w+", name) or _file_scope(where, name):
                 yield match.start(), name
         for match in list(_REGISTER.finditer(body))[:MAX_PLACES]:
