@@ -230,3 +230,11 @@ def test_a_range_with_other_slots_and_a_state_under_a_condition(tmp_path):
     result = CliRunner().invoke(command, [str(tmp_path / "a"), str(tmp_path / "b")])
     assert result.exit_code == 1
     assert "CPUHP_AP_ONLINE_DYN: slots 5 -> 10" in result.output
+
+
+@pytest.mark.parametrize("calls, told", [(63, False), (65, True)])
+def test_calls_of_a_wrapper_that_are_left_out_are_told(tmp_path, calls, told):
+    many = "".join(TWO.replace("two", f"n{number}") for number in range(calls - 1))
+    text = CALLBACKS + WRAPPER + many
+    (row,) = extract(tree(tmp_path, drivers__foo_c=text)).calls
+    assert any("no more are looked at" in why for why in row.unresolved) is told

@@ -148,6 +148,11 @@ def _resolved(
         variants = _variants(known, values, arguments, context, 0)
         if not variants and context.function in known.searched.callers:
             reasons.append(f"no call of the wrapper {context.function}() was found")
+        if len(variants) >= _MAX_VARIANTS:
+            reasons.append(
+                f"the wrapper {context.function}() has {_MAX_VARIANTS} calls or more, "
+                "and no more are looked at"
+            )
         startup = _from_variants(startup, [v.startup for v in variants])
         teardown = _from_variants(teardown, [v.teardown for v in variants])
     return _placed(
