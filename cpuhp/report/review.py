@@ -62,6 +62,9 @@ def _head(found: Review) -> Iterator[str]:
         f"one to a copy of Linux {version}: {found.before.callbacks} hotplug callbacks "
         f"followed {found.before.depth} calls deep, {found.files} files changed."
     )
+    if found.series.merges:
+        merges = _many(found.series.merges, "merge commit is", "merge commits are")
+        yield from _fill(f"{merges} left out: what a merge itself changes is not seen.")
     if found.series.missing:
         numbers = [str(number) for number in found.series.missing]
         more = f" and {len(numbers) - MOST} more" if len(numbers) > MOST else ""
@@ -355,6 +358,7 @@ def as_json(found: Review, answers: dict[str, ShownAnswer]) -> str:
         "version": 1,
         "series": found.series.name,
         "missing": list(found.series.missing),
+        "merges": found.series.merges,
         "kernel": found.before.extraction.version,
         "clean": found.is_clean,
         "answer": said(found),

@@ -148,3 +148,31 @@ def test_all_that_quilt_lists_is_read(tmp_path):
         with pytest.raises(InputError) as caught:
             read_series(tmp_path)
         assert reason in str(caught.value)
+
+
+def test_merges_of_a_range_are_told(tmp_path):
+    root = tree(tmp_path / "tree", paths={FILE: LINES})
+
+    def git(*words):
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
+        command = ["git", "-C", str(root), *identity, *words]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def commit(path):
+        (root / path).write_text("int x;\n")
+        git("add", "-A")
+        git("commit", "-qm", path)
+
+    git("init", "-q", "-b", "trunk")
+    commit("start.c")
+    git("checkout", "-qb", "side")
+    commit("side.c")
+    git("checkout", "-q", "trunk")
+    commit("trunk.c")
+    told = []
+    for wanted in ("HEAD~1..HEAD", "HEAD^1~1..HEAD"):
+        result = CliRunner().invoke(command, [wanted, "--tree", str(root)])
+        assert result.exit_code == 0
+        told.append("1 merge commit is left out" in result.output)
+        git("merge", "-q", "--no-ff", "--no-edit", "side")
+    assert told == [False, True]

@@ -54,6 +54,8 @@ def read_range(wanted: Range, tree: Tree) -> tuple[Series, Tree]:
     data = _git(folder, "format-patch", "--stdout", *options, f"{old}..{new}")
     name = f"{wanted.old}..{wanted.new}"
     series = series_of(name, [read_mail(mail, name) for mail in split_mbox(data)])
+    merges = _git(folder, "rev-list", "--count", "--min-parents=2", f"{old}..{new}")
+    series = replace(series, merges=int(merges))
     top = _git(folder, "rev-parse", "--show-toplevel").decode("utf-8", "replace")
     if Path(top.rstrip("\n")) == tree.root:
         tree = replace(tree, overlay=_base(folder, old))

@@ -99,13 +99,15 @@ class Series:
     """Patches in the order in which they are meant to be applied.
 
     `missing` are the numbers that no patch has, of a series whose patches say how many
-    there are; of one patch alone that says nothing.
+    there are; of one patch alone that says nothing. `merges` counts the merge commits of a
+    git range: they are no patches, and what they change themselves is not seen.
     """
 
     name: str
     patches: tuple[Patch, ...]
     cover: Patch | None = None
     missing: tuple[int, ...] = ()
+    merges: int = 0
 
 
 def read_series(path: str | Path) -> Series:
