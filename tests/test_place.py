@@ -1,5 +1,7 @@
 """A step goes where the kernel has it, and not where it once was a bug."""
 
+from dataclasses import replace
+
 import pytest
 
 from cpuhp.api import load, loads
@@ -237,8 +239,9 @@ def test_a_slot_is_a_gap_and_knows_its_section():
     assert all(s.lower.number < s.upper.number for s in gaps)
 
 
-def placed_text(text, *scenarios, section=Section.ONLINE, thorough=False):
+def placed_text(text, *scenarios, section=Section.ONLINE, thorough=False, **options):
     step = step_in(parse(Source("step.hp", text)))
+    step = replace(step, options=tuple(options.items()))
     bases = [variant_of(s.program, {}) for s in scenarios or [load("shutdown-serial")]]
     return place(step, bases, Judges(Bound(2)), section, thorough)
 
@@ -268,6 +271,28 @@ def test_a_check_of_the_step_may_have_any_name(thorough):
     found = placed_text(TORN + "check step_runs { never below; }", thorough=thorough)
     assert "step_runs" in reasons(found, "CPUHP_AP_SCHED_WAIT_EMPTY")
     assert not reasons(found, "CPUHP_AP_ACTIVE")
+
+
+OPTIONAL = """
+component optional_step source "kernel/cpu.c";
+use cpu;
+option bool careful = false;
+shared atomic bool harmed;
+teardown optional_teardown(cpu) for CPUHP_AP_MINE_ONLINE {
+    if (!careful) harmed = true;
+    return 0;
+}
+check nobody_harmed { never harmed; }
+"""
+
+
+def test_options_of_the_steps_file_can_be_set():
+    assert placed_text(OPTIONAL).everywhere
+    assert not placed_text(OPTIONAL, careful="true").everywhere
+    with pytest.raises(InputError, match="HP207.*(?s:.*)did you mean 'careful'"):
+        placed_text(OPTIONAL, carefull="true")
+    with pytest.raises(InputError, match="'maybe' is not a value of option 'careful'"):
+        placed_text(OPTIONAL, careful="maybe")
 
 
 def test_a_scenario_without_the_step_does_not_hide_where_nobody_runs_it():

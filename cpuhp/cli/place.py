@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cpuhp.model.table import Table
     from cpuhp.ordering.placement import Placement
     from cpuhp.ordering.steps import Step
-    from cpuhp.ordering.variant import Variant
+    from cpuhp.ordering.variant import Options, Variant
 
 GROUP = "design"
 
@@ -82,7 +82,7 @@ def command(
     from cpuhp.report import place as page
 
     bases = _bases(scenarios, advice)
-    wanted = _step(step, state, bases[0].table)
+    wanted = _step(step, state, bases[0].table, tuple(sorted(advice.options.items())))
     with advice.judges() as judges:
         where = Section(section.upper()) if section else None
         found = place(wanted, bases, judges, where, thorough, prove)
@@ -96,15 +96,18 @@ def command(
     ctx.exit(0 if found.allowed and not found.everywhere else 1)
 
 
-def _step(name: str, state: str | None, table: Table) -> Step:
+def _step(name: str, state: str | None, table: Table, options: Options) -> Step:
+    from dataclasses import replace
     from pathlib import Path
 
     from cpuhp.language.library import read_unit
     from cpuhp.ordering.steps import shipped_step, step_in
 
     if name.endswith(".hp") or "/" in name and Path(name).exists():
-        return step_in(read_unit(Path(name)), state)
-    return shipped_step(name, table)
+        found = step_in(read_unit(Path(name)), state)
+    else:
+        found = shipped_step(name, table)
+    return replace(found, options=options)
 
 
 def _bases(names: tuple[str, ...], advice: Advice) -> list[Variant]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from cpuhp.diagnostics import InputError
+from cpuhp.diagnostics import InputError, fail, suggestion
 from cpuhp.language import tree as t
 from cpuhp.language.tree import nodes_below
 from cpuhp.model.system import Expectation
@@ -190,6 +190,8 @@ def _setups(
             variant = _with_probe(with_step(base, step), step)
             program = variant.program()
         except InputError as error:
+            if error.diagnostics[0].code == "HP207":
+                raise  # what is asked is wrong, not what there is
             last_error = error
             continue
         for where, why in rules(step, dict(program.functions)):
@@ -198,6 +200,11 @@ def _setups(
         found.append(_setup(base, variant, step, gaps, judges))
     if not found and last_error is not None:
         raise last_error
+    known = {name for setup in found for name in setup.variant.program().options}
+    for name, _ in step.options:
+        if name not in known:
+            raise fail("HP207", f"no scenario or step here has an option '{name}'",
+                       help=suggestion(name, known))  # fmt: skip
     return found, ruled
 
 

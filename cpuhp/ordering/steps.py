@@ -10,7 +10,7 @@ from cpuhp.language import tree as t
 from cpuhp.language.library import shipped
 from cpuhp.language.tree import nodes_below
 from cpuhp.model.table import HotplugState, Section, Table
-from cpuhp.ordering.variant import Variant
+from cpuhp.ordering.variant import Options, Variant, own_options
 
 SLEEPS = frozenset(
     {
@@ -27,11 +27,14 @@ SLEEPS = frozenset(
 
 @dataclass(frozen=True)
 class Step:
-    """Callbacks of one hotplug state. `unit` is the user's file, if there is one."""
+    """Callbacks of one hotplug state. `unit` is the user's file, if there is one;
+    `options`: values that are given to options of the file, or of scenarios.
+    """
 
     state: str
     callbacks: tuple[t.Callback, ...]
     unit: t.Unit | None = None
+    options: Options = ()
 
     @property
     def name(self) -> str:
@@ -142,12 +145,14 @@ def with_step(base: Variant, step: Step) -> Variant:
         if len(left) != len(unit.items):
             units[unit.name] = replace(unit, items=left)
     if step.unit.kind == "scenario":
-        return replace(base, scenario=step.unit, units=tuple(units.values()))
+        with_it = replace(base, scenario=step.unit, units=tuple(units.values()))
+        return own_options(with_it, base.table, dict(step.options))
     scenario = units.get(base.scenario.name, base.scenario)
     span = step.unit.span
     use = t.Use((t.Name(step.unit.name, span),), span)
     scenario = replace(scenario, items=(*scenario.items, use))
-    return replace(base, scenario=scenario, units=tuple(units.values()))
+    with_it = replace(base, scenario=scenario, units=tuple(units.values()))
+    return own_options(with_it, base.table, dict(step.options))
 
 
 def _names(state: str, table: Table) -> set[str]:

@@ -161,7 +161,7 @@ def variant_of(program: Program, options: Mapping[str, str]) -> Variant:
 
 
 def own_options(base: Variant, table: Table, given: Mapping[str, str]) -> Variant:
-    """The scenario with a table, and with those of the options that it has."""
+    """The scenario with a table, and also with those of the options that it has."""
     known = base.program().options
     mine = {name: value for name, value in given.items() if name in known}
-    return replace(base, table=table, options=tuple(sorted(mine.items())))
+    return replace(base, table=table).with_options(**mine)
