@@ -105,7 +105,7 @@ class Scenario:
         Raises InputError HP501 if a pattern matches none.
         """
         every = self.checker.claims()
-        names = sorted({name for name, _, _ in every})
+        names = sorted({name for name, _, _ in every} | self.left_out.keys())
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise fail(
@@ -116,6 +116,14 @@ class Scenario:
                 )
         wanted = patterns or ("*",)
         return [c for c in every if any(fnmatchcase(c[0], p) for p in wanted)]
+
+    @cached_property
+    def left_out(self) -> dict[str, tuple[str, ...]]:
+        """Checks with claims about hotplug states that the table lacks, and these."""
+        found: dict[str, tuple[str, ...]] = {}
+        for (check, _), states in self.checker.absent.items():
+            found[check] = tuple(dict.fromkeys((*found.get(check, ()), *states)))
+        return found
 
     def answer(
         self,
@@ -346,7 +354,9 @@ class Scenario:
         file = None if is_shipped else unit.span.source.name
         doc = " ".join(unit.doc.split())
         options = dict(self.given)
-        return ShownScenario(self.name, file, doc, options, program.table.name, rows)
+        return ShownScenario(
+            self.name, file, doc, options, program.table.name, rows, self.left_out
+        )
 
     def estimate(
         self,

@@ -161,7 +161,7 @@ def command(
     if style == "json":
         click.echo(_json(todo, answers))
     else:
-        _tail(todo, answers, steps, expect)
+        _tail(todo, answers, checks, steps, expect)
     if report is not None:
         _report(todo, answers, report)
     ctx.exit(130 if interrupted else _status(answers, expect))
@@ -233,7 +233,13 @@ def _answers(
                     click.echo(line)
 
 
-def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> None:
+def _tail(
+    todo: Plan,
+    answers: list[ShownAnswer],
+    checks: tuple[str, ...],
+    steps: bool,
+    expect: bool,
+) -> None:
     from cpuhp.report.terminal import clean, summary
 
     click.echo()
@@ -251,6 +257,7 @@ def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> 
             click.echo(
                 f"added to the table by {scenario.name}: {state.number} {state.name}"
             )
+    _left_out(todo, checks)
     if expect:
         wrong = [a for a in answers if not a.is_as_expected]
         told = sum(a.expected is not None for a in answers)
@@ -258,9 +265,29 @@ def _tail(todo: Plan, answers: list[ShownAnswer], steps: bool, expect: bool) -> 
     click.echo(summary(answers))
 
 
+def _left_out(todo: Plan, checks: tuple[str, ...]) -> None:
+    from fnmatch import fnmatchcase
+
+    from cpuhp.report.prose import wrapped
+
+    for scenario in todo.scenarios:
+        found = {
+            name: states
+            for name, states in scenario.left_out.items()
+            if any(fnmatchcase(name, pattern) for pattern in checks or ("*",))
+        }
+        if found:
+            click.echo(f"left out of {scenario.name}: claims about steps that the table "
+                       "does not have")  # fmt: skip
+        for name, states in found.items():
+            for line in wrapped(f"{name}: {', '.join(states)}", "  ", "    "):
+                click.echo(line)
+
+
 def _status(answers: list[ShownAnswer], expect: bool) -> int:
     if expect:
         return 0 if all(a.is_as_expected for a in answers) else 1
     if any(a.is_failure for a in answers):
         return 1
-    return 3 if any(a.is_unknown for a in answers) else 0
+    # Of what was asked for, all may be left out: then nothing is known.
+    return 3 if not answers or any(a.is_unknown for a in answers) else 0

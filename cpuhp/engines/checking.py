@@ -8,7 +8,7 @@ was replayed in the whole program before it gets here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -30,6 +30,7 @@ from cpuhp.engines.explicit.ample import REDUCED
 from cpuhp.engines.explicit.search import FEW_STATES
 from cpuhp.engines.explicit.symmetry import blocks_alike, orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
+from cpuhp.graph.absent import absent
 from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
 from cpuhp.graph.cycles import watching
 from cpuhp.graph.holding import demand_readers_once
@@ -86,12 +87,26 @@ class Checker:
         return self.watching if kind is Expectation.INVERSION_FREE else self
 
     def claims(self) -> list[tuple[str, int, Property]]:
-        """Check name, number of the claim within the check, and the claim."""
+        """Check name, number of the claim within the check, and the claim.
+
+        Those that are about steps that the table does not have are not among them.
+        """
+        return [one for one in self._every() if one[:2] not in self.absent]
+
+    def _every(self) -> list[tuple[str, int, Property]]:
         return [
             (name, number, prop)
             for name, props in self._props.items()
             for number, prop in enumerate(props)
         ]
+
+    @cached_property
+    def absent(self) -> Mapping[ClaimNumber, tuple[str, ...]]:
+        """The claims about hotplug states that the table does not have, and which."""
+        if not self.program.unplaced:
+            return {}
+        found = {(n, k): absent(self.whole, n, prop) for n, k, prop in self._every()}
+        return {claim: states for claim, states in found.items() if states}
 
     def claim(self, check_name: str, number: int) -> Property:
         """One claim, in the terms of the whole program."""
@@ -167,7 +182,7 @@ class Checker:
 
     @cached_property
     def _entire(self) -> tuple[TransitionSystem, dict[ClaimNumber, Property]]:
-        every = self.claims()
+        every = self._every()
         props = tuple(prop for _, _, prop in every)
         system, told = build_together(self.whole, props, reduced=False)
         return system, {(n, k): prop for (n, k, _), prop in zip(every, told)}

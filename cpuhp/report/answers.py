@@ -148,7 +148,10 @@ class ShownRow:
 
 @dataclass(frozen=True)
 class ShownScenario:
-    """What was checked. `file` is None for a shipped scenario."""
+    """What was checked. `file` is None for a shipped scenario.
+
+    `left_out`: checks with claims about hotplug states that the table does not have.
+    """
 
     name: str
     file: str | None
@@ -156,6 +159,7 @@ class ShownScenario:
     options: dict[str, str]
     table: str  # its name; `Context.tables` has it
     rows: tuple[ShownRow, ...]
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
