@@ -295,6 +295,12 @@ def test_a_folder_has_a_name(option):
     assert result.exit_code == 2 and "it names no folder" in result.output
 
 
+def test_a_sweep_draws_no_samples():
+    args = ["estimate", "shutdown-serial", "--sweep", "cpus=2..4", "--samples", "5"]
+    result = CliRunner().invoke(group, args)
+    assert result.exit_code == 2 and "draws no samples" in result.output
+
+
 @pytest.mark.parametrize("args", [["scenarios", "x"], ["--order", "x"]])
 def test_a_list_of_all_takes_no_scenario(args):
     result = CliRunner().invoke(group, ["list", *args])

@@ -117,6 +117,8 @@ def command(
         raise click.UsageError("name a scenario, or ask for --claims")
     from cpuhp.api import load
 
+    if sweep is not None and samples:
+        raise click.UsageError("a sweep draws no samples: leave out --samples")
     kind = _kind(plot)
     loaded = load(scenario, order=order, options=options)
     setup = loaded.timing(

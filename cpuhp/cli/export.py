@@ -93,6 +93,7 @@ def command(
     from cpuhp.api import load
     from cpuhp.files import CERTIFICATE
     from cpuhp.report.export import covers_every_count, export, export_unbounded
+    from cpuhp.report.export.plain import demand_single_states
 
     if covers_every_count(to):
         if cpus is not None or boot or depth is not None:
@@ -103,7 +104,8 @@ def command(
             proof = _certified(subject)
         else:
             loaded = load(subject, order=order, options=options)
-            name, which, _ = _claim(loaded, check, number)
+            name, which, prop = _claim(loaded, check, number)
+            demand_single_states(prop)  # before a proof is looked for
             proof = _proved(loaded, name, which, timeout)
         _write([export_unbounded(proof[0], proof[1], to, proof[2])], output)
         return

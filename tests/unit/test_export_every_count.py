@@ -29,6 +29,7 @@ from random_systems import random_formulas, random_systems
 from cpuhp.api import load
 from cpuhp.cli.export import command
 from cpuhp.diagnostics import InputError
+from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.parametric import prove
 from cpuhp.model.expr import TRUE, Const, Param, reads, walk
@@ -352,6 +353,13 @@ def test_the_command_refuses_a_number_of_cpus(tmp_path):
     )
     assert done.exit_code == 2
     assert "every number of CPUs" in done.output
+
+
+def test_no_proof_is_looked_for_where_none_can_be_written(monkeypatch):
+    monkeypatch.setattr(Checker, "answer", None)
+    claim = ["bringup-parallel", "--check", "no_data_race", "--to", "mypyvy"]
+    error = CliRunner().invoke(command, claim).exception
+    assert isinstance(error, InputError) and error.diagnostics[0].code == "HP831"
 
 
 def test_an_edited_certificate_is_not_exported(tmp_path):

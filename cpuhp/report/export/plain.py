@@ -131,6 +131,12 @@ def unbounded(
     Raises InputError: HP831 for a claim that is not about single states, HP836 for what
     cannot be said, HP832 for what grows too large.
     """
+    demand_single_states(prop)
+    return _Plain(system, prop).claim(invariant)
+
+
+def demand_single_states(prop: Property) -> None:
+    """Raises InputError HP831 for a claim that is not about single states."""
     if prop.expectation not in PROVABLE:
         raise fail(
             "HP831",
@@ -138,7 +144,6 @@ def unbounded(
             prop.span,
             help="always, never, finally and deadlock_free can be, for all counts",
         )
-    return _Plain(system, prop).claim(invariant)
 
 
 def unsaid(what: str) -> InputError:
