@@ -11,6 +11,7 @@ from cpuhp.api import load, scenarios
 from cpuhp.cli import group
 from cpuhp.language import tree as t
 from cpuhp.language.library import shipped
+from cpuhp.model.system import Expectation
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -104,6 +105,16 @@ def test_every_page_is_reached_from_the_readme():
             name = str(page.relative_to(ROOT))
             open_ += [target for target, _ in targets(name) if target.exists()]
     assert {str(p.relative_to(ROOT)) for p in PAGES if p not in seen} == set()
+
+
+def test_the_page_of_the_corrected_shutdown_counts_its_claims():
+    kinds = [p.expectation for *_, p in load("shutdown-three-phase-fixed").claims()]
+    held = [kind for kind in kinds if kind is not Expectation.SOMETIMES]
+    few = (Expectation.DEADLOCK_FREE, Expectation.TERMINATES, Expectation.RACE_FREE)
+    text = " ".join(text_of("docs/three-phase-fixed.md").split())
+    every = len([kind for kind in held if kind not in few])
+    assert f"protocol's {len(held)} claims (without the `sometimes`)" in text
+    assert f"{every} of them for every number of CPUs" in text
 
 
 def test_every_verb_is_explained_by_a_page():
