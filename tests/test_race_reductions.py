@@ -12,7 +12,7 @@ import pytest
 from cpuhp.api import DEFAULT_TABLE
 from cpuhp.diagnostics import Source
 from cpuhp.engines.answer import Settings
-from cpuhp.engines.checking import Checker, only_plain
+from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.symmetry import (
@@ -20,6 +20,7 @@ from cpuhp.engines.explicit.symmetry import (
     orders_aps_only,
     unordered,
 )
+from cpuhp.engines.slices import only_plain
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import Library
 from cpuhp.language.link import link

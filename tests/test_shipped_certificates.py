@@ -4,7 +4,7 @@ import pytest
 
 import cpuhp
 from cpuhp.api import Settings
-from cpuhp.engines.checking import PROVABLE
+from cpuhp.engines.ladder import PROVABLE
 from cpuhp.model.system import Expectation
 
 SECONDS = 60.0  # for a proof; tests share the machine with others
