@@ -10,8 +10,9 @@ import click
 from cpuhp.cli._options import order_option, settings_option, timeout_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from cpuhp.language.tree import CheckDeclaration
     from cpuhp.report.answers import ShownAnswer
 
 GROUP = "verify"
@@ -23,7 +24,7 @@ _POINT = re.compile(r"\b(\w+):\w")  # a program point begins with the function's
     short_help="What a check claims, and why; with --proof, why it holds.",
     epilog="Exit status: 0 explained, 2 bad input; with --proof 3 if it is not proved.",
 )
-@click.argument("names", nargs=-1, required=True, metavar="CHECK|SCENARIO CHECK")
+@click.argument("names", nargs=-1, required=True, metavar="[SCENARIO|FILE.hp] CHECK")
 @click.option(
     "--proof", is_flag=True, help="SCENARIO CHECK: the invariant in sentences."
 )
@@ -40,6 +41,7 @@ def command(
     timeout: float,
 ) -> None:
     """Explain a check: its claims, why they matter, which scenarios they apply to.
+    Without a scenario, it is one of those that are shipped.
 
     With --proof, the invariant that proves it in a scenario: sentences that hold at the
     start, that every step keeps, and from which the claim follows. Each can be held
@@ -49,25 +51,39 @@ def command(
         if len(names) != 2:
             raise click.UsageError("--proof takes a scenario and a check")
         ctx.exit(_proof(names[0], names[1], order, options, timeout))
-    if len(names) != 1:
+    if len(names) > 2:
         raise click.UsageError("one check at a time")
-    _explain(names[0])
+    _explain(_checks(names[0] if len(names) == 2 else None, order, options), names[-1])
 
 
-def _explain(name: str) -> None:
-    from cpuhp.diagnostics import fail, suggestion
+def _checks(
+    scenario: str | None, order: str | None, options: dict[str, str]
+) -> Mapping[str, CheckDeclaration]:
+    """The checks that are shipped, or those that a scenario is asked."""
+    from cpuhp.api import load
     from cpuhp.language.library import shipped
 
-    checks = shipped().checks
+    if scenario is None:
+        return shipped().checks
+    return load(scenario, order=order, options=options).program.checks
+
+
+def _explain(checks: Mapping[str, CheckDeclaration], name: str) -> None:
+    from cpuhp.diagnostics import fail, suggestion
+
     if name not in checks:
         raise fail(
-            "HP503", f"there is no check '{name}'", help=suggestion(name, checks)
+            "HP503",
+            f"there is no check '{name}'",
+            help=suggestion(name, checks)
+            or "one of a file of yours: cpuhp explain FILE.hp CHECK",
         )
     check = checks[name]
     click.echo(f"{name}  ({check.span})\n")
     for line in check.doc.splitlines():
         click.echo(f"  {line}")
-    click.echo()
+    if check.doc:
+        click.echo()
     for claim in check.claims:
         click.echo("  " + " ".join(claim.span.text.split()))
     if check.requires:
