@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cpuhp.diagnostics import fail, suggestion
 from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.engines.explicit.search import Budget, Limits, make_space
+from cpuhp.engines.explicit.space import quiescent_test
 from cpuhp.engines.explicit.symmetry import is_symmetric
 from cpuhp.graph.slicing import project, relevant
 from cpuhp.language.build import build
@@ -34,7 +35,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class StateMachine:
-    """`ends`: values with which some search state rests. `basis` tells what is covered."""
+    """`ends`: values where nobody who owes progress can move on. `basis`: what is covered."""
 
     variable: str
     doc: str
@@ -58,10 +59,10 @@ def state_machine(
     if not isinstance(sort, EnumSort):
         sort = EnumSort("bool", ("false", "true"))
     params = tuple(Param(f"i{n}", s) for n, s in enumerate(declared.indices))
-    here = eq(Read(name, params, declared.sort), Const(1, declared.sort))
+    formula = eq(Read(name, params, declared.sort), Const(1, declared.sort))
     for param in params:
-        here = exists(param, here)
-    prop = Property("values", Expectation.SOMETIMES, here)
+        formula = exists(param, formula)
+    prop = Property("values", Expectation.SOMETIMES, formula)
     kept = relevant(whole, (prop,))
     smaller = lower(whole.program, kept.parts)
     system, _ = build(project(smaller, relevant(smaller, (prop,))), prop)
@@ -69,21 +70,26 @@ def state_machine(
     initial: set[int] = set()
     ends: set[int] = set()
     budget = Budget(limits)
-    cpus_done, complete = 0, True
-    for cpus in (2, 3):
-        machine = Machine(system, cpus, 0)
+    total, cpus_done, complete = 0, 0, True
+    symmetric = is_symmetric(system)
+    for cpus, boot in (
+        (c, b) for c in (2, 3) for b in ((0,) if symmetric else range(c))
+    ):
+        machine = Machine(system, cpus, boot)
         start = machine.offsets[name]
         cells = range(start, start + machine.width(system.variable(name)))
         compiled = compile_machine(machine)
-        space = make_space(compiled, is_symmetric(system))
+        space = make_space(compiled, symmetric)
+        quiescent = quiescent_test(space)
         seen = set(space.initial())
         todo = list(seen)
         for key in seen:
             initial |= {space.state(key)[cell] for cell in cells}
         while todo and complete:
-            state = space.state(todo.pop())
+            here = todo.pop()
+            state = space.state(here)
             moves = compiled.moves(state)
-            if not moves:
+            if quiescent(here, bool(moves)):
                 ends |= {state[cell] for cell in cells}
             for number, _, after in moves:
                 for cell in cells:
@@ -94,7 +100,8 @@ def state_machine(
                 if key not in seen:
                     seen.add(key)
                     todo.append(key)
-            complete = budget.exceeded(len(seen)) is None
+            complete = budget.exceeded(total + len(seen)) is None
+        total += len(seen)
         if not complete:
             break
         cpus_done = cpus
