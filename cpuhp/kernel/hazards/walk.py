@@ -114,9 +114,10 @@ class Sources:
     _data: dict[str, bytes] = field(default_factory=dict)
 
     def text(self, file: str) -> CText | None:
+        """A file without what is never compiled; None if it cannot be read."""
         if file not in self._texts:
             data = self.tree.read(file)
-            self._texts[file] = None if data is None else CText.of(data)
+            self._texts[file] = None if data is None else CText.of(data).compiled
         return self._texts[file]
 
     def functions(self, file: str) -> dict[str, Function]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +23,8 @@ _DIRECTIVE = re.compile(
     r"((?:\\\n|[^\n])*)",
     re.MULTILINE,
 )
+_CONSTANT = re.compile(r"^[ \t]*#[ \t]*(?:el)?if[ \t(]*[01]\b", re.MULTILINE)
+_VALUE = re.compile(r"[ \t(]*([01])[UL]*[ \t)]*\Z")
 _DEFINE = re.compile(
     r"^[ \t]*#[ \t]*define[ \t]+(\w+)(\([^()\n]*\))?((?:\\\n|[^\n])*)", re.MULTILINE
 )
@@ -74,6 +77,18 @@ class CText:
     def bare(self) -> str:
         """The text with comments and the insides of literals blanked."""
         return _TOKENS.sub(_blank_all, self.text)
+
+    @cached_property
+    def compiled(self) -> CText:
+        """The file without the branches that `#if 0` and `#if 1` leave out.
+
+        They are blanked, comments and all, so that every offset stays as it is.
+        """
+        text, at, kept = self.text, 0, []
+        for start, end in _left_out(self.code, self.bare):
+            kept += [text[at:start], _NOT_NEWLINE.sub(" ", text[start:end])]
+            at = end
+        return CText("".join((*kept, text[at:]))) if kept else self
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -184,6 +199,36 @@ def _blank_all(match: re.Match[str]) -> str:
     if token[0] == "/":
         return _NOT_NEWLINE.sub(" ", token)
     return token[0] + _NOT_NEWLINE.sub("_", token[1:-1]) + token[-1]
+
+
+def _left_out(code: str, bare: str) -> Iterator[tuple[int, int]]:
+    """Spans that no configuration compiles, in order."""
+    if not _CONSTANT.search(code):
+        return
+    frames: list[tuple[bool, bool]] = []  # is a branch left out, are those after it
+    depth, start = 0, 0  # conditionals around that leave out, and since where
+    for match in _DIRECTIVE.finditer(code):
+        if bare[match.start(1) : match.end(1)] != match[1]:
+            continue  # inside a string
+        word, was = match[1], depth
+        ends = not word.startswith("if")
+        if ends and not frames:
+            continue
+        out, taken = frames.pop() if ends else (False, False)
+        depth -= out
+        if word != "endif":
+            value = _VALUE.match(match[2]) if word in ("if", "elif") else None
+            frames.append(
+                (
+                    taken or (value is not None and value[1] == "0"),
+                    taken or (value is not None and value[1] == "1"),
+                )
+            )
+            depth += frames[-1][0]
+        if depth and not was:
+            start = match.end()
+        elif was and not depth:
+            yield start, match.start()
 
 
 def _conditions(code: str, bare: str) -> tuple[list[int], list[tuple[str, ...]]]:
