@@ -176,10 +176,11 @@ _FAIL = """\
 scenario {name} source "{file}";
 
 shared cpumask torn_down;
+shared cpumask failed;
 shared cpumask dead;
 
 process teardown_cpu(cpu) on aps {{
-    either {{ torn_down[cpu] = true; }} or {{ ; }}
+    either {{ torn_down[cpu] = true; }} or {{ failed[cpu] = true; }}
     dead[cpu] = true;
 }}
 
