@@ -79,3 +79,87 @@ def test_a_way_around_the_unlock(tmp_path, body, kept, take, give):
 )
 def test_an_assignment_may_change_in_place(tmp_path, statement, rmw):
     assert rules(tmp_path, f"\t{statement};\n") == ["plain-rmw"] * rmw
+
+
+HELPERS = """
+struct box { struct mutex lock; };
+static struct box box;
+static void take_it(void) { mutex_lock(&m); }
+static void drop_it(void) { mutex_unlock(&m); }
+static void lock_it(void) { take_it(); }
+static void unlock_it(void) { drop_it(); }
+static void enter(struct box *b) { might_sleep(); mutex_lock(&b->lock); }
+static void leave(struct box *b) { mutex_unlock(&b->lock); }
+static void both(struct box *b) { mutex_lock(&b->lock); mutex_unlock(&b->lock); }
+static void through(struct box *b) { enter(b); leave(b); }
+static void other_name(struct box *b) { mutex_lock(&b->lock); mutex_unlock(&box.lock); }
+#define TAKE(x) mutex_lock(x)
+#define DROP(x) mutex_unlock(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "take, give, holds",
+    [
+        ("take_it()", "drop_it()", True),
+        ("lock_it()", "unlock_it()", True),
+        ("enter(&box)", "leave(&box)", True),
+        ("enter(&box)", "mutex_unlock(&box.lock)", True),
+        ("mutex_lock(&b->lock)", "leave(b)", True),
+        ("TAKE(&m)", "DROP(&m)", True),
+        ("both(&box)", "f()", False),
+        ("through(&box)", "f()", False),
+        ("other_name(&box)", "f()", False),
+        ("unknown()", "f()", False),
+    ],
+)
+def test_a_helper_takes_and_gives_a_lock(tmp_path, take, give, holds):
+    def told(name, body):
+        text = f"{body}\treturn 0;"
+        return [f.rule for f in found(tmp_path / name, text, BEFORE + HELPERS)]
+
+    under = told("a", f"\t{take};\n{WAIT}{COUNT}\t{give};\n")
+    assert under == (["wait-under-lock"] if holds else ["plain-rmw"])
+    assert told("b", f"\t{take};\n\t{give};\n{WAIT}{COUNT}") == ["plain-rmw"]
+
+
+def test_a_helper_that_gives_a_lock_back_before_a_return(tmp_path):
+    body = "\tmutex_lock(&m);\n\tif (x) {\n\t\tdrop_it();\n\t\treturn 1;\n\t}\n"
+    body += f"{COUNT}\tmutex_unlock(&m);\n\treturn 0;"
+    assert not found(tmp_path / "a", body, BEFORE + HELPERS)
+    (finding,) = found(
+        tmp_path / "b", body.replace("\t\tdrop_it();\n", ""), BEFORE + HELPERS
+    )
+    assert finding.rule == "lock-not-released"
+
+
+@pytest.mark.parametrize(
+    "body, holds",
+    [
+        ("if (!try) return 0; COUNT; give;", True),
+        ("if (!try) { f(); return 0; } COUNT; give;", True),
+        ("if (x || !try) goto out; COUNT; give; out:", True),
+        ("if (!try) return 0; give; COUNT;", False),
+        ("if (!try) COUNT;", False),
+        ("if (!try) { COUNT; }", False),
+        ("if (!try) f(); COUNT;", False),
+        ("if (try) { COUNT; give; }", True),
+        ("if (try) { f(); give; } COUNT;", False),
+        ("if (try) { give; } else { COUNT; }", False),
+        ("if (try) f(); else return 0; COUNT; give;", True),
+        ("if (!try) f(); else { COUNT; give; }", True),
+        ("if (!try) { return 0; } else { f(); } COUNT; give;", True),
+        ("if (!try) { f(); take; } COUNT; give;", True),
+        ("while (!try) f(); COUNT; give;", True),
+        ("got = try; if (!got) return 0; COUNT; give;", True),
+        ("got = try; if (got) { COUNT; give; }", True),
+        ("got = try; COUNT;", False),
+        ("try; COUNT;", False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["spin", "mutex"])
+def test_a_lock_that_is_tried_is_held_where_it_was_got(tmp_path, body, holds, kind):
+    for word, call in (("try", "trylock"), ("give", "unlock"), ("take", "lock")):
+        body = body.replace(word, f"{kind}_{call}(&m)")
+    body = body.replace("COUNT", "users--").replace("; ", ";\n\t")
+    assert rules(tmp_path, f"\t{body}\n") == ["plain-rmw"] * (not holds)

@@ -105,7 +105,7 @@ def _not_released(subject: Subject) -> Iterator[Finding]:
         name = where.function.name
         if "lock" in name:
             continue  # it is there to take it
-        for offset, lock in kept_at_return(where.body):
+        for offset, lock in kept_at_return(where):
             message = f"{name}() returns with {lock.call}({lock.lock}) not undone"
             yield report(subject, "lock-not-released", "error", message, where, offset)
 

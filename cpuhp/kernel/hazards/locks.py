@@ -96,7 +96,7 @@ def _in_interrupt(source: CText, lock: str) -> str | None:
     taken = re.compile(
         rf"\b(?:raw_)?spin_(?:try)?lock(?:_irqsave|_irq)?\s*\(\s*&?[^;,]*?\b{name}\s*[,)]"
     )
-    for function in _functions(source):
+    for function in functions_in(source):
         if function.name in handlers(source):
             if taken.search(source.bare[function.start : function.end]):
                 return f"{function.name}() takes it in an interrupt"
@@ -116,7 +116,7 @@ def handlers(source: CText) -> frozenset[str]:
         names |= {match[1] or match[2]}
     for match in re.finditer(r"\birqreturn_t\s+(\w+)\s*\(", source.bare):
         names.add(match[1])
-    functions = {function.name: function for function in _functions(source)}
+    functions = {function.name: function for function in functions_in(source)}
     pending = sorted(names & functions.keys())
     found: set[str] = set()
     while pending:
@@ -132,7 +132,8 @@ def handlers(source: CText) -> frozenset[str]:
 
 
 @lru_cache(maxsize=512)
-def _functions(source: CText) -> tuple[Function, ...]:
+def functions_in(source: CText) -> tuple[Function, ...]:
+    """All functions of a file, by position."""
     return tuple(text_functions(source))
 
 
