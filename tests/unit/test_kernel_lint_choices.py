@@ -74,6 +74,22 @@ def test_a_loop_that_leaves_out_dying_cpus_is_no_error(tmp_path):
     assert rules(tmp_path, text) == [("target-not-dying", "note")]
 
 
+@pytest.mark.parametrize(
+    "test, rule",
+    [
+        ("t != cpu", (ONLINE, "error")),
+        ("t != cpu && !cpu_dying(t)", ("target-not-dying", "note")),
+    ],
+)
+def test_a_loop_without_braces_ends_with_its_statement(tmp_path, test, rule):
+    text = HAZARD.replace(
+        "\tunsigned int t = cpumask_any_but(cpu_online_mask, cpu);\n",
+        f"\tunsigned int t;\n\n\tfor_each_online_cpu(t)\n\t\tif ({test})\n"
+        "\t\t\tbreak;\n\tif (cpu_dying(cpu))\n\t\treturn 0;\n",
+    )
+    assert "for_each" in text and rules(tmp_path, text) == [rule]
+
+
 def test_a_loop_whose_cpu_is_looked_at_only_is_no_target(tmp_path):
     text = loop("for_each_online_cpu(i)").replace(
         "perf_pmu_migrate_context(&pmu, cpu, t)", 'pr_info("%u", t)'

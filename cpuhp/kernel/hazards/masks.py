@@ -176,7 +176,7 @@ def _pick(
     mask = together(kinds)
     # The first CPU of a group is its name; a successor would not be the CPU itself.
     names_group = match[1] == "cpumask_first" and mask is Mask.TOPOLOGY
-    decides = is_loop and _ANSWER.search(body[start : start + _block(body[start:])])
+    decides = is_loop and _ANSWER.search(_loop(body[start:]))
     handed = returned or _passed(body, start, looks)
     if result is not None and not handed and not HINT.search(result):
         handed = _handed(where, result, start, is_loop, looks)
@@ -213,9 +213,8 @@ _TESTS_DYING = re.compile(
 
 
 def _loop(rest: str) -> str:
-    """The loop that a text begins with."""
-    brace = rest.find("{")
-    return rest[: _block(rest)] if 0 <= brace < rest.find(";") else rest[:400]
+    """The loop that a text begins with, with its body."""
+    return rest[: _statement(rest, _closed(rest, rest.find("(")))]
 
 
 def _asks_online(rest: str) -> bool:
@@ -278,7 +277,7 @@ def _until_reused(rest: str, name: str, is_loop: bool) -> str:
     """The text in which a loop's variable still holds the CPU that was chosen."""
     if not is_loop:
         return rest
-    after = _block(rest)
+    after = len(_loop(rest))
     again = re.compile(
         rf"\bfor\w*\s*\(\s*{name}\b|(?<![\w.>]){name}\s*=(?!=)(?![^;]*\b{name}\b)"
     )
@@ -461,15 +460,8 @@ def _in_loop_head(body: str, offset: int) -> bool:
 
 def _leaves_early(body: str, opening: int) -> bool:
     """True if a loop's body leaves it: it looks for one CPU, it does not visit all."""
-    depth = 0
-    for at in range(opening, len(body)):
-        depth += (body[at] == "(") - (body[at] == ")")
-        if depth == 0:
-            break
-    rest = body[at + 1 :]
-    text = rest[: _block(rest)] if rest.lstrip().startswith("{") else (
-        rest[: rest.find(";") + 1]
-    )  # fmt: skip
+    begin = _closed(body, opening)
+    text = body[begin : _statement(body, begin)]
     return bool(re.search(r"\bbreak\s*;|\breturn\b", _without_inner(text)))
 
 
@@ -489,6 +481,34 @@ def _without_inner(text: str) -> str:
         text = text[: found.start()] + inner + text[end:]
         found = _INNER.search(text, found.start() + len(inner))
     return text
+
+
+_HEAD = re.compile(r"\s*(if|while|switch|for\w*|\w+_for_each\w*)\s*(?=\()")
+_BRACE = re.compile(r"\s*(?=\{)")
+_ELSE = re.compile(r"\s*else\b")
+
+
+def _statement(text: str, at: int, depth: int = 0) -> int:
+    """Where the statement ends that begins there: at its brace, or at its semicolon."""
+    if _BRACE.match(text, at):
+        return at + _block(text[at:])
+    head = _HEAD.match(text, at) if depth < 20 else None
+    if head is None:
+        end = text.find(";", at)
+        return len(text) if end < 0 else end + 1
+    end = _statement(text, _closed(text, head.end()), depth + 1)
+    other = _ELSE.match(text, end) if head[1] == "if" else None
+    return _statement(text, other.end(), depth + 1) if other else end
+
+
+def _closed(text: str, opening: int) -> int:
+    """The place behind the parenthesis that closes the one that is opened there."""
+    depth = 0
+    for at in range(max(opening, 0), len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if depth == 0:
+            return at + 1
+    return len(text)
 
 
 def _block(text: str) -> int:
