@@ -31,7 +31,7 @@ def link(
     """Resolve a scenario against a library, a hotplug table and option values.
 
     Raises InputError: HP201 unknown unit, HP204 defined twice, HP205 unknown type,
-    HP206 unknown hotplug state, HP207 bad option, HP208 no free dynamic slot.
+    HP206 unknown or missing hotplug state, HP207 bad option, HP208 no free dynamic slot.
     """
     units = tuple(_closure(scenario, library))
     table = _registered_drivers(units, table)
@@ -58,6 +58,7 @@ def link(
             if isinstance(item, t.ProcessDeclaration):
                 names.add(item.name, item.span)
                 processes.append(DeclaredProcess(item, unit.name, unit.source))
+    _demand_what_is_walked_by(units, table, unplaced)
     checks = _checks(units, library)
     bodies = [c.callback for c in callbacks]
     variables |= dict(reader_flags(variables, functions, bodies, processes))
@@ -157,6 +158,29 @@ def _callbacks(
             )  # fmt: skip
     order = sorted(found, key=lambda key: (key[0], key[1]))
     return tuple(found[key] for key in order), tuple(unplaced)
+
+
+def _demand_what_is_walked_by(
+    units: tuple[t.Unit, ...], table: Table, unplaced: tuple[t.Callback, ...]
+) -> None:
+    """Raises InputError HP206 if a walk goes by a state whose row is empty."""
+    walks = [
+        item
+        for unit in units
+        for item in unit.items
+        if isinstance(item, t.Function | t.ProcessDeclaration)
+    ]
+    named = {name: span for walk in walks for name, span in names_in(walk)}
+    for callback in unplaced:
+        if callback.state in named and table.find(callback.state):
+            raise fail(
+                "HP206",
+                f"the machine of the hotplug table '{table.name}' has no step "
+                f"'{callback.state}', and the scenario goes by it",
+                named[callback.state],
+                notes=(("the model of the step", callback.span),),
+                help=f'the table of another machine, or register "{callback.state}";',
+            )
 
 
 def _checks(
