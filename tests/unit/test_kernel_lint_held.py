@@ -60,7 +60,8 @@ def test_a_scoped_guard_takes_a_lock_with_interrupts_on(tmp_path, guard, unsafe)
     ],
 )
 @pytest.mark.parametrize(
-    "take, give", [("mutex_lock", "mutex_unlock"), ("down_write", "up_write")]
+    "take, give",
+    [("mutex_lock", "mutex_unlock"), ("down_write", "up_write"), ("down", "up")],
 )
 def test_a_way_around_the_unlock(tmp_path, body, kept, take, give):
     lines = body.replace("unlock;", f"{give}(&m);").replace("lock;", f"{take}(&m);")
@@ -75,6 +76,15 @@ def test_a_way_around_the_unlock(tmp_path, body, kept, take, give):
         ("users = users | 2", True),
         ("users = users && x", False),
         ("users = x - users", False),
+        ("users = 1 + users", True),
+        ("users = p->n | users", True),
+        ("users = 2 & users", True),
+        ("users = 1 && users", False),
+        ("users = x || users", False),
+        ("users = 1 + users_of(x)", False),
+        ("users = 1 + users2", False),
+        ("WRITE_ONCE(users, 1 + users)", True),
+        ("WRITE_ONCE(users, users)", False),
     ],
 )
 def test_an_assignment_may_change_in_place(tmp_path, statement, rmw):
@@ -91,6 +101,8 @@ static void unlock_it(void) { drop_it(); }
 static void enter(struct box *b) { might_sleep(); mutex_lock(&b->lock); }
 static void leave(struct box *b) { mutex_unlock(&b->lock); }
 static void both(struct box *b) { mutex_lock(&b->lock); mutex_unlock(&b->lock); }
+static int value(struct box *b) { mutex_lock(&b->lock); mutex_unlock(&b->lock); return 0; }
+static int guarded(struct box *b) { guard(mutex)(&b->lock); return 0; }
 static void through(struct box *b) { enter(b); leave(b); }
 static void other_name(struct box *b) { mutex_lock(&b->lock); mutex_unlock(&box.lock); }
 #define TAKE(x) mutex_lock(x)
@@ -108,6 +120,8 @@ static void other_name(struct box *b) { mutex_lock(&b->lock); mutex_unlock(&box.
         ("mutex_lock(&b->lock)", "leave(b)", True),
         ("TAKE(&m)", "DROP(&m)", True),
         ("both(&box)", "f()", False),
+        ("value(&box)", "f()", False),
+        ("guarded(&box)", "f()", False),
         ("through(&box)", "f()", False),
         ("other_name(&box)", "f()", False),
         ("unknown()", "f()", False),
@@ -161,5 +175,27 @@ def test_a_helper_that_gives_a_lock_back_before_a_return(tmp_path):
 def test_a_lock_that_is_tried_is_held_where_it_was_got(tmp_path, body, holds, kind):
     for word, call in (("try", "trylock"), ("give", "unlock"), ("take", "lock")):
         body = body.replace(word, f"{kind}_{call}(&m)")
+    body = body.replace("COUNT", "users--").replace("; ", ";\n\t")
+    assert rules(tmp_path, f"\t{body}\n") == ["plain-rmw"] * (not holds)
+
+
+@pytest.mark.parametrize(
+    "body, holds",
+    [
+        ("down(&m); COUNT; up(&m);", True),
+        ("down(foo_sem); COUNT; up(foo_sem);", True),
+        ("if (down_interruptible(&m)) return 0; COUNT; up(&m);", True),
+        ("got = down_interruptible(&m); if (got) return got; COUNT; up(&m);", True),
+        ("if (mutex_lock_killable(&m)) return 0; COUNT; mutex_unlock(&m);", True),
+        ("got = mutex_lock_interruptible(&m); COUNT; mutex_unlock(&m);", True),
+        ("if (down_trylock(&m)) return 0; COUNT; up(&m);", True),
+        ("if (!down_trylock(&m)) { COUNT; up(&m); }", True),
+        ("if (!down_trylock(&m)) return 0; COUNT;", False),
+        ("down(&m); up(&m); COUNT;", False),
+        ("tear_down(&m); COUNT;", False),
+        ("down(cpu - 1); COUNT;", False),
+    ],
+)
+def test_a_semaphore_is_a_lock(tmp_path, body, holds):
     body = body.replace("COUNT", "users--").replace("; ", ";\n\t")
     assert rules(tmp_path, f"\t{body}\n") == ["plain-rmw"] * (not holds)

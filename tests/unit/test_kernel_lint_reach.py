@@ -150,6 +150,22 @@ def test_count_of_the_cpus_that_are_online(tmp_path, state, level):
 
 
 @pytest.mark.parametrize(
+    "test, told",
+    [
+        ("1 == num_online_cpus()", True),
+        ("2 > num_active_cpus()", True),
+        ("1 == cpumask_weight(topology_core_cpumask(cpu))", True),
+        ("1 >= cpumask_weight(cpu_online_mask)", True),
+        ("1 == cpumask_weight(&box->pages)", False),
+    ],
+)
+def test_a_test_for_the_last_cpu_may_be_turned(tmp_path, test, told):
+    findings = found(tmp_path, f"\tif ({test})\n\t\tstop_all();\n\treturn 0;")
+    assert rules(findings) == ["last-one-out"] * told
+    assert all(f.message.endswith(f"depends on {test}") for f in findings)
+
+
+@pytest.mark.parametrize(
     "before",
     [
         "static LIST_HEAD(items); /* guarded by CPU hotplug lock */",

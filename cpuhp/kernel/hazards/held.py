@@ -24,7 +24,11 @@ _TAKES = re.compile(
     r"|^(?:pause_and_lock|cpus_read_lock)$"
 )
 _GIVES = re.compile(r"(?:^|_)(?:unlock|up_read|up_write)(?:_|$)")
+# Short names that others have, too: what they are given must look like a semaphore.
+_DOWN = re.compile(r"down(?:_interruptible|_killable|_timeout)?\Z")
+_SEMAPHORE = re.compile(r"\s*(?:&|[^,();]*sem)")
 _TRIES = re.compile(r"(?:^|_)trylock(?:_|$)")
+_INTERRUPTED = re.compile(r"_(?:interruptible|killable|timeout)\Z")
 _NO_LOCK = re.compile(
     r"^(?:rcu_read_|local_|preempt_|srcu_|migrate_)|sched_clock|block"
 )
@@ -88,17 +92,28 @@ def _changed(
             if not _leaves(after):
                 given += [g for g in gives if all(h.lock != g for h in taken)]
                 taken = [h for h in taken if h.lock not in gives]
-        elif _GIVES.search(name):
+        elif _GIVES.search(name) or (name == "up" and _SEMAPHORE.match(after)):
             argument = _argument(before, match.end())
             if not _leaves(after):
                 if argument and all(h.lock != argument for h in taken):
                     given.append(argument)
                 taken = [h for h in taken if h.lock != argument] if argument else []
-        elif _TAKES.search(name) or (
-            _TRIES.search(name) and _got(before, match.start(), match.end())
-        ):
+        elif _takes(before, match):
             taken.append(Held(name, _argument(before, match.end())))
     return taken, given
+
+
+def _takes(text: str, call: re.Match[str]) -> bool:
+    """True if a call takes a lock, and has got it by the end of the text."""
+    name = call["name"]
+    if _TRIES.search(name):
+        return _got(text, call, fails=name == "down_trylock") or False
+    if not _TAKES.search(name):
+        if not (_DOWN.match(name) and _SEMAPHORE.match(text, call.end())):
+            return False
+    if _INTERRUPTED.search(name):
+        return _got(text, call, fails=True) is not False
+    return True
 
 
 def _of_helper(
@@ -131,7 +146,9 @@ def _effect(source: CText, name: str, depth: int) -> _Effect | None:
     if found is None:
         return None
     parameters, body = found
-    takes, gives = _changed(body, source, depth - 1)
+    # Up to the last brace: what stands before it must not seem a branch that leaves.
+    held_then, gives = _changed(body[: body.rfind("}")], source, depth - 1)
+    takes = [h for h in held_then if not h.call.startswith("guard")]
     return (parameters, takes, gives) if bool(takes) != bool(gives) else None
 
 
@@ -166,19 +183,25 @@ _TESTED = re.compile(r"\b(if|while)\s*(\()")
 _KEPT = re.compile(r"(?<![\w.>])(\w+)\s*=\s*$")
 
 
-def _got(text: str, start: int, end: int) -> bool:
-    """True if a lock that is tried at `start` has been got by the end of the text."""
+def _got(text: str, call: re.Match[str], fails: bool) -> bool | None:
+    """Has a lock that a call tried to take been got by the end of the text?
+
+    `fails`: the call gives 0 if it got the lock. None if nobody looks at the answer.
+    """
+    start, end = call.span()
     begin = max(text.rfind(char, 0, start) for char in ";{}") + 1
     test = _TESTED.search(text, begin, start)
     negated = text[begin:start].rstrip().endswith("!")
     kept = None if test else _KEPT.search(text, begin, start)
     if kept:  # the answer is looked at later
-        test = re.compile(rf"\b(if)\s*(?=\(\s*(!)?\s*{kept[1]}\s*\))(\()").search(
-            text, end
-        )
+        tested = rf"\b(if)\s*(?=\(\s*(!)?\s*{kept[1]}\s*\))(\()"
+        test = re.compile(tested).search(text, end)
         negated = bool(test and test[2])
-    condition = split_arguments(text, test.end() - 1) if test else None
-    if test is None or condition is None:
+    negated ^= fails
+    if test is None:
+        return None
+    condition = split_arguments(text, test.end() - 1)
+    if condition is None:
         return False
     then = _statement(text, condition[1])
     if then is None:
@@ -261,7 +284,7 @@ def never_released(reached: Sequence[Reached]) -> list[tuple[int, Held]]:
 
 
 _RETURN = re.compile(r"\breturn\b|\bgoto\s+(\w+)\s*;")
-_GIVEN = r"(?:unlock\w*|up_(?:read|write)\w*)\s*\(\s*&?\s*"
+_GIVEN = r"(?:unlock\w*|up_(?:read|write)\w*|\bup)\s*\(\s*&?\s*"
 
 
 def kept_at_return(where: Reached) -> list[tuple[int, Held]]:

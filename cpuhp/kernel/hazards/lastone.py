@@ -25,6 +25,9 @@ from cpuhp.model.table import Section
 _COMPARED = r"\s*(?:[<>=!]=|[<>])\s*"
 _LAST = re.compile(
     rf"\bnum_(?:online|active)_cpus\s*\(\s*\){_COMPARED}\w+|"
+    rf"(?<![\w.])\d+{_COMPARED}num_(?:online|active)_cpus\s*\(\s*\)|"
+    rf"(?<![\w.])\d+{_COMPARED}cpumask_weight(?:_and)?\s*"
+    r"\(((?:[^;{}()]|\([^;{}()]*\)){0,200}?)\)|"
     r"\bpolicy_is_inactive\s*\(\s*\w+\s*\)|"
     rf"\bcpumask_weight(?:_and)?\s*\(([^;{{}}]{{0,200}}?)\){_COMPARED}\d|"
     r"!\s*cpumask_weight(?:_and)?\s*\(([^;{}]{0,200}?)\)|"
@@ -130,13 +133,13 @@ def online_count(subject: Subject) -> Iterator[Finding]:
     for where in subject.reached:
         if len(where.chain) > 3:
             break
-        asked = [m.start() for m in _LAST.finditer(where.body)]
+        asked = [m.span() for m in _LAST.finditer(where.body)]
         for match in islice(_COUNT.finditer(where.body), MAX_PLACES):
-            if match.start() in asked or _only_looped(where.body, match.start()):
+            start = match.start()
+            if any(a <= start < b for a, b in asked) or _only_looped(where.body, start):
                 continue
             said = " ".join(match[0].split())
             message = f"{where.function.name}() counts {said}"
-            start = match.start()
             yield report(subject, "online-count", level, message, where, start)
 
 

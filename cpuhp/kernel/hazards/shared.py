@@ -14,7 +14,13 @@ _PLAIN = re.compile(
     r"(?!\s*(?:->|\.|\[))"
 )
 _AGAIN = re.compile(r"(?<![\w.>])([a-z_]\w*)\s*=\s*\1\s*[-+|&](?![&|>])")
-_ONCE = re.compile(r"\bWRITE_ONCE\s*\(\s*([\w.>-]+)\s*,\s*\1\s*[-+|&]")
+_TURNED = re.compile(
+    r"(?<![\w.>])([a-z_]\w*)\s*=\s*[\w.>()-]+?\s*(?:\+|\|(?!\|)|&(?!&))\s*\1\s*;"
+)
+_ONCE = re.compile(
+    r"\bWRITE_ONCE\s*\(\s*([\w.>-]+)\s*,\s*(?:\1\s*[-+|&]|\w+\s*[+|&]\s*\1\s*\))"
+)
+_PATTERNS = (_PLAIN, _AGAIN, _TURNED, _ONCE)
 _MEMBER = re.compile(
     r"(?:\+\+|--)\s*([a-z_]\w*)((?:->|\.)[\w.>-]+)"
     r"|(?<![\w.>\]])([a-z_]\w*)(->[\w.>-]+?)\s*(?:\+\+|--|[-+]=)"
@@ -45,7 +51,7 @@ def plain_rmw(subject: Subject) -> Iterator[Finding]:
 def _changes(where: Reached) -> Iterator[tuple[int, str]]:
     body = where.body
     if len(where.chain) <= 2:
-        plain = [*_PLAIN.finditer(body), *_AGAIN.finditer(body), *_ONCE.finditer(body)]
+        plain = [m for pattern in _PATTERNS for m in pattern.finditer(body)]
         for match in plain[: 4 * MAX_PLACES]:
             name = match[1] or match[match.re.groups]
             if not re.fullmatch(r"\w+", name) or _file_scope(where, name):
