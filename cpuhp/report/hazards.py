@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from cpuhp.kernel.source.tree import shown
@@ -41,9 +42,21 @@ def told_models(found: Sequence[Finding], answers: dict[str, ShownAnswer]) -> li
         cpus = "every number of" if answer.cpus == "all" else answer.cpus
         lines.append(f"model of {', '.join(rules)}: {answer.verdict} with {cpus} CPUs")
         lines.append(f"  claim: {answer.claim}")
+        lines += [line for rule in rules for line in _given(rule)]
         for number, step in enumerate(answer.trace.steps if answer.trace else (), 1):
             lines.append(f"  {number} CPU{step.cpu}: {step.action}")
     return lines
+
+
+def _given(rule: str) -> list[str]:
+    """What the model of a rule takes for granted."""
+    from cpuhp.kernel.hazards.rules import GIVEN
+
+    if not GIVEN.get(rule):
+        return []
+    return wrap(
+        f"given: {GIVEN[rule]}", 74, initial_indent="  ", subsequent_indent="    "
+    )
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:

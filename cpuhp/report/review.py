@@ -60,7 +60,8 @@ def _head(found: Review) -> Iterator[str]:
     yield from _fill(
         f"{_many(count, 'patch', 'patches')} of {found.series.name}, applied one by "
         f"one to a copy of Linux {version}: {found.before.callbacks} hotplug callbacks "
-        f"followed {found.before.depth} calls deep, {found.files} files changed."
+        f"followed {found.before.depth} calls deep, "
+        f"{_many(found.files, 'file')} changed."
     )
     if found.series.merges:
         merges = _many(found.series.merges, "merge commit is", "merge commits are")
@@ -84,6 +85,7 @@ def _patch(patch: Reviewed) -> Iterator[str]:
             f"It {damage.text} ({shown(damage.file)}:{damage.line}).", "", "    "
         )
     yield from _findings("It removes", patch.removed)
+    yield from _instead(patch.instead)
     yield from _findings("It introduces", patch.introduced)
     turned = [c.after for c in patch.turned if c.after]
     yield from _findings("It only gives another form to", turned)
@@ -129,6 +131,16 @@ def _findings(lead: str, found: Sequence[Finding]) -> Iterator[str]:
             yield from _fill(ways, "    ", "    ")
     if len(found) > MOST:
         yield f"  and {len(found) - MOST} more"
+
+
+def _instead(found: Sequence[Finding]) -> Iterator[str]:
+    """What stands where a hazard stood, and what it takes for granted."""
+    from cpuhp.kernel.hazards.rules import GIVEN
+
+    for finding in [f for f in found if f.rule in GIVEN][:MOST]:
+        place = f"{shown(finding.file)}:{finding.line}"
+        text = f"{place}: now {finding.message} [{finding.rule}]: right only if"
+        yield from _fill(f"{text} {GIVEN[finding.rule]}.", "  ", "    ")
 
 
 def _table(table: Difference) -> Iterator[str]:
@@ -221,9 +233,13 @@ def said(found: Review) -> str:
         answer = "yes, as far as findings can tell"
     else:
         answer = "its claims cannot be told from findings"
+    if not total:
+        answer = answer if answer.startswith("n") else "it says nothing of parallelism"
+        return f"Does it do what it says? {answer[0].upper()}{answer[1:]}."
     return (
         f"Does it do what it says? {answer[0].upper()}{answer[1:]}. Of "
-        f"{_many(total, 'claim')} that bear on parallelism {counts['holds']} hold, "
+        f"{_many(total, 'claim that bears', 'claims that bear')} on parallelism "
+        f"{counts['holds']} hold, "
         f"{counts['partly']} hold in part, {counts['refuted']} do not hold, and "
         f"{counts['open']} cannot be told."
     )

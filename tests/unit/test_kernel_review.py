@@ -337,6 +337,30 @@ def test_mail_is_plain_and_narrow(root, tmp_path):
     assert "VIOLATED" in output and "PROVED" in output
 
 
+def test_what_takes_the_place_of_a_hazard_tells_what_it_needs(root, tmp_path):
+    maker = Maker(root).patch(
+        "one: Pick from the active mask",
+        "Avoid a target that goes down in parallel.",
+        {DRIVERS[0]: replaced("cpumask_any_but(cpu_active_mask,")},
+    )
+    box = maker.mbox(tmp_path / "s")
+    told = CliRunner().invoke(command, [str(box), "--tree", str(root)]).output
+    said = " ".join(told.split())
+    needs = (
+        "all CPUs of a batch have left cpu_active_mask before the first one runs this"
+    )
+    assert f"[target-from-active-mask]: right only if {needs}" in said
+    assert f"This holds: 1 finding gone, none of the kind left in the files that it touches; what stands there now is right only if {needs}" in said  # fmt: skip
+    assert f"PROVED with every number of CPUs claim: finally owner == none || owner == boot given: {needs}" in said  # fmt: skip
+
+
+def test_a_series_without_claims_is_not_counted_out(root, tmp_path):
+    add = {DRIVERS[0]: lambda text: text + "\nint one_more;\n"}
+    box = Maker(root).patch("one: Add a number", "", add).mbox(tmp_path / "s")
+    told = CliRunner().invoke(command, [str(box), "--tree", str(root)]).output
+    assert "Does it do what it says? It says nothing of parallelism.\n" in told
+
+
 def test_json_has_everything(root, tmp_path):
     maker = helper_first(root).patch("one: Use it", TEXT, {DRIVERS[0]: replaced()})
     box = maker.mbox(tmp_path / "s")

@@ -10,11 +10,15 @@ from cpuhp.kernel.registrations.model import Row
 
 @dataclass(frozen=True)
 class Rule:
-    """A stable id, what it finds, and why that is unsafe in a batch."""
+    """A stable id, what it finds, and why that is unsafe in a batch.
+
+    `given` is what has to hold besides for what it finds to be right, if it can be.
+    """
 
     id: str
     title: str
     why: str
+    given: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,18 +75,24 @@ RULES = (
         "Each CPU leaves the mask before it looks for a successor, so the chain of "
         "hand-offs ends well if clearing and choosing cannot interleave. A test for "
         "the last CPU changes its meaning in a batch.",
+        "nobody else clears or chooses between a CPU's clearing and its choosing: one "
+        "lock is held around both",
     ),
     Rule(
         "target-from-active-mask",
         "A hand-off chooses its target from cpu_active_mask",
         "All CPUs of a batch must have left cpu_active_mask before the first one runs "
         "this: that needs a barrier behind the ACTIVE teardown.",
+        "all CPUs of a batch have left cpu_active_mask before the first one runs this: "
+        "that needs a barrier behind the ACTIVE teardown",
     ),
     Rule(
         "target-not-dying",
         "A hand-off leaves out the CPUs that are on their way down",
         "Right if every CPU of a batch is in cpu_dying_mask before the first of them "
         "runs this, and none is in it that stays up.",
+        "every CPU of a batch is in cpu_dying_mask before the first of them runs this, "
+        "and none is in it that stays up",
     ),
     Rule(
         "last-one-out",
@@ -140,6 +150,7 @@ RULES = (
     ),
 )
 BY_ID = {rule.id: rule for rule in RULES}
+GIVEN = {rule.id: rule.given for rule in RULES if rule.given}
 
 
 def report(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cpuhp.kernel.hazards.lint import Lint
-from cpuhp.kernel.hazards.rules import Finding
+from cpuhp.kernel.hazards.rules import GIVEN, Finding
 from cpuhp.kernel.patches.series import Patch
 
 HOLDS, PARTLY, REFUTED, OPEN = "holds", "partly", "refuted", "open"
@@ -140,6 +140,16 @@ def judged(
             stay = [f for f in end.findings if f.rule in same and f.level != "note"]
         new = [f for f in introduced if f.rule in rules]
         yield _against(claim, new) if new and not gone else _verdict(claim, gone, stay)
+
+
+def given(claim: Claim, instead: Sequence[Finding]) -> Claim:
+    """A claim that holds, with what it needs: `instead` are notes where hazards stood."""
+    wanted = frozenset().union(*(t.rules for t in TOPICS if t.name in claim.topics))
+    needs = dict.fromkeys(GIVEN[f.rule] for f in instead if f.rule in GIVEN)
+    if claim.verdict not in (HOLDS, PARTLY) or not (needs and wanted & _TARGETS):
+        return claim
+    text = f"{claim.reason}; what stands there now is right only if {'; '.join(needs)}"
+    return replace(claim, reason=text)
 
 
 def _against(claim: Claim, new: Sequence[Finding]) -> Claim:

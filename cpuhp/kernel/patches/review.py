@@ -11,7 +11,7 @@ from cpuhp.kernel.hazards.lint import Lint, Looked, lint_tree
 from cpuhp.kernel.hazards.rules import Finding
 from cpuhp.kernel.hazards.walk import DEPTH
 from cpuhp.kernel.patches.apply import Applied, apply
-from cpuhp.kernel.patches.claims import Claim, claims, judged
+from cpuhp.kernel.patches.claims import Claim, claims, given, judged
 from cpuhp.kernel.patches.damage import Damage, damages
 from cpuhp.kernel.patches.series import Patch, Series
 from cpuhp.kernel.registrations.config import Config, load_config
@@ -73,6 +73,15 @@ class Reviewed:
         """Hazards that are gone, or no more than a note."""
         return tuple(
             c.before for c in self.changes if c.before and _heavy(c.before, c.after)
+        )
+
+    @property
+    def instead(self) -> tuple[Finding, ...]:
+        """Notes that stand where a hazard stood."""
+        return tuple(
+            c.after
+            for c in self.changes
+            if c.before and c.after and c.after.level == "note" != c.before.level
         )
 
     @property
@@ -183,7 +192,10 @@ def review(
         replace(
             p,
             claims=tuple(
-                judged(claims(p.patch), p.removed, p.introduced, _left(p, now), now)
+                given(claim, p.instead)
+                for claim in judged(
+                    claims(p.patch), p.removed, p.introduced, _left(p, now), now
+                )
             ),
         )
         for p in patches
