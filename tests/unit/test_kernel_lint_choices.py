@@ -39,6 +39,9 @@ def rules(folder, text, **files):
     return [(f.rule, f.level) for f in found.findings]
 
 
+WRITTEN_OUT = "for (i = cpumask_{}({}); i < nr_cpu_ids; i = cpumask_next{}(i, m))"
+
+
 def loop(head, test="i != cpu"):
     return f"""static int down(unsigned int cpu)
 {{
@@ -63,6 +66,11 @@ def loop(head, test="i != cpu"):
         ("for_each_cpu_andnot(i, cpu_online_mask, m)", "i != cpu"),
         ("for_each_possible_cpu(i)", "i != cpu && cpu_online(i)"),
         ("for_each_present_cpu(i)", "i != cpu && cpu_online(i)"),
+        ("for_each_cpu_or(i, cpu_active_mask, cpu_online_mask)", "i != cpu"),
+        (WRITTEN_OUT.format("first", "cpu_online_mask", ""), "i != cpu"),
+        (WRITTEN_OUT.format("first_and", "m, cpu_online_mask", "_and"), "i != cpu"),
+        (WRITTEN_OUT.format("next", "-1, cpu_online_mask", ""), "i != cpu"),
+        (WRITTEN_OUT.format("first", "cpu_possible_mask", ""), "cpu_online(i)"),
     ],
 )
 def test_a_copy_of_the_cpu_that_a_loop_finds_is_a_target(tmp_path, head, test):
@@ -90,6 +98,52 @@ def test_a_loop_without_braces_ends_with_its_statement(tmp_path, test, rule):
     assert "for_each" in text and rules(tmp_path, text) == [rule]
 
 
+@pytest.mark.parametrize(
+    "head, test, rule",
+    [
+        (WRITTEN_OUT.format("first", "cpu_online_mask", ""),
+         "!cpumask_test_cpu(i, cpu_dying_mask)", "target-not-dying"),
+        (WRITTEN_OUT.format("first_andnot", "cpu_online_mask, cpu_dying_mask",
+                            "_andnot"), "i != cpu", "target-not-dying"),
+        (WRITTEN_OUT.format("first", "cpu_active_mask", ""), "i != cpu",
+         "target-from-active-mask"),
+        (WRITTEN_OUT.format("first", "topology_core_cpumask(cpu)", ""), "i != cpu",
+         "target-from-stale-mask"),
+        ("for_each_cpu_or(i, cpu_active_mask, cpu_active_mask)", "i != cpu",
+         "target-from-active-mask"),
+        ("for_each_cpu_or(i, cpu_active_mask, cpumask_of_node(n))", "i != cpu",
+         "target-from-stale-mask"),
+    ],
+)  # fmt: skip
+def test_the_class_of_a_loop(tmp_path, head, test, rule):
+    assert rule in [rule for rule, _ in rules(tmp_path, loop(head, test))]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        WRITTEN_OUT.format("first", "cpu_online_mask", ""),
+        "for_each_cpu_or(i, m, cpu_online_mask)",
+        "for_each_cpu_andnot(i, cpu_online_mask, m)",
+        "for_each_cpu_from(i, cpu_online_mask)",
+    ],
+)
+@pytest.mark.parametrize("inside", ["visit(i);", 'pr_info("%u", i); break;'])
+def test_a_loop_that_looks_or_visits_all_is_no_target(tmp_path, head, inside):
+    text = loop(head).replace("\t\t\tt = i;\n\t\t\tbreak;", f"\t\t\t{inside}")
+    assert inside in text and (ONLINE, "error") not in rules(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "how, rule", [("or", ONLINE), ("and", "target-from-active-mask")]
+)
+def test_a_mask_made_of_two(tmp_path, how, rule):
+    made = f"cpumask_{how}(m, cpu_active_mask, cpu_online_mask);\n"
+    text = HAZARD.replace(" = cpumask_any_but(cpu_online_mask, cpu);\n", ";\n\t" + made)
+    text = text.replace(made, f"{made}\tt = cpumask_any_but(m, cpu);\n")
+    assert [rule for rule, _ in rules(tmp_path, text)] == [rule]
+
+
 def test_a_loop_whose_cpu_is_looked_at_only_is_no_target(tmp_path):
     text = loop("for_each_online_cpu(i)").replace(
         "perf_pmu_migrate_context(&pmu, cpu, t)", 'pr_info("%u", t)'
@@ -105,6 +159,7 @@ def test_a_loop_whose_cpu_is_looked_at_only_is_no_target(tmp_path):
         "x ? cpumask_any_but(cpu_online_mask, cpu) : 0",
         "x == 1 ? 0 : cpumask_any_but(cpu_online_mask, cpu)",
         "cpumask_local_spread(0, node)",
+        "housekeeping_any_cpu(HK_TYPE_TIMER)",
         "cpumask_nth_and(0, m, cpu_online_mask)",
         "cpumask_nth_and_andnot(0, m, cpu_online_mask, n)",
         "cpumask_first_and_and(m, n, cpu_online_mask)",

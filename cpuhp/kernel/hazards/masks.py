@@ -67,6 +67,7 @@ _PICKERS = {
     "cpumask_next_and_wrap": (1, 2),
     "cpumask_random": (0, 1),
     "cpumask_local_spread": (0, 0),  # of all that are online
+    "housekeeping_any_cpu": (0, 0),
 }
 _REST = {  # pickers that leave out the CPUs of another mask, and which argument it is
     "cpumask_any_andnot_but": 1,
@@ -79,7 +80,12 @@ _REST = {  # pickers that leave out the CPUs of another mask, and which argument
 _PICK = re.compile(rf"\b({'|'.join(_PICKERS)})\s*\(")
 _LOOP = re.compile(
     r"\b(for_each_(?:online|possible|present)_cpu|for_each_online_cpu_wrap"
-    r"|for_each_cpu(?:_and|_andnot|_wrap|_from)?)\s*\("
+    r"|for_each_cpu(?:_and|_andnot|_or|_wrap|_from)?)\s*\("
+)
+# A loop that is written out: for (i = cpumask_first(m); ...; i = cpumask_next(i, m)).
+_WRITTEN_OUT = re.compile(
+    r"\bfor\s*(?P<head>\()\s*(?:(?:unsigned\s+)?int\s+)?(?P<cpu>\w+)\s*=\s*"
+    r"(?P<picker>cpumask_(?:first|next)(?:_and|_andnot)?)\s*(?P<opening>\()"
 )
 # The choice is one of the two values of a conditional expression.
 _CHOSEN = re.compile(
@@ -113,19 +119,27 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
             given = given if count else ["cpu_online_mask"]
             if not given:
                 continue
-            found.append(_pick(where, match, given, cleared, looks))
+            call = _Call(match.start(), match[1], match.end() - 1)
+            found.append(_pick(where, call, given, cleared, looks))
         for match in islice(_LOOP.finditer(body), MAX_PLACES):
             if not _leaves_early(body, match.end() - 1):
                 continue
             given = _arguments(where, match.end() - 1)
-            masks = given[1:3] if match[1].endswith("_and") else given[1:2]
+            masks = given[1:3] if match[1].endswith(("_and", "_or")) else given[1:2]
             kind = re.search("online|possible|present", match[1])
             if kind is not None:
                 masks = [f"cpu_{kind[0]}_mask"]
                 if kind[0] != "online" and not _asks_online(body[match.start() :]):
                     continue  # who else is there may be down already
             if masks and given:
-                found.append(_pick(where, match, masks, cleared, looks, given[0]))
+                call = _Call(match.start(), match[1], match.end() - 1)
+                found.append(_pick(where, call, masks, cleared, looks, given[0]))
+        for match in islice(_WRITTEN_OUT.finditer(body), MAX_PLACES):
+            start, count = _PICKERS[match["picker"]]
+            given = _arguments(where, match.start("opening"))[start : start + count]
+            if given and _leaves_early(body, match.start("head")):
+                call = _Call(match.start(), match["picker"], match.start("opening"))
+                found.append(_pick(where, call, given, cleared, looks, match["cpu"]))
     return _configured(found)
 
 
@@ -152,16 +166,27 @@ def _configured(found: list[Pick]) -> list[Pick]:
     ]
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What chooses: where it or its loop begins, its name, its opening bracket."""
+
+    start: int
+    name: str
+    opening: int
+
+
 def _pick(
     where: Reached,
-    match: re.Match[str],
+    call: _Call,
     masks: list[str],
     cleared: frozenset[str],
     looks: frozenset[str],
     variable: str | None = None,
 ) -> Pick:
-    body, start, is_loop = where.body, match.start(), variable is not None
+    body, start, is_loop = where.body, call.start, variable is not None
     kinds = [classify(where, mask, start, cleared, 0) for mask in masks]
+    if call.name == "for_each_cpu_or":
+        kinds = [either(kinds)]
     left = _LEFT.search(body, max(0, start - 160), start)
     left = left or _CHOSEN.search(
         body, max(body.rfind(";", 0, start), start - 300), start
@@ -169,13 +194,14 @@ def _pick(
     result = variable or (left[1] if left else None)
     if is_loop and result and _TESTS_ONLINE.search(body, start):
         kinds.append(Mask.ONLINE)
-    if _leaves_out_dying(where, match, is_loop):
+    if _leaves_out_dying(where, call, is_loop):
         kinds.append(Mask.SAFE)
     macro = where.source.text.startswith("#", where.function.start)
     returned = macro or bool(re.search(r"\breturn\s*$", body[:start]))
     mask = together(kinds)
     # The first CPU of a group is its name; a successor would not be the CPU itself.
-    names_group = match[1] == "cpumask_first" and mask is Mask.TOPOLOGY
+    first = call.name == "cpumask_first" and not is_loop
+    names_group = first and mask is Mask.TOPOLOGY
     decides = is_loop and _ANSWER.search(_loop(body[start:]))
     handed = returned or _passed(body, start, looks)
     if result is not None and not handed and not HINT.search(result):
@@ -183,7 +209,7 @@ def _pick(
     return Pick(
         where,
         start,
-        match[1],
+        call.name,
         tuple(masks),
         mask,
         result,
@@ -192,13 +218,13 @@ def _pick(
     )
 
 
-def _leaves_out_dying(where: Reached, match: re.Match[str], is_loop: bool) -> bool:
+def _leaves_out_dying(where: Reached, call: _Call, is_loop: bool) -> bool:
     """True if a choice passes over CPUs that are on their way down."""
-    if not is_loop or match[1] == "for_each_cpu_andnot":
-        at = _REST.get(match[1])
-        given = _arguments(where, match.end() - 1) if at is not None else []
+    if not is_loop or call.name in _REST:
+        at = _REST.get(call.name)
+        given = _arguments(where, call.opening) if at is not None else []
         return at is not None and len(given) > at and "cpu_dying_mask" in given[at]
-    body = _loop(where.body[match.start() :])
+    body = _loop(where.body[call.start :])
     for test in _TESTS_DYING.finditer(body):
         after = body[test.end() : test.end() + 60]
         skips = bool(re.match(r"[^;{]*\{?\s*continue\b", after))
@@ -325,7 +351,13 @@ _LOOKS = frozenset(
         "cpumask_next",
         "cpumask_next_and",
         "cpumask_next_wrap",
+        "cpumask_next_andnot",
         "for_each_cpu",
+        "for_each_cpu_andnot",
+        "for_each_cpu_from",
+        "for_each_cpu_or",
+        "for_each_possible_cpu",
+        "for_each_present_cpu",
         "for_each_online_cpu",
         "for_each_cpu_and",
         "for_each_cpu_wrap",
@@ -356,6 +388,15 @@ def together(kinds: Iterable[Mask]) -> Mask:
     """The class of the intersection of masks."""
     found = set(kinds)
     for kind in (Mask.SAFE, Mask.ACTIVE, Mask.ONLINE, Mask.PRIVATE):
+        if kind in found:
+            return kind
+    return Mask.TOPOLOGY
+
+
+def either(kinds: Iterable[Mask]) -> Mask:
+    """The class of the union of masks: that of the worst of them."""
+    found = set(kinds)
+    for kind in (Mask.ONLINE, Mask.TOPOLOGY, Mask.PRIVATE, Mask.ACTIVE, Mask.SAFE):
         if kind in found:
             return kind
     return Mask.TOPOLOGY
@@ -412,7 +453,7 @@ def _written(
             safe = len(parts) > 1 and "cpu_dying_mask" in parts[1]
             kind = Mask.SAFE if safe else kinds[0]
         else:
-            kind = together(kinds) if kinds else Mask.TOPOLOGY
+            kind = (either if match[1] in ("or", "xor") else together)(kinds)
         found.append((match.start(), kind))
     for match in re.finditer(rf"(?<![\w.>]){name}\s*=(?!=)\s*([^;]+);", body):
         value = squeezed(match[1])
