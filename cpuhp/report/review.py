@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -123,14 +124,22 @@ def _findings(lead: str, found: Sequence[Finding]) -> Iterator[str]:
     if not found:
         return
     yield from _fill(f"{lead} {_many(len(found), 'hazard')}:")
-    for finding in found[:MOST]:
-        place = f"{shown(finding.file)}:{finding.line}"
-        yield from _fill(f"{place}: {finding.message} [{finding.rule}]", "  ", "    ")
-        if len(finding.chain) > 1:
-            ways = " -> ".join(f"{p.function}()" for p in finding.chain)
+    told = Counter(_told(finding) for finding in found)
+    for (text, ways), count in list(told.items())[:MOST]:
+        more = f", in {count} callbacks" if count > 1 else ""
+        yield from _fill(f"{text}{more}", "  ", "    ")
+        if ways:
             yield from _fill(ways, "    ", "    ")
-    if len(found) > MOST:
-        yield f"  and {len(found) - MOST} more"
+    if len(told) > MOST:
+        yield f"  and {len(told) - MOST} more"
+
+
+def _told(finding: Finding) -> tuple[str, str]:
+    """A finding in a line, and the calls that lead to it if there are any."""
+    place = f"{shown(finding.file)}:{finding.line}"
+    chain = [f"{p.function}()" for p in finding.chain]
+    text = f"{place}: {finding.message} [{finding.rule}]"
+    return text, " -> ".join(chain) if len(chain) > 1 else ""
 
 
 def _instead(found: Sequence[Finding]) -> Iterator[str]:

@@ -202,6 +202,22 @@ def test_lock_that_makes_it_worse(root, tmp_path):
     assert claim.verdict == "refuted"
 
 
+def test_a_callback_with_another_name_has_the_same_hazards(root, tmp_path):
+    maker = Maker(root)
+    rename = {DRIVERS[0]: lambda text: text.replace("one_down", "one_offline")}
+    maker.patch("one: Rename the callback", "", rename)
+    more = {DRIVERS[0]: lambda text: text.replace("one_offline(u", "one_offline(/**/u")}
+    maker.patch("one: Say more", "", more)
+    found = looked(root, maker, tmp_path)
+    assert found.is_clean and not found.removed
+    renamed = found.patches[0]
+    assert not (renamed.removed or renamed.introduced or renamed.need.left)
+    assert [c.after.chain[0].function for c in renamed.turned] == ["one_offline"]
+    assert [text.split(" then ")[1] for text in renamed.need.broken] == [
+        f"does not apply to {DRIVERS[0]}"
+    ]
+
+
 def test_second_patch_for_the_same_is_redundant(root, tmp_path):
     maker = Maker(root)
     active = "cpumask_any_but(cpu_active_mask,"

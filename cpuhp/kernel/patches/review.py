@@ -251,15 +251,24 @@ def _callback(finding: Finding) -> tuple[str, ...]:
     return (family, finding.role, finding.chain[0].file, finding.chain[0].function)
 
 
+def _registration(finding: Finding) -> tuple[str, ...]:
+    """The callback of a file as it is registered, whatever its function is called."""
+    family, role, file, _ = _callback(finding)
+    return (family, role, file, finding.state, finding.name)
+
+
 def _changes(before: Sequence[Finding], after: Sequence[Finding]) -> tuple[Change, ...]:
-    """What differs, each finding that went beside one that came in its callback."""
+    """What differs, each finding that went beside one that came in its callback, or in
+    the one that is registered in its place."""
     old, new = _minus(before, after), _minus(after, before)
-    changes = []
-    for gone in old:
-        partner = next((f for f in new if _callback(f) == _callback(gone)), None)
-        if partner is not None:
-            new.remove(partner)
-        changes.append(Change(gone, partner))
+    partners: dict[int, Finding] = {}
+    for key in (_callback, _registration):
+        for at, gone in enumerate(old):
+            partner = next((f for f in new if key(f) == key(gone)), None)
+            if partner is not None and at not in partners:
+                new.remove(partner)
+                partners[at] = partner
+    changes = [Change(gone, partners.get(at)) for at, gone in enumerate(old)]
     return (*changes, *(Change(None, come) for come in new))
 
 
@@ -332,6 +341,7 @@ def _need(
         title = other.patch.title
         if new:
             broken.append(f"'{title}' then does not apply to {new[0].file}")
+            continue  # what it lacks then says nothing more
         old = {d.text for d in other.damages}
         for damage in damages(before, applied, other.patch):
             if damage.text not in old:
