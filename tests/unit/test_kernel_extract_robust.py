@@ -23,6 +23,23 @@ CALL = CALLBACKS + (
 )
 
 
+@pytest.mark.parametrize("calls", [1000, 1001])
+@pytest.mark.parametrize(
+    "call",
+    [
+        'cpuhp_setup_state(CPUHP_A_DEAD, "n", up, down)',
+        "cpuhp_state_add_instance(CPUHP_A_DEAD, &node)",
+        "cpuhp_state_remove_instance(CPUHP_A_DEAD, &node)",
+    ],
+)
+def test_calls_that_are_too_many_to_be_read_are_told(tmp_path, call, calls):
+    text = f"{CALLBACKS}void i(void)\n{{\n" + f"\t{call};\n" * calls + "}\n"
+    found = extract(tree(tmp_path, drivers__foo_c=text))
+    told = [note.message for note in found.notes if note.file == "drivers/foo.c"]
+    sentence = "only the first 1,000 of 1,001 calls were read"
+    assert told == ([sentence] if calls > 1000 else [])
+
+
 def test_links_are_never_followed(tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 from cpuhp.diagnostics import fail
 from cpuhp.kernel.registrations.callbacks import Known
 from cpuhp.kernel.registrations.config import Config, load_config
-from cpuhp.kernel.registrations.facts import FileFacts
+from cpuhp.kernel.registrations.facts import MAX_SITES, FileFacts
 from cpuhp.kernel.registrations.find import Wanted, search
 from cpuhp.kernel.registrations.memo import Memo
 from cpuhp.kernel.registrations.model import Enumerator, Extraction, Instance, Note, Row
@@ -51,6 +51,14 @@ def extract_tree(tree: Tree, settings: Config, memo: Memo) -> Extraction:
     first = memo.registrations(tree, listing.files)
     facts = [item for item in first if isinstance(item, FileFacts)]
     notes = [item for item in first if isinstance(item, Note)]
+    notes += [
+        Note(
+            shown(f.path),
+            f"only the first {MAX_SITES:,} of {f.calls:,} calls were read",
+        )
+        for f in facts
+        if f.calls
+    ]
     notes += [Note(shown(s.path), f"not read: {s.reason}") for s in listing.skipped]
     entries, missing = _static(tree)
     files = Files(tree, settings)

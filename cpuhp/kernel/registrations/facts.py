@@ -18,7 +18,7 @@ _IMPLEMENTATION = re.compile(
     r"(?:__)?cpuhp_(?:setup_state|remove_(?:multi_)?state|state_(?:add|remove)_inst)\w*"
 )
 _LEFT = re.compile(r"([A-Za-z_][\w.\[\]]*(?:->[\w.\[\]]+)*)\s*=\s*$")
-MAX_SITES = 1000  # call sites in one file
+MAX_SITES = 1000  # calls of one sort in one file that are read
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _CONFIG_CALL = re.compile(r"\bIS_(?:ENABLED|BUILTIN|MODULE|REACHABLE)\s*\(")
 
@@ -42,7 +42,10 @@ class Site:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What one file says about hotplug: sites, instances, removals, definitions."""
+    """What one file says about hotplug: sites, instances, removals, definitions.
+
+    `calls`: how many calls of one sort it has, if that is more than are read.
+    """
 
     path: str
     sites: tuple[Site, ...]
@@ -50,6 +53,7 @@ class FileFacts:
     removals: tuple[Instance, ...]
     definitions: tuple[Definition, ...]
     syntax_errors: int
+    calls: int = 0
 
 
 def read_facts(path: str, data: bytes) -> FileFacts | None:
@@ -72,7 +76,12 @@ def read_facts(path: str, data: bytes) -> FileFacts | None:
     )
     errors = int(parsed.tree.root_node.has_error) if sites else 0
     definitions = definitions_of(parsed, path, names) if sites else ()
-    return FileFacts(path, sites, instances, removals, definitions, errors)
+    most = max(
+        sum(1 for _ in pattern.finditer(source.bare))
+        for pattern in (SETUP, _INSTANCE, _REMOVE)
+    )
+    calls = most if most > MAX_SITES else 0
+    return FileFacts(path, sites, instances, removals, definitions, errors, calls)
 
 
 def definitions_of(
