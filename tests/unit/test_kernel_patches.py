@@ -129,6 +129,21 @@ def test_a_series_that_is_not_whole_is_told(tmp_path):
     assert result.exit_code == 0
 
 
+def test_one_mail_of_a_series_is_not_the_whole_series(tmp_path):
+    root = tree(tmp_path / "tree", paths={FILE: LINES})
+    box = tmp_path / "box"
+    box.write_text(mail("two", "text", [HEAD, EDIT], 2, 5))
+    result = CliRunner().invoke(command, [str(box), "--tree", str(root)])
+    assert "not whole: 4 patches of 5 missing, number 1, 3, 4, 5." in result.output
+    assert result.exit_code == 1
+    for whole in ("[PATCH 1/1]", "[PATCH]"):
+        box.write_text(box.read_text().replace("[PATCH 2/5]", whole))
+        assert whole in box.read_text()
+        result = CliRunner().invoke(command, [str(box), "--tree", str(root)])
+        assert "not whole" not in result.output and result.exit_code == 0
+        box.write_text(box.read_text().replace(whole, "[PATCH 2/5]"))
+
+
 def test_all_that_quilt_lists_is_read(tmp_path):
     for name in ("a.patch", "more/b.patch"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -99,8 +99,8 @@ class Series:
     """Patches in the order in which they are meant to be applied.
 
     `missing` are the numbers that no patch has, of a series whose patches say how many
-    there are; of one patch alone that says nothing. `merges` counts the merge commits of a
-    git range: they are no patches, and what they change themselves is not seen.
+    there are, be it one patch alone. `merges` counts the merge commits of a git range:
+    they are no patches, and what they change themselves is not seen.
     """
 
     name: str
@@ -142,7 +142,7 @@ def series_of(name: str, found: Sequence[Patch | None]) -> Series:
 
 def _missing(patches: Sequence[Patch]) -> tuple[int, ...]:
     totals = {patch.total for patch in patches}
-    if len(patches) == 1 or len(totals) != 1 or max(totals) > MAX_PATCHES:
+    if len(totals) != 1 or max(totals) > MAX_PATCHES:
         return ()
     there = {patch.number for patch in patches}
     return tuple(n for n in range(1, max(totals) + 1) if n not in there)
