@@ -44,6 +44,42 @@ def test_function_that_a_cross_call_runs(tmp_path):
     assert [place.function for place in finding.chain] == ["down", "leave"]
 
 
+@pytest.mark.parametrize(
+    "body, followed",
+    [
+        ("void (*go)(int) = leave; go(cpu);", True),
+        ("void (*go)(int) = &leave; go(cpu);", True),
+        ("void (*go)(int); go = leave; go(cpu);", True),
+        ("void (*go)(int) = NULL; if (x) go = leave; if (go) go(cpu);", True),
+        ("void (*go)(int) = leave; (*go)(cpu);", True),
+        ("void (*go)(int) = leave; (go)(cpu);", True),
+        ("void (*go)(int) = leave;", False),
+        ("void (*go)(int) = leave; if (x) go = other; go(cpu);", False),
+        ("void (*go)(int) = x ? leave : other; go(cpu);", False),
+        ("void (*go)(int) = leave; choose(&go); go(cpu);", False),
+        ("void (*go)(int); go(cpu); x->go = leave;", False),
+    ],
+)
+def test_function_behind_a_local_pointer(tmp_path, body, followed):
+    before = "static int users;\nstatic void leave(int cpu)\n{\n\tusers--;\n}\n"
+    before += "static void other(int cpu)\n{\n}\n"
+    lines = "\t" + body.replace("; ", ";\n\t")
+    findings = found(tmp_path, f"{lines}\n\treturn 0;", before)
+    assert rules(findings) == ["plain-rmw"] * followed
+
+
+def test_what_a_local_pointer_is_given_is_passed_on(tmp_path):
+    before = (
+        "static void leave(int cpu, const struct cpumask *m)\n{\n"
+        "\tperf_pmu_migrate_context(&pmu, cpu, cpumask_any_but(m, cpu));\n}\n"
+    )
+    body = "\tvoid (*go)(int, const struct cpumask *) = leave;\n\n"
+    findings = found(
+        tmp_path, f"{body}\tgo(cpu, cpu_active_mask);\n\treturn 0;", before
+    )
+    assert rules(findings) == ["target-from-active-mask"]
+
+
 def test_function_that_a_helper_calls(tmp_path):
     before = (
         "static int users;\nstatic void leave(int cpu)\n{\n\tusers--;\n}\n"

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from cpuhp.kernel.hazards.members import Members, members_about
 from cpuhp.kernel.registrations.find import HEADS
@@ -36,6 +37,10 @@ _CORE = (
     "include/linux/topology.h",
     "kernel/cpu.c",
     "lib/cpumask.c",
+)
+_POINTER = re.compile(
+    r"\b(?!return\b)\w+[\s*]*\(\s*\*\s*(?:const\s+)?(\w+)\s*\)\s*\([^;{}=]{0,400}\)\s*"
+    r"(?:=([^;,]*))?[;,]"
 )
 _SELF = frozenset({"if", "for", "while", "switch", "return", "sizeof", "do"})
 # What runs a function that it is given, before it returns.
@@ -280,14 +285,49 @@ def walk(sources: Sources, definition: Definition, depth: int = DEPTH) -> list[R
     for step in reached:
         if len(step.chain) > depth or len(reached) >= MAX_REACHED:
             break
-        for call in _CALL.finditer(step.body, len(step.function.name)):
-            for found in _called(sources, step, call):
+        body, pointers = step.body, _pointers(sources, step)
+        calls = [*_CALL.finditer(body, len(step.function.name))]
+        for name in pointers:
+            calls += re.finditer(rf"\(\s*\*?\s*({name})\s*\)\s*\(", body)
+        for call in sorted(calls, key=lambda match: match.start()):
+            behind = pointers.get(call[1])
+            named = {call[1]}
+            if behind is not None and behind.declared < call.start():
+                places = [(step.file, behind.function)]
+                named.add(behind.function.name)
+            else:
+                places = _called(sources, step, call)
+            for found in places:
                 key = (found[0], found[1].start)
                 target = sources.text(found[0])
                 if key not in seen and target is not None:
                     seen.add(key)
-                    reached.append(_stepped(step, call, found, target))
+                    reached.append(_stepped(step, call, found, target, named))
     return reached
+
+
+@dataclass(frozen=True)
+class _Pointer:
+    """A local function pointer, the end of its declaration, and what it points to."""
+
+    declared: int
+    function: Function
+
+
+def _pointers(sources: Sources, step: Reached) -> dict[str, _Pointer]:
+    """Local function pointers that are only ever given one function of the file."""
+    body, own = step.body, sources.functions(step.file)
+    found = {}
+    for match in islice(_POINTER.finditer(body, max(0, body.find("{"))), MAX_PLACES):
+        name = match[1]
+        given = re.compile(rf"(?<![\w.>]){name}\s*=(?!=)([^;]*);")
+        values = {m[1] for m in given.finditer(body, match.end())}
+        values |= {match[2]} if match[2] else set()
+        named = {value.strip().lstrip("& ") for value in values} - {"NULL"}
+        function = own.get(named.pop()) if len(named) == 1 else None
+        if function is not None and not re.search(rf"&\s*{name}\b", body):
+            found[name] = _Pointer(match.end(), function)
+    return found
 
 
 def _called(
@@ -367,10 +407,14 @@ def _passed(step: Reached, call: re.Match[str]) -> list[str]:
 
 
 def _stepped(
-    step: Reached, call: re.Match[str], found: tuple[str, Function], source: CText
+    step: Reached,
+    call: re.Match[str],
+    found: tuple[str, Function],
+    source: CText,
+    named: set[str],
 ) -> Reached:
     file, function = found
-    given = _passed(step, call) if call[1] == function.name else []
+    given = _passed(step, call) if function.name in named else []
     passed = {
         name: (expression, step)
         for name, expression in zip(function.parameters, given, strict=False)
