@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpuhp.diagnostics import InputError, Source
+from cpuhp.kernel.tables.order import complete
 from cpuhp.kernel.tables.states_file import (
     parse_states,
     parse_table,
@@ -53,6 +54,20 @@ def test_version_is_found_from_landmarks():
     assert known.table.find("cpu:bringup").enumerator == "CPUHP_BRINGUP_CPU"
     assert known.table.dynamic == range(192, 233)
     assert known.table.find("mm/vmstat:online").enumerator is None
+
+
+def test_a_fixed_state_is_known_by_its_name_where_the_order_is_another_one():
+    swapped = MINIMAL.replace("144:", "140: tick:dying\n141: hrtimers:dying\n144:")
+    table = complete(states(swapped))
+    assert table.find("tick:dying").enumerator == "CPUHP_AP_TICK_DYING"
+    assert table.find("CPUHP_AP_HRTIMERS_DYING").number == 141
+    assert dict(table.enumerators)["CPUHP_AP_HRTIMERS_DYING"] == 141
+    renamed = states(MINIMAL.replace("144:", "140: other\n144:")).table
+    assert renamed.find("other").enumerator == "CPUHP_AP_HRTIMERS_DYING"
+    dynamic = states(
+        MINIMAL.replace("193: mm/vmstat", "193: tick:dying\n194: mm/vmstat")
+    ).table
+    assert dynamic.find("tick:dying").enumerator is None
 
 
 def test_6_1_numbers_are_told_apart():

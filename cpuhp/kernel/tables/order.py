@@ -53,8 +53,9 @@ def complete(found: KernelTable) -> Table:
     version = found.kernel and f"linux-{found.kernel}"
     if version in shipped_tables():
         fixed = shipped_table(version).table
-        pairs = [(s.enumerator, s.number) for s in fixed.states if s.enumerator]
-        return replace(table, enumerators=tuple(pairs))
+        both = (*fixed.states, *table.states)  # the file's own order is what counts
+        numbers = {s.enumerator: s.number for s in both if s.enumerator}
+        return replace(table, enumerators=tuple(numbers.items()))
     names = {s.name: s.enumerator for s in shipped_table(NEWEST).table.states if s.name}
     states = tuple(
         replace(s, enumerator=s.enumerator or names.get(s.name)) for s in table.states

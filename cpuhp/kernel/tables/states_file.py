@@ -224,10 +224,32 @@ def _with_landmarks(source: Source, rows: list[HotplugState]) -> KernelTable:
     limits = _Limits(
         table.bringup, table.teardown, table.dynamic, table.prepare_dynamic
     )
-    names = {row.number: row.enumerator for row in table.states}
-    named = tuple(replace(row, enumerator=names.get(row.number)) for row in rows)
-    found_table = Table(source.name, named, *limits, _numbers(table))
+    found_table = Table(source.name, _named(rows, table), *limits, _numbers(table))
     return replace(fixed, table=found_table, arch=None)
+
+
+def _named(rows: list[HotplugState], fixed: Table) -> tuple[HotplugState, ...]:
+    """The rows with the constants of their kernel.
+
+    What is registered under a fixed state's name is that state, also where the order is
+    another one than the version's own; of other names the number tells.
+    """
+    own = {row.name: row.enumerator for row in fixed.states if row.name}
+    by_name = {
+        row.number: own[row.name]
+        for row in rows
+        if row.name in own
+        and row.number not in fixed.dynamic
+        and row.number not in fixed.prepare_dynamic
+    }
+    taken = set(by_name.values())
+    by_number = {
+        row.number: row.enumerator
+        for row in fixed.states
+        if row.enumerator not in taken
+    }
+    names = {**by_number, **by_name}
+    return tuple(replace(row, enumerator=names.get(row.number)) for row in rows)
 
 
 def _numbers(fixed: Table) -> tuple[tuple[str, int], ...]:
