@@ -256,7 +256,8 @@ def test_a_missing_file_is_one_sentence(tmp_path):
     assert run("check", SPEC, "--order", tmp_path / "none").returncode == 2
     component = tmp_path / "c.hp"
     component.write_text("component c;\n")
-    assert "not a scenario" in broken("check", component, code="HP502")
+    told = broken("check", component, code="HP502")
+    assert "not a scenario" in told and "cpuhp place" in told
 
 
 def test_a_closed_pipe_is_no_error():

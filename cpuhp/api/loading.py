@@ -60,7 +60,8 @@ def _linked(
         raise fail(
             "HP502",
             f"'{name}' is a {unit.kind or 'file of checks'}, not a scenario",
-            help="a file that can be checked begins with 'scenario NAME;'",
+            help="a file that can be checked begins with 'scenario NAME;'"
+            + ("; 'cpuhp place' tries callbacks" if unit.kind == "component" else ""),
         )
     if table is None:
         table = read_order(Path(order)) if order else order_of(unit)
