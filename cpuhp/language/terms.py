@@ -398,12 +398,16 @@ class Terms:
         name, args, span = node.name, node.args, node.span
         if name in ("all", "exists", "count"):
             return self._quantified(node, scope)
-        if name in PICKS or name.startswith("cpumask_any") or name == "cpumask_first":
+        if name in (*PICKS, "cpumask_first", "cpumask_last") or name.startswith(
+            "cpumask_any"
+        ):
             raise fail(
                 "HP305",
                 f"'{name}' is a choice, which is a step of its own",
                 span,
-                help=f"cpu? dst = {name}(...); and then use dst",
+                help=f"cpu? dst = {name}(...); and then use dst"
+                if self.locate is _nowhere
+                else "a claim says it of all, or of some: exists(c in SET : E)",
             )
         if name == "at":
             return self._at(node, scope)
