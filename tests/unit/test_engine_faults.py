@@ -27,9 +27,9 @@ from builders import (
 )
 
 from cpuhp.api import Settings, load
-from cpuhp.engines import bounded, checking, refinement
+from cpuhp.engines import bounded, checking, ladder, refinement
 from cpuhp.engines.encoding import Encoder
-from cpuhp.engines.explicit import check, compile, multiset, search, space
+from cpuhp.engines.explicit import check, compile, moves, multiset, search, space
 from cpuhp.engines.expressions import Expressions
 from cpuhp.model.expr import TRUE, Op, not_
 from cpuhp.model.system import Expectation, Order, Runs
@@ -124,7 +124,7 @@ def search_is_right(number, cpus, boot):
             return False
         if result.trace is not None and len(result.trace.steps) != depth:
             return False
-    compiled = compile.compile_machine(Machine(system, cpus, boot))
+    compiled = moves.compile_machine(Machine(system, cpus, boot))
     for room in (search.make_space(compiled, False), search.make_space(compiled, True)):
         keys = search.search(room, [], search.Budget(search.Limits())).parents
         images = [{room.state(key)} for key in keys]
@@ -190,17 +190,17 @@ def never_enough(writer, lines, pending, env, indent):
     return indent + "    "
 
 
-true_compile_action, true_runner = compile.compile_action, compile._runner
+true_compile_action, true_runner = moves.compile_action, moves._runner
 true_emit_guard = compile._emit_guard
 true_local = multiset.MultisetSpace._local
 
 SEARCH_FAULTS = {
     "a step does not keep what it does not assign":
-        (compile, "compile_action", other_cells_are_lost),
+        (moves, "compile_action", other_cells_are_lost),
     "of several CPUs only the first is picked":
-        (compile, "compile_action", any_is_the_first),
-    "a process is forgotten": (compile, "_runner", nobody_runs),
-    "a CPU is forgotten": (compile, "_runner", without_the_last),
+        (moves, "compile_action", any_is_the_first),
+    "a process is forgotten": (moves, "_runner", nobody_runs),
+    "a CPU is forgotten": (moves, "_runner", without_the_last),
     "a guard is read too weakly": (compile, "_emit_guard", first_conjunct_only),
     "a guard is read too strongly": (compile, "_emit_guard", never_enough),
     "only one step is taken":
@@ -364,7 +364,7 @@ def test_a_run_that_z3_does_not_confirm_is_not_shown(five, monkeypatch):
         trace = found.trace and replace(found.trace, steps=found.trace.steps[:-1])
         return replace(found, trace=trace)
 
-    monkeypatch.setattr(checking, "check", too_short)
+    monkeypatch.setattr(ladder, "check", too_short)
     assert five("all_up", cpus=2) == "UNKNOWN"
 
 
