@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import cpuhp
 from cpuhp.cli.certify import command
 from cpuhp.diagnostics import InputError
-from cpuhp.engines import checking
+from cpuhp.engines import slices
 from cpuhp.engines.answer import Settings
 from cpuhp.engines.certificate import (
     Rejected,
@@ -145,7 +145,7 @@ from click.testing import CliRunner
 from cpuhp.cli.certify import command
 made = CliRunner().invoke(command, [{str(folder / "two-users.one_at_a_time.0.hpcert.json")!r}])
 assert made.exit_code == 0, made.output
-search = ("checking", "parametric", "explicit", "encoding", "formulas", "bounded")
+search = ("checking", "ladder", "parametric", "explicit", "encoding", "formulas", "bounded")
 found = [m for m in sys.modules if m.startswith("cpuhp.engines.")]
 assert not [m for m in found if m.split(".")[2] in search], found
 """
@@ -248,8 +248,8 @@ def test_a_spec_of_which_no_verdict_is_told_has_no_certificate(
     spec = tmp_path / "it.hp"
     spec.write_text(text)
     with monkeypatch.context() as patched:
-        patched.setattr(checking.Beginnings, "demand", lambda *_: None)
-        patched.setattr(checking, "demand_readers_once", lambda *_: None)
+        patched.setattr(slices.Beginnings, "demand", lambda *_: None)
+        patched.setattr(slices, "demand_readers_once", lambda *_: None)
         answer = cpuhp.load(str(spec)).answer("fine", 0, Settings(timeout=20))
     assert answer.verdict == "PROVED"
     error = refused(tmp_path, answer.proof[1])

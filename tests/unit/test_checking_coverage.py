@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cpuhp.api import Settings, load, loads
-from cpuhp.engines import checking
+from cpuhp.engines import ladder
 from cpuhp.model.verdict import Verdict
 
 SPEC = str(Path(__file__).parents[1] / "data" / "handover.hp")
@@ -14,12 +14,12 @@ SPEC = str(Path(__file__).parents[1] / "data" / "handover.hp")
 
 def place_matters(monkeypatch):
     """As in a program that picks the first CPU, and where that must be the first."""
-    monkeypatch.setattr(checking, "orders_aps_only", lambda *_: False)
-    monkeypatch.setattr(checking, "HARMLESS", ())
+    monkeypatch.setattr(ladder, "orders_aps_only", lambda *_: False)
+    monkeypatch.setattr(ladder, "HARMLESS", ())
 
 
 def test_a_count_that_was_searched_in_part_is_not_claimed(monkeypatch):
-    plain = checking.check
+    plain = ladder.check
 
     def interrupted(system, prop, cpus, boot, limits, **options):
         result = plain(system, prop, cpus, boot, limits, **options)
@@ -27,7 +27,7 @@ def test_a_count_that_was_searched_in_part_is_not_claimed(monkeypatch):
             return replace(result, verdict=Verdict.UNKNOWN, trace=None, reason="cut")
         return result
 
-    monkeypatch.setattr(checking, "check", interrupted)
+    monkeypatch.setattr(ladder, "check", interrupted)
     place_matters(monkeypatch)
     (answer,) = [
         a for a in load(SPEC).check("every_cpu_finishes") if a.kind == "terminates"
@@ -37,13 +37,13 @@ def test_a_count_that_was_searched_in_part_is_not_claimed(monkeypatch):
 
 def test_at_a_fixed_count_all_places_are_searched(monkeypatch):
     places = []
-    plain = checking.check
+    plain = ladder.check
 
     def noted(system, prop, cpus, boot, limits, **options):
         places.append((cpus, boot))
         return plain(system, prop, cpus, boot, limits, **options)
 
-    monkeypatch.setattr(checking, "check", noted)
+    monkeypatch.setattr(ladder, "check", noted)
     place_matters(monkeypatch)
     scenario = load(SPEC)
     answer = scenario.answer("duty_on_live_cpu", 0, Settings(cpus=3))
