@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -107,15 +107,14 @@ class Scenario:
         every = self.checker.claims()
         names = sorted({name for name, _, _ in every} | self.left_out.keys())
         for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in names):
+            if not any(is_asked(name, (pattern,)) for name in names):
                 raise fail(
                     "HP501",
                     f"scenario '{self.name}' has no check '{pattern}'",
                     help=suggestion(pattern, names)
                     or f"its checks: {', '.join(names)}",
                 )
-        wanted = patterns or ("*",)
-        return [c for c in every if any(fnmatchcase(c[0], p) for p in wanted)]
+        return [claim for claim in every if is_asked(claim[0], patterns)]
 
     @cached_property
     def left_out(self) -> dict[str, tuple[str, ...]]:
@@ -421,6 +420,11 @@ class Scenario:
             value = format_value(option.sort, option.value)
             doc = option.declaration.doc or told.get(name, "")
             yield name, str(option.sort), value, doc
+
+
+def is_asked(check: str, patterns: Sequence[str]) -> bool:
+    """Does the name of a check match one of the patterns, or are there none?"""
+    return any(fnmatchcase(check, pattern) for pattern in patterns or ("*",))
 
 
 def one_of(what: str, name: str, known: Iterable[str]) -> str:

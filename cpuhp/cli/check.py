@@ -266,15 +266,14 @@ def _tail(
 
 
 def _left_out(todo: Plan, checks: tuple[str, ...]) -> None:
-    from fnmatch import fnmatchcase
-
+    from cpuhp.api.scenario import is_asked
     from cpuhp.report.prose import wrapped
 
     for scenario in todo.scenarios:
         found = {
             name: states
             for name, states in scenario.left_out.items()
-            if any(fnmatchcase(name, pattern) for pattern in checks or ("*",))
+            if is_asked(name, checks)
         }
         if found:
             click.echo(f"left out of {scenario.name}: claims about steps that the table "

@@ -13,7 +13,7 @@ from cpuhp.graph.slicing import relevant
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
 from cpuhp.language.program import Program
-from cpuhp.language.tree import nodes_below
+from cpuhp.language.tree import base_name, nodes_below
 from cpuhp.model.system import Property
 
 
@@ -50,15 +50,9 @@ def _changed(program: Program, callback: t.Callback) -> Iterator[str]:
         for node in nodes_below(stack.pop()):
             match node:
                 case t.AssignTo(target, _):
-                    yield _base(target)
+                    yield base_name(target)
                 case t.CallStatement(call):
-                    yield from map(_base, call.args)
+                    yield from map(base_name, call.args)
                 case t.Call(name) if name in program.functions and name not in called:
                     called.add(name)
                     stack.append(program.functions[name].body)
-
-
-def _base(term: t.Term) -> str:
-    while isinstance(term, t.Index):
-        term = term.base
-    return term.name if isinstance(term, t.Name) else ""

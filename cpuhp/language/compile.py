@@ -19,6 +19,7 @@ from cpuhp.language.lower import Lowering
 from cpuhp.language.primitives import irqs_off
 from cpuhp.language.program import HPSTATE, DeclaredProcess, Program, Registered
 from cpuhp.language.terms import Terms, location_variable
+from cpuhp.language.tree import base_name, nodes_below
 from cpuhp.language.watching import inversion, with_observers
 from cpuhp.model.expr import (
     TRUE,
@@ -360,32 +361,15 @@ def _locator(lowered: Lowered):  # type: ignore[no-untyped-def]
 
 def _labels(program: Program) -> frozenset[str]:
     """All labels of the text, also those that options or slicing leave out."""
-    found: set[str] = set()
-    stack: list[object] = list(program.units)
-    while stack:
-        top = stack.pop()
-        if isinstance(top, t.Label):
-            found.add(top.name)
-        if isinstance(top, tuple):
-            stack.extend(top)
-        elif hasattr(top, "__dataclass_fields__") and not isinstance(top, Span):
-            stack.extend(getattr(top, f) for f in top.__dataclass_fields__)
-    return frozenset(found)
+    nodes = nodes_below(program.units)
+    return frozenset(node.name for node in nodes if isinstance(node, t.Label))
 
 
 def processes_named(node: object) -> frozenset[str]:
     """Processes that a check looks at with `at(...)`."""
-    found: set[str] = set()
-    stack = [node]
-    while stack:
-        top = stack.pop()
-        if isinstance(top, t.Call) and top.name == "at" and top.args:
-            base = top.args[0]
-            base = base.base if isinstance(base, t.Index) else base
-            if isinstance(base, t.Name):
-                found.add(base.name)
-        if isinstance(top, tuple):
-            stack.extend(top)
-        elif hasattr(top, "__dataclass_fields__") and not isinstance(top, Span):
-            stack.extend(getattr(top, f) for f in top.__dataclass_fields__)
-    return frozenset(found)
+    named = frozenset(
+        base_name(call.args[0])
+        for call in nodes_below(node)
+        if isinstance(call, t.Call) and call.name == "at" and call.args
+    )
+    return named - {""}

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from cpuhp.language import tree as t
 from cpuhp.language.program import READS, WRITES, Declared, DeclaredProcess
-from cpuhp.language.tree import nodes_below
+from cpuhp.language.tree import base_name, nodes_below
 from cpuhp.model.sorts import BOOL, CPU
 
 
@@ -69,10 +69,7 @@ def _calls_from(
     stack: list[object] = [process.declaration.body]
     while stack:
         for call in _calls_in(stack.pop()):
-            base = call.args[0] if call.args else None
-            while isinstance(base, t.Index):
-                base = base.base
-            found.add((call.name, base.name if isinstance(base, t.Name) else ""))
+            found.add((call.name, base_name(call.args[0]) if call.args else ""))
             if call.name in seen:
                 continue
             seen.add(call.name)

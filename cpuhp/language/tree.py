@@ -395,6 +395,13 @@ def shown_name(name: str) -> str:
     return name.replace("_", "-")
 
 
+def base_name(term: Term) -> str:
+    """The name of what a term is, or is an element of; empty if it has none."""
+    while isinstance(term, Index):
+        term = term.base
+    return term.name if isinstance(term, Name) else ""
+
+
 def names_in(node: object) -> Iterator[tuple[str, Span]]:
     """All names in terms below a node, with their places."""
     for part in nodes_below(node):

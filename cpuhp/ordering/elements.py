@@ -14,7 +14,7 @@ from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
 from cpuhp.language.program import Program, Registered
 from cpuhp.language.terms import PICKS
-from cpuhp.language.tree import names_in, nodes_below
+from cpuhp.language.tree import base_name, names_in, nodes_below
 from cpuhp.model.sorts import BOOL, EnumSort, format_value
 from cpuhp.model.table import HotplugState, Table
 from cpuhp.ordering.text import Key, Keys, one_line, present, steps_of, triggers, where
@@ -104,13 +104,9 @@ def locks(
 
 
 def _lock_of(call: t.Call, program: Program) -> str | None:
-    base: t.Term | None = call.args[0] if call.args else None
-    while isinstance(base, t.Index):
-        base = base.base
-    declared = program.variables.get(base.name) if isinstance(base, t.Name) else None
-    return (
-        base.name if isinstance(base, t.Name) and declared and declared.lock else None
-    )
+    name = base_name(call.args[0]) if call.args else ""
+    declared = program.variables.get(name)
+    return name if declared and declared.lock else None
 
 
 def _unlocked(node: t.CallStatement) -> t.Statement | None:

@@ -18,6 +18,7 @@ class Group:
 
 
 def extends(group: Group, call: Call) -> bool:
+    """Is the call the same step, on a CPU further on?"""
     last = group.calls[-1].enter
     return (
         last.step == call.enter.step
@@ -29,6 +30,7 @@ def extends(group: Group, call: Call) -> bool:
 def registration(
     group: Group, cpus: tuple[int, ...], failed: int, cut: bool
 ) -> Operation:
+    """The operation that the group is, on these CPUs; `failed` is its error, or 0."""
     first, last = group.calls[0].enter, group.calls[-1].exit
     return Operation(
         OperationKind.REGISTRATION,
