@@ -19,7 +19,8 @@ from test_kernel_trace_maker import (
 )
 
 from cpuhp.cli.conform import command
-from cpuhp.diagnostics import InputError
+from cpuhp.diagnostics import InputError, Source
+from cpuhp.kernel.tables.states_file import parse_states
 from cpuhp.kernel.traces.conform import conform
 from cpuhp.kernel.traces.costs import quantile
 from cpuhp.kernel.traces.events import parse_trace
@@ -51,6 +52,20 @@ def at(lines, *texts):
 
 def rules_of(answer):
     return {deviation.rule for deviation in answer.deviations}
+
+
+@pytest.mark.parametrize("workqueue, rcu", [(188, 190), (190, 188)])
+def test_functions_are_held_against_the_order_of_the_states_file(workqueue, rcu):
+    rows = {86: "cpu:bringup", 144: "ap:online", 145: "cpu:teardown", 236: "online"}
+    rows |= {workqueue: "workqueue:online", rcu: "RCU/tree:online"}
+    text = "".join(f"{number}: {rows[number]}\n" for number in sorted(rows))
+    known = parse_states(Source("states", text))
+    shipped = down_and_up().text
+    other = {"workqueue_o": "rcutree_o", "rcutree_o": "workqueue_o"}
+    swapped = re.sub("|".join(other), lambda match: other[match[0]], shipped)
+    for trace, fits in ((shipped, workqueue == 188), (swapped, workqueue != 188)):
+        wrong = [d for d in check(trace, known).deviations if d.rule is Rule.FUNCTION]
+        assert len(wrong) == (0 if fits else 18)
 
 
 def test_down_and_up_conforms():

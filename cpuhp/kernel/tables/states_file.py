@@ -225,7 +225,29 @@ def _with_landmarks(source: Source, rows: list[HotplugState]) -> KernelTable:
         table.bringup, table.teardown, table.dynamic, table.prepare_dynamic
     )
     found_table = Table(source.name, _named(rows, table), *limits, _numbers(table))
-    return replace(fixed, table=found_table, arch=None)
+    return _at_home(fixed, found_table)
+
+
+def _at_home(fixed: KernelTable, found: Table) -> KernelTable:
+    """A version's own callbacks, each at the number that its state has in `found`."""
+    taken = {row.number for row in found.states}
+    now = {row.enumerator: row.number for row in found.states if row.enumerator}
+    moved: dict[int, int] = {}
+    for row in fixed.table.states:
+        at = now.get(row.enumerator) if row.enumerator else None
+        if at is not None or row.number not in taken:
+            moved[row.number] = row.number if at is None else at
+
+    def at_home(functions: Mapping[int, frozenset[str]]) -> dict[int, frozenset[str]]:
+        return {moved[n]: names for n, names in functions.items() if n in moved}
+
+    return KernelTable(
+        found,
+        fixed.kernel,
+        startups=at_home(fixed.startups),
+        teardowns=at_home(fixed.teardowns),
+        core=frozenset(moved[number] for number in fixed.core if number in moved),
+    )
 
 
 def _named(rows: list[HotplugState], fixed: Table) -> tuple[HotplugState, ...]:
