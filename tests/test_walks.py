@@ -124,6 +124,38 @@ def test_a_check_of_the_catalogue_names_rows_as_one_of_the_scenario_does(row, tm
     assert verdicts == {"VIOLATED"}
 
 
+BETWEEN = """
+scenario between;
+table "arm64-6.12";
+startup a(cpu) for CPUHP_AP_SMPBOOT_THREADS {{ return 0; }}
+startup b(cpu) for CPUHP_AP_PERF_ONLINE {{ return 0; }}
+startup c(cpu) for CPUHP_AP_WORKQUEUE_ONLINE {{ return 0; }}
+{own}
+"""
+STEP = "forall (c in cpus) state[c] = next_state(state[c]);"
+TELLING = {  # three rows stand between those that a claim names: it is not kept
+    "a step of each element": f"""
+percpu hpstate state = CPUHP_AP_ONLINE_IDLE;
+process p {{ {STEP * 3} }}
+check telling {{ finally all(c in cpus : state[c] == CPUHP_AP_ACTIVE); }}""",
+    "what is assumed": """
+shared bool ran;
+shared hpstate low = any; shared hpstate high = any;
+assume CPUHP_AP_ONLINE_IDLE < low && low < high && high < CPUHP_AP_ACTIVE;
+process p { ran = true; }
+check telling { never ran && low > CPUHP_AP_ONLINE_IDLE; }""",
+}
+
+
+@pytest.mark.parametrize("telling", TELLING)
+def test_rows_that_are_told_apart_are_not_merged(telling, tmp_path):
+    path = tmp_path / "between.hp"
+    path.write_text(BETWEEN.format(own=TELLING[telling]))
+    checker = load(str(path)).checker
+    sliced = checker.slice("telling", 0)
+    assert check(sliced.system, sliced.prop, 2).verdict.value == "VIOLATED"
+
+
 def without_the_rows_between(monkeypatch):
     rows = lowering._rows
 

@@ -6,7 +6,8 @@ How many they were is lost, and who counts them, say, could tell; so a step from
 row may lead to it again, any number of times, and the slice can do all that the program
 can. Still who compares two such rows could tell. So rows are merged if each comparison
 of hotplug states is with one that the program names, or with a variable that is never
-anything else; and not where it is claimed that something ends.
+anything else, also in what is assumed; and not where it is claimed that something ends,
+nor where a forall steps through the table: each element would go its own way.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def rows(whole: Lowered) -> Rows:
     edges = [edge for process in whole.processes for edge in process.flow.edges]
     effects = [effect for edge in edges for effect in edge.effects]
     wanders = _wandering(effects, named, _open(whole, named))
-    roots = (root for edge in edges for root in edge.expressions())
+    roots = [root for edge in edges for root in edge.expressions()]
+    assumed = whole.program.assumptions
+    roots += [whole.terms.boolean(node.condition, {}) for node in assumed]
     compared = (
         not first <= named  # where a variable without a value of its own begins
         or _neighbours(whole)
@@ -75,12 +78,21 @@ def _named(whole: Lowered) -> frozenset[str]:
 def _neighbours(whole: Lowered) -> bool:
     """Is a neighbour of a state told elsewhere than where a variable becomes just that?
 
-    As a constant it could not be told from those that callbacks are found by.
+    As a constant it could not be told from those that callbacks are found by. And where
+    it is assigned for many elements at once, no choice for each of them stays behind.
     """
     program = whole.program
     nodes = [*nodes_below(program.units), *nodes_below(tuple(program.checks.values()))]
+    at_once = {
+        id(inner)
+        for node in nodes
+        if isinstance(node, t.ForEach) and node.at_once
+        for inner in nodes_below(node.body)
+    }
     assigned = {
-        id(node.value) for node in nodes if isinstance(node, t.Declare | t.AssignTo)
+        id(node.value)
+        for node in nodes
+        if isinstance(node, t.Declare | t.AssignTo) and id(node) not in at_once
     }
     return any(
         isinstance(node, t.Call)
