@@ -182,6 +182,21 @@ def _missing(found: Estimate) -> Iterator[str]:
         count = len(found.unused)
         which = "the longest first: " if count > 1 else ""
         yield f"{count} costs are of steps that did not run: {which}{_some(found.unused)}"
+    if found.beyond:
+        names = [f"{name} ({_ids(ids)})" for name, ids in found.beyond]
+        yield f"costs of CPUs that a machine of {found.cpus} does not have: {_some(names)}"
+
+
+def _ids(cpus: Sequence[int]) -> str:
+    """CPUs as a list of ranges: `CPU 8-127,200`."""
+    ranges: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if ranges and ranges[-1][1] == cpu - 1:
+            ranges[-1][1] = cpu
+        else:
+            ranges.append([cpu, cpu])
+    told = [str(a) if a == b else f"{a}-{b}" for a, b in ranges]
+    return "CPU " + ",".join(told)
 
 
 def _some(names: Iterable[str], most: int = 6) -> str:
@@ -251,6 +266,7 @@ def data(found: Estimate) -> dict[str, Any]:
         "helps": [asdict(help_) for help_ in found.helps],
         "without_cost": dict(found.without_cost),
         "unused_costs": list(found.unused),
+        "costs_beyond": {name: list(ids) for name, ids in found.beyond},
         "sampled": asdict(found.sampled) if found.sampled else None,
     }
 

@@ -105,6 +105,16 @@ class CostTable:
     def is_random(self) -> bool:
         return any(cost.is_random for cost in self.costs.values())
 
+    def beyond(self, cpus: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Costs and constants that name CPUs which so many do not have, with those CPUs."""
+        sets = {n: c.cpus for n, c in self.costs.items() if c.seconds or c.otherwise}
+        found = []
+        for name, chosen in (*sets.items(), *self.constants.items()):
+            ids = tuple(cpu for cpu in chosen.ids or () if cpu >= cpus)
+            if ids:
+                found.append((name, ids))
+        return tuple(found)
+
     def without(self, name: str) -> CostTable:
         """The same, with a step that costs nothing."""
         free = replace(self.costs[name], seconds=0.0, otherwise=0.0, p99=None, low=None)

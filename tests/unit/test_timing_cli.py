@@ -110,6 +110,24 @@ def test_without_costs_the_answer_says_what_is_missing():
     assert "No costs for this scenario are shipped" in printed("bringup-maxcpus")
 
 
+def test_costs_of_cpus_that_are_not_there_are_told(tmp_path):
+    file = tmp_path / "eight.toml"
+    file.write_text(
+        "[machine]\ncpus = 8\n[constants]\nfast = '3,9-10'\n[costs]\n"
+        "takedown_cpu = { time = '1 ms', cpus = '0-7,200' }\n"
+        "sched_cpu_dying = { time = '0 ms', cpus = '99' }\n"
+        "__cpu_die = { time = '1 ms', cpus = 'last 1/2' }\n"
+    )
+    given = ("shutdown-serial", "--costs", str(file))
+    assert (
+        "costs of CPUs that a machine of 8 does not have: "
+        "takedown_cpu (CPU 200), fast (CPU 9-10)\n"
+    ) in printed(*given)
+    data = json.loads(printed(*given, "--format", "json"))
+    assert data["costs_beyond"] == {"takedown_cpu": [200], "fast": [9, 10]}
+    assert "does not have" not in printed(*given, "--cpus", "201")
+
+
 def test_a_sweep_over_a_parameter():
     shown = json.loads(printed("shutdown-three-phase", "--cpus", "9", "--format", "json",
                                "--sweep", "power_off=1ms..1s"))  # fmt: skip
