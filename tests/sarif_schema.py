@@ -62,6 +62,14 @@ RESULT = closed(
     properties=BAG,
 )
 RULE = closed(["id"], id=TEXT, shortDescription=MESSAGE, fullDescription=MESSAGE)
+NOTIFICATION = closed(
+    ["message"], level={"enum": ["none", "note", "warning", "error"]}, message=MESSAGE
+)
+INVOCATION = closed(
+    ["executionSuccessful"],
+    executionSuccessful={"type": "boolean"},
+    toolExecutionNotifications=several(NOTIFICATION),
+)
 RUN = closed(
     ["tool"],
     tool=closed(
@@ -69,6 +77,7 @@ RUN = closed(
         driver=closed(["name"], name=TEXT, semanticVersion=TEXT, rules=several(RULE)),
     ),
     columnKind={"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+    invocations=several(INVOCATION),
     results=several(RESULT),
 )
 LOG = {

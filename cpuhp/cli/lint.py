@@ -8,7 +8,14 @@ import click
 
 from cpuhp.cli._hazards import check_models
 from cpuhp.kernel.source.tree import shown as printed
-from cpuhp.report.hazards import ascii_only, at, finding_json, model_json, told_models
+from cpuhp.report.hazards import (
+    ascii_only,
+    at,
+    finding_json,
+    missed,
+    model_json,
+    told_models,
+)
 
 if TYPE_CHECKING:
     from cpuhp.kernel.hazards.lint import Explanation, Lint
@@ -237,7 +244,7 @@ def _sarif(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) -
         }
         for f in shown
     ]
-    click.echo(json.dumps(sarif.log(rules, results), indent=1))
+    click.echo(json.dumps(sarif.log(rules, results, missed(found)), indent=1))
 
 
 def _result(finding: Finding, index: int) -> dict[str, Any]:

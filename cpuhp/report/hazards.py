@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cpuhp.kernel.source.tree import shown
 
 if TYPE_CHECKING:
+    from cpuhp.kernel.hazards.lint import Lint
     from cpuhp.kernel.hazards.rules import Finding
     from cpuhp.report.answers import ShownAnswer
 
@@ -77,6 +78,12 @@ def finding_json(finding: Finding) -> dict[str, Any]:
             for p in finding.chain
         ],
     }
+
+
+def missed(found: Lint) -> list[str]:
+    """Sentences about what could not be looked at: callbacks, and files of the tree."""
+    notes = (f"{note.file}: {note.message}" for note in found.extraction.notes)
+    return [shown(sentence) for sentence in (*found.unread, *notes)]
 
 
 def at(finding: Finding) -> str:

@@ -9,7 +9,13 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from cpuhp.kernel.source.tree import shown
-from cpuhp.report.hazards import ascii_only, finding_json, model_json, told_models
+from cpuhp.report.hazards import (
+    ascii_only,
+    finding_json,
+    missed,
+    model_json,
+    told_models,
+)
 
 if TYPE_CHECKING:
     from cpuhp.kernel.hazards.rules import Finding
@@ -221,6 +227,11 @@ def _series(found: Review) -> Iterator[str]:
         if names:
             yield from _fill(f"{title}: {', '.join(names)}.", "", "    ")
     yield from _on_the_way(found)
+    unread = missed(found.after)
+    for sentence in unread[:MOST]:
+        yield from _fill(f"Note: {sentence}.", "", "    ")
+    if len(unread) > MOST:
+        yield f"Note: and {len(unread) - MOST} more that could not be looked at."
 
 
 def said(found: Review) -> str:
@@ -391,6 +402,7 @@ def as_json(found: Review, answers: dict[str, ShownAnswer]) -> str:
         "removed": [finding(f) for f in found.removed],
         "introduced": [finding(f) for f in found.introduced],
         "table": list(_table(found.table)),
+        "unread": missed(found.after),
         "patches": patches,
     }
     return json.dumps(data, indent=1) + "\n"

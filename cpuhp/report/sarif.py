@@ -16,12 +16,25 @@ from cpuhp.report.results import Results
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def log(rules: Iterable[dict[str, Any]], results: Iterable[dict[str, Any]]) -> Any:
-    """A log of one run of this program."""
+def log(
+    rules: Iterable[dict[str, Any]],
+    results: Iterable[dict[str, Any]],
+    missed: Iterable[str] = (),
+) -> Any:
+    """A log of one run of this program; `missed` tells what it could not look at."""
     driver = {"name": "cpuhp", "semanticVersion": __version__, "rules": list(rules)}
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                # The standard: a warning is of results that are valid and may lack some.
+                "toolExecutionNotifications": [
+                    {"level": "warning", "message": {"text": text}} for text in missed
+                ],
+            }
+        ],
         "results": list(results),
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -61,7 +74,13 @@ def sarif(results: Results, expect: bool = False) -> Any:
     ]
     names = sorted({a.check for a in told})
     rules = [rule(n, n, results.context.checks.get(n, "")) for n in names]
-    return log(rules, [_result(a, names.index(a.check)) for a in told])
+    missed = [
+        f"{name} has claims that were not asked of {scenario.name}: its table does not "
+        f"have {', '.join(states)}"
+        for scenario in results.context.scenarios
+        for name, states in scenario.left_out.items()
+    ]
+    return log(rules, [_result(a, names.index(a.check)) for a in told], missed)
 
 
 def _result(answer: ShownAnswer, index: int) -> dict[str, Any]:

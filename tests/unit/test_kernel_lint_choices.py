@@ -5,6 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 from kernel_trees import tree
+from sarif_schema import assert_is_sarif
 
 from cpuhp.cli.lint import command
 from cpuhp.kernel.hazards.lint import lint
@@ -217,4 +218,8 @@ def test_a_callback_that_cannot_be_read_is_told(tmp_path):
     args = [str(root), "--no-cache", "--format", "json"]
     (sentence,) = json.loads(CliRunner().invoke(command, args).output)["unread"]
     assert sentence.startswith("drivers/foo.c:")
+    log = json.loads(CliRunner().invoke(command, [*args[:-1], "sarif"]).output)
+    assert_is_sarif(log)
+    (told,) = log["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+    assert told == {"level": "warning", "message": {"text": sentence}}
     assert not lint(tree(tmp_path / "x", drivers__foo_c=HAZARD + REGISTERS)).unread

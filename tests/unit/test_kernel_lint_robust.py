@@ -199,6 +199,12 @@ def test_what_is_missing_is_told(tmp_path):
     )
     told = CliRunner().invoke(lint_command, [str(folder), "--format", "json"])
     assert json.loads(told.output)["notes"][0]["file"] == "kernel/cpu.c"
+    log = json.loads(
+        CliRunner().invoke(lint_command, [str(folder), "--format", "sarif"]).output
+    )
+    (invocation,) = log["runs"][0]["invocations"]
+    text = invocation["toolExecutionNotifications"][0]["message"]["text"]
+    assert text.startswith("kernel/cpu.c: ")
 
 
 @pytest.mark.parametrize("command, options", [(lint_command, []),

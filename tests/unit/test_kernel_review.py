@@ -391,6 +391,27 @@ def test_json_has_everything(root, tmp_path):
     assert change["after"]["model"]["verdict"] == "PROVED"
 
 
+def test_a_callback_that_a_patch_makes_unreadable_is_told(root, tmp_path):
+    hidden = "#define CALLBACK(n) static int n(unsigned int cpu)\nCALLBACK(two_down)\n"
+    maker = Maker(root).patch(
+        "two: Use a macro",
+        TEXT,
+        {
+            DRIVERS[1]: lambda text: text.replace(
+                "static int two_down(unsigned int cpu)\n", hidden
+            )
+        },
+    )
+    box = maker.mbox(tmp_path / "s")
+    args = [str(box), "--tree", str(root), "--no-models"]
+    told = CliRunner().invoke(command, args).output
+    assert "\nNote: drivers/two.c:" in told
+    assert all(len(line) <= 80 for line in told.splitlines())
+    data = json.loads(CliRunner().invoke(command, [*args, "--format", "json"]).output)
+    (sentence,) = data["unread"]
+    assert "teardown two_down of" in sentence and "was not looked at" in sentence
+
+
 def test_directory_and_quilt_series(root, tmp_path):
     maker = helper_first(root).patch("one: Use it", TEXT, {DRIVERS[0]: replaced()})
     folder = tmp_path / "patches"

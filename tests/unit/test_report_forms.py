@@ -169,6 +169,18 @@ def test_sarif_has_the_structure_of_the_standard():
     assert_is_sarif(log)
 
 
+def test_what_was_not_asked_is_a_notification_in_sarif():
+    found = changed("scenarios", 0, "left_out", value={"duty": ["CPUHP_A", "CPUHP_B"]})
+    log = sarif(results_of(found, "x"))
+    (invocation,) = log["runs"][0]["invocations"]
+    assert invocation["executionSuccessful"]
+    (told,) = invocation["toolExecutionNotifications"]
+    assert told["message"]["text"].startswith("duty has claims that were not asked of")
+    assert "CPUHP_A, CPUHP_B" in told["message"]["text"]
+    assert_sarif(log)
+    assert_is_sarif(log)
+
+
 def test_what_is_not_decided_is_open_in_sarif():
     log = sarif(results(verdict="UNKNOWN"))
     assert {(r["kind"], r["level"]) for r in log["runs"][0]["results"]} == {
@@ -185,7 +197,9 @@ def assert_sarif(value, key=""):
     """
     allowed = {
         "": {"$schema", "version", "runs"},
-        "runs": {"tool", "columnKind", "results"},
+        "runs": {"tool", "columnKind", "invocations", "results"},
+        "invocations": {"executionSuccessful", "toolExecutionNotifications"},
+        "toolExecutionNotifications": {"level", "message"},
         "tool": {"driver"},
         "driver": {"name", "semanticVersion", "rules"},
         "rules": {"id", "shortDescription", "fullDescription"},
