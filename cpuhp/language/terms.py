@@ -138,6 +138,8 @@ class Terms:
             case (RangeSort() | CounterSort(), RangeSort() | CounterSort()):
                 if not isinstance(expr, Const) or not isinstance(want, RangeSort):
                     return held(expr, want)
+                if have != RangeSort(expr.value, expr.value):
+                    return held(expr, want)  # an option, or a parameter of a call
                 if want.low <= expr.value <= want.high:
                     return Const(expr.value, want)
             case RangeSort(), _ if want == BOOL and isinstance(expr, Const):

@@ -44,10 +44,15 @@ DONE = {
         "VIOLATED"
     ),
     "forall (c in cpus) here[c] = m; if (here[boot] > 3) bad = true;": "PROVED",
+    # So is the value of an option, and a parameter that stands for one.
+    "k = top; if (k == 3) bad = true;": "VIOLATED",
+    "int 0..9 own = few(top); if (own == 3) bad = true;": "VIOLATED",
+    "int 0..9 own = few(top); if (own > 3) bad = true;": "PROVED",
     "k = weight(cpus); if (k == 3 && weight(cpus) > 3) bad = true;": "VIOLATED",
     "k = weight(cpus); if (k > 3) bad = true;": "PROVED",
 }
 FUNCTIONS = """
+option int 0..9 top = 7;
 percpu int 0..3 here;
 cpumask online;
 int 0..9 held(int 0..9 a) { return a; }
