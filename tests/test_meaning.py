@@ -11,7 +11,7 @@ from cpuhp.diagnostics import InputError
 from cpuhp.engines import beginnings
 from cpuhp.engines.explicit import liveness
 from cpuhp.engines.explicit.races import RaceFinder
-from cpuhp.graph import constants, footprint, holding, slicing
+from cpuhp.graph import constants, footprint, holding, relevance
 from cpuhp.language import build, calls, flow, reader_locks, terms, unroll
 from cpuhp.model.expr import TRUE
 
@@ -126,7 +126,7 @@ FAULTS = {  # what is put in for what, and the form of programs and the seed tha
         *("alone", 9),
     ),
     "an atomic block has no callbacks": (
-        *(slicing, "_within", lambda edge: ()),
+        *(relevance._Step, "within", ()),
         *("hotplug", 58),
     ),
     "the CPU of a callback is read anew": (
@@ -163,7 +163,7 @@ FAULTS = {  # what is put in for what, and the form of programs and the seed tha
         *("nested", 14),
     ),
     "nobody who waits matters": (
-        *(slicing, "_blocking_parts", lambda lowered: set()),
+        *(relevance.Relevance, "_blocking_parts", lambda self: set()),
         *("services", 0),
     ),
 }

@@ -28,7 +28,7 @@ from cpuhp.engines.explicit.symmetry import blocks_alike, orders_aps_only, unord
 from cpuhp.engines.lifting import lift
 from cpuhp.engines.slices import Slices, only_plain
 from cpuhp.graph.claim import Thinned
-from cpuhp.graph.slicing import BLOCKING
+from cpuhp.graph.relevance import BLOCKING
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Trace, Verdict
 

@@ -9,7 +9,8 @@ from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.engines.explicit.search import Budget, Limits, make_space
 from cpuhp.engines.explicit.space import quiescent_test
 from cpuhp.engines.explicit.symmetry import is_symmetric
-from cpuhp.graph.slicing import project, relevant
+from cpuhp.graph.relevance import relevant
+from cpuhp.graph.slicing import project
 from cpuhp.language.build import build
 from cpuhp.language.compile import Lowered, lower
 from cpuhp.model.expr import Const, Param, Read, eq, exists

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuhp.graph.slicing import relevant
+from cpuhp.graph.relevance import relevant
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
 from cpuhp.language.program import Program

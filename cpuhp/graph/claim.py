@@ -11,16 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cpuhp.graph.constants import Constants, constants, folded
+from cpuhp.graph.relevance import Relevance, Slice
 from cpuhp.graph.rows import Rows, rows
-from cpuhp.graph.slicing import (
-    Slice,
-    deciders,
-    deciding,
-    narrowed,
-    only_delaying,
-    project,
-    relevant,
-)
+from cpuhp.graph.slicing import project
 from cpuhp.language.build import build_together, observed_by
 from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.model.sorts import is_cpu
@@ -41,9 +34,22 @@ class Folded:
     accessed: frozenset[str] = frozenset()
 
     @cached_property
-    def delaying(self) -> frozenset[str]:
-        """The locks that only keep others waiting."""
-        return only_delaying(self.thinner)
+    def relevance(self) -> Relevance:
+        """What can matter in it."""
+        return Relevance(self.thinner)
+
+    @cached_property
+    def _chosen(self) -> dict[tuple[frozenset[str], bool], Relevance]:
+        return {}
+
+    def chosen(self, parts: frozenset[str], merge: bool) -> Relevance:
+        """These parts of the program, folded; many claims need the same ones."""
+        found = self._chosen.get((parts, merge))
+        if found is None:
+            lowered = lower(self.whole.program, parts, merge=merge)
+            found = Relevance(folded(lowered, self.known, self.accessed))
+            self._chosen[parts, merge] = found
+        return found
 
 
 def fold(whole: Lowered, accessed: frozenset[str] = frozenset()) -> Folded:
@@ -57,10 +63,14 @@ def fold(whole: Lowered, accessed: frozenset[str] = frozenset()) -> Folded:
 class Thinned:
     """The parts of a program that matter to claims, folded, not yet projected."""
 
-    lowered: Lowered
+    relevance: Relevance
     props: tuple[Property, ...]
     kept: Slice
     accessed: frozenset[str] = frozenset()
+
+    @property
+    def lowered(self) -> Lowered:
+        return self.relevance.lowered
 
     def data(self) -> frozenset[str]:
         """The variables that matter, without locks and shared ones that hold a CPU.
@@ -75,7 +85,7 @@ class Thinned:
             for name, declared in program.variables.items()
             if declared.lock or (name in pointing and not declared.declaration.constant)
         }
-        pointers -= deciding(self.lowered, self.props)
+        pointers -= self.relevance.deciding(self.props)
         return self.kept.variables - pointers | self.auxiliary()
 
     def auxiliary(self) -> frozenset[str]:
@@ -83,9 +93,7 @@ class Thinned:
         declared = self.lowered.program.variables
         return frozenset(
             name
-            for process in self.lowered.processes
-            for edge in process.flow.edges
-            for name in edge.writes()
+            for name in self.relevance.written
             if name in declared and declared[name].declaration.auxiliary
         )
 
@@ -110,8 +118,8 @@ class Thinned:
 
     def shallow(self) -> frozenset[str]:
         """The variables that the claims speak of, and what is looked at beside them."""
-        return self.kept.variables & deciders(
-            self.lowered, self.props, observed_by(self.props)
+        return self.kept.variables & self.relevance.deciders(
+            self.props, observed_by(self.props)
         )
 
     def nearby(self) -> Iterator[frozenset[str]]:
@@ -122,7 +130,7 @@ class Thinned:
         """
         known, data = self.shallow(), self.data()
         while True:
-            found = known | data & deciders(self.lowered, self.props, known)
+            found = known | data & self.relevance.deciders(self.props, known)
             if found == known:
                 return
             yield (known := found)
@@ -160,7 +168,7 @@ class Thinned:
         if only is not None:
             if any(p.expectation is not Expectation.ALWAYS for p in self.props):
                 raise ValueError("who can do more may block less")
-            kept = narrowed(self.lowered, self.props, kept, only)
+            kept = self.relevance.narrowed(self.props, kept, only)
         return project(self.lowered, kept)
 
 
@@ -174,9 +182,7 @@ def race_groups(
     first.
     """
     needs = {
-        name: relevant(
-            start.thinner, (prop,), frozenset({name}), start.delaying
-        ).variables
+        name: start.relevance.slice((prop,), frozenset({name})).variables
         for name in names
     }
     groups: list[tuple[frozenset[str], set[str]]] = []
@@ -192,15 +198,12 @@ def race_groups(
 
 def thinned(start: Folded, *chosen: tuple[Property, int]) -> Thinned:
     """What matters to claims, each with its number in its check."""
-    program, accessed = start.whole.program, start.accessed
+    checks, accessed = start.whole.program.checks, start.accessed
     asked = tuple(prop for prop, _ in chosen)
-    kept = relevant(start.thinner, asked, accessed, start.delaying)
-    merge = start.rows.can_merge(asked)
-    lowered = lower(program, kept.parts, merge=merge)
-    lowered = folded(lowered, start.known, accessed)
+    parts = start.relevance.slice(asked, accessed).parts
+    found = start.chosen(parts, start.rows.can_merge(asked))
     props = tuple(
-        claims(lowered, program.checks[prop.check], number)[0]
-        for prop, number in chosen
+        claims(found.lowered, checks[prop.check], number)[0] for prop, number in chosen
     )
-    kept = replace(relevant(lowered, props, accessed), parts=kept.parts)
-    return Thinned(lowered, props, kept, accessed)
+    kept = replace(found.slice(props, accessed), parts=parts)
+    return Thinned(found, props, kept, accessed)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from cpuhp.graph.footprint import Footprints, Step, is_wait, step_key
+from cpuhp.graph.relevance import Slice, relevant
 from cpuhp.graph.rows import rows
-from cpuhp.graph.slicing import Slice, project, relevant
+from cpuhp.graph.slicing import project
 from cpuhp.language.compile import Lowered, LoweredProcess, lower
 from cpuhp.language.flow import Edge
 from cpuhp.language.terms import location_variable

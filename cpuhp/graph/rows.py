@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cpuhp.graph.slicing import ENDLESS
+from cpuhp.graph.relevance import ENDLESS
 from cpuhp.language import tree as t
 from cpuhp.language.compile import Lowered
 from cpuhp.language.program import HPSTATE

@@ -16,7 +16,7 @@ from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.symmetry import blocks_alike, is_symmetric
 from cpuhp.graph.claim import thinned
-from cpuhp.graph.slicing import BLOCKING, Slice, relevant
+from cpuhp.graph.relevance import BLOCKING, Slice
 from cpuhp.language.build import observed_by
 from cpuhp.language.compile import Lowered
 from cpuhp.language.flow import Edge
@@ -122,7 +122,7 @@ def seen(checker: Checker, question: Question) -> Slice:
     only = frozenset({question.variable} if question.variable else ())
     decider = checker.deciding(question.check, question.number)
     prop = decider.claim(question.check, question.number)
-    found = relevant(decider.start().thinner, (prop,), accessed=only)
+    found = decider.start().relevance.slice((prop,), only)
     if question.kind is not Expectation.INVERSION_FREE:
         return found
     locking = _locking(checker.whole)

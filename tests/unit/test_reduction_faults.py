@@ -10,7 +10,7 @@ from test_language_places import SPECS as PLACES
 from test_language_quotient import SPECS as QUOTIENT
 
 from cpuhp.api import Settings, load
-from cpuhp.graph import constants, slicing
+from cpuhp.graph import constants, relevance, slicing
 from cpuhp.language import build, compile, quotient, unroll
 from cpuhp.language.flow import begun, fuse
 
@@ -71,7 +71,7 @@ FAULTS = {
         (build, "begun", lambda edges, entry, stay, avoid:
             true_begun(edges, entry, set())),
     "values are made of nothing":
-        (slicing, "_close_over_values", lambda edges, assumed, variables: None),
+        (relevance.Relevance, "_close_over_values", lambda self, variables: None),
     "what is written stays as it was": (constants, "_keeps", lambda effect, known: True),
     "a variable has one value only": (unroll, "_possible", first_value),
     "guards are taken as true": (slicing, "_weaker", lambda guard, variables:
