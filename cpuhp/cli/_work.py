@@ -123,8 +123,7 @@ def opening(todo: Plan) -> Iterator[Start]:
     """The jobs to begin with: claims that share a proof, then those that do not.
 
     Where many proofs are wanted, one goes ahead, and the others learn from it. So do
-    claims about the order of locks, and those that are hardly witnessed: what never
-    happens has to be proved.
+    claims about the order of locks.
     """
     asked = [c for c in todo.claims if c.places[0] not in todo.known]
     for key, found in groupby(asked, key=_program):
@@ -141,15 +140,12 @@ def opening(todo: Plan) -> Iterator[Start]:
         if len(proofs) < MANY_PROOFS:
             yield from map(Start, proofs)
         else:
-            late = [claim for claim in single if _learns(scenario, claim)]
+            locking = Expectation.INVERSION_FREE
+            late = [
+                c for c in single if scenario.checker.claim(*c).expectation is locking
+            ]
             yield Start(proofs[0], (*proofs[1:], *(single.pop(c) for c in late)))
         yield from map(Start, single.values())
-
-
-def _learns(scenario: Scenario, claim: ClaimNumber) -> bool:
-    prop = scenario.checker.claim(*claim)
-    hardly = scenario.expected(prop) == Verdict.UNREACHABLE.value
-    return hardly or prop.expectation is Expectation.INVERSION_FREE
 
 
 def _program(job: Job) -> tuple[str, Table | None, tuple[tuple[str, str], ...]]:

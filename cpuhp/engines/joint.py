@@ -31,7 +31,7 @@ from cpuhp.engines.refinement import Refinement
 from cpuhp.graph.claim import Thinned
 from cpuhp.language.build import observed_by
 from cpuhp.model.system import Expectation, Property, TransitionSystem
-from cpuhp.model.verdict import Verdict
+from cpuhp.model.verdict import Result, Verdict
 
 Answers = dict[ClaimNumber, Answer]
 _SEVERAL = 12  # claims at most that are proved together,
@@ -47,11 +47,15 @@ _HEAVY = 50_000  # conditions (a clause after an action) that are much to check 
 def groups(
     checker: Checker, chosen: Iterable[ClaimNumber]
 ) -> list[tuple[ClaimNumber, ...]]:
-    """The claims with `always` or `never`, those together that need much the same."""
+    """The claims that can be proved so, those together that need much the same.
+
+    They are those with `always` or `never`, and any with `sometimes` among the `chosen`
+    is taken for one that never happens.
+    """
     able = [
         claim
         for claim in chosen
-        if checker.claim(*claim).expectation is Expectation.ALWAYS
+        if checker.claim(*claim).to_prove.expectation is Expectation.ALWAYS
     ]
     needs: dict[ClaimNumber, frozenset[str]] = {}
     pointers: set[str] = set()
@@ -176,7 +180,7 @@ def _alone(
 ) -> Answer | None:
     """The proof of a claim that its own callback decides."""
     began = time.monotonic()
-    thin = checker.thinned(*claim)
+    thin = checker.thinned(*claim).to_prove
     narrow = Refinement(thin, until).shallow()
     if narrow is None:
         return None
@@ -192,7 +196,15 @@ def _alone(
         return None
     sliced = Sliced(narrow.system, narrow.prop, thin.kept.parts, narrow.only)
     result = replace(proof.result, seconds=time.monotonic() - began)
-    return Answer(result, sliced, proof.invariant)
+    return Answer(_told(checker, claim, result), sliced, proof.invariant)
+
+
+def _told(checker: Checker, claim: ClaimNumber, proved: Result) -> Result:
+    """What a proof says of the claim: of what should happen, that it never does."""
+    prop = checker.claim(*claim)
+    if prop.expectation is Expectation.SOMETIMES:
+        return replace(proved, prop=prop, verdict=Verdict.UNREACHABLE)
+    return proved
 
 
 def _together(
@@ -204,7 +216,7 @@ def _together(
 ) -> tuple[list[ClaimNumber], Answers]:
     """The claims that no sample violates and, if that is all of them, proofs."""
     began = time.monotonic()
-    thin = checker.thinned_together(tuple(chosen))
+    thin = checker.thinned_together(tuple(chosen)).to_prove
     many = _SAMPLES
     if thin.auxiliary():  # its relations are narrow; other proofs' clauses hide them
         lessons, many = (), _NARROW
@@ -228,7 +240,7 @@ def _together(
     share = (time.monotonic() - began) / len(chosen)
     return chosen, {
         claim: Answer(
-            replace(proof.result, seconds=share),
+            _told(checker, claim, replace(proof.result, seconds=share)),
             Sliced(system, prop, thin.kept.parts, part.data, tuple(chosen)),
             proof.invariant,
         )

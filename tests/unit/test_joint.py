@@ -48,6 +48,37 @@ def test_only_claims_about_all_states_are_grouped(path):
     assert sorted(grouped) == CLAIMS[:5]
 
 
+NEVER = """
+expect after UNREACHABLE;
+check after {
+    always all(c in cpus : up[c] => begun);
+    sometimes exists(c in cpus : seen[c] && !up[c]);
+    sometimes exists(c in cpus : gone[c]);
+}
+"""
+
+
+def test_what_is_expected_to_happen_never_is_proved_with_the_others(path, tmp_path):
+    text = SPEC[: SPEC.index("check after")] + NEVER
+    (tmp_path / "spec.hp").write_text(text)
+    scenario, out = load(path), tmp_path / "out"
+    (group,) = scenario.groups(CLAIMS[:3])
+    assert sorted(group) == CLAIMS[:3]
+    settled = scenario.settle(group).answers
+    told = {claim: (a.verdict, a.cpus, a.claim) for claim, a in settled.items()}
+    assert told.pop(("after", 0))[:2] == ("PROVED", "all")
+    never = "sometimes exists(c in cpus : seen[c] && !up[c])"
+    assert told == {("after", 1): ("UNREACHABLE", "all", never)}
+    assert scenario.check("after")[2].verdict == "WITNESSED"
+    CliRunner().invoke(
+        check, [path, "--check", "after", "--jobs", "1", "--out", str(out)]
+    )
+    found = sorted(map(str, out.glob("*.hpcert.json")))
+    assert len(found) == 2
+    result = CliRunner().invoke(certify, [*found, "--solver", "z3"])
+    assert result.exit_code == 0, result.output
+
+
 def test_a_group_settles_what_holds_and_leaves_the_rest(path):
     scenario = load(path)
     settled = scenario.settle(CLAIMS[:5]).answers
