@@ -21,6 +21,7 @@ from cpuhp.engines.answer import (
 )
 from cpuhp.engines.checking import Checker
 from cpuhp.language import tree as t
+from cpuhp.language.copies import not_asked
 from cpuhp.language.library import shipped
 from cpuhp.language.program import Program
 from cpuhp.language.terms import Terms
@@ -111,10 +112,26 @@ class Scenario:
                 raise fail(
                     "HP501",
                     f"scenario '{self.name}' has no check '{pattern}'",
-                    help=suggestion(pattern, names)
+                    help=self._why_not(pattern)
+                    or suggestion(pattern, names)
                     or f"its checks: {', '.join(names)}",
                 )
         return [claim for claim in every if is_asked(claim[0], patterns)]
+
+    def _why_not(self, pattern: str) -> str:
+        """What a check of the catalogue requires that the scenario does not have."""
+        used = {unit.name for unit in self.program.units}
+        for name in sorted(shipped().catalogue - self.program.checks.keys()):
+            if is_asked(name, (pattern,)):
+                requires = (part.name for part in shipped().checks[name].requires)
+                missing = ", ".join(part for part in requires if part not in used)
+                return f"'{name}' requires what the scenario does not use: {missing}"
+        return ""
+
+    @cached_property
+    def not_asked(self) -> dict[str, tuple[str, ...]]:
+        """Checks that require components of which this has a copy only, and these."""
+        return not_asked(self.program, shipped())
 
     @cached_property
     def left_out(self) -> dict[str, tuple[str, ...]]:
@@ -363,7 +380,14 @@ class Scenario:
         doc = " ".join(unit.doc.split())
         options = dict(self.given)
         return ShownScenario(
-            self.name, file, doc, options, program.table.name, rows, self.left_out
+            self.name,
+            file,
+            doc,
+            options,
+            program.table.name,
+            rows,
+            self.left_out,
+            self.not_asked,
         )
 
     def estimate(

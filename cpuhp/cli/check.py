@@ -258,6 +258,7 @@ def _tail(
                 f"added to the table by {scenario.name}: {state.number} {state.name}"
             )
     _left_out(todo, checks)
+    _not_asked(todo, checks)
     if expect:
         wrong = [a for a in answers if not a.is_as_expected]
         told = sum(a.expected is not None for a in answers)
@@ -280,6 +281,24 @@ def _left_out(todo: Plan, checks: tuple[str, ...]) -> None:
                        "does not have")  # fmt: skip
         for name, states in found.items():
             for line in wrapped(f"{name}: {', '.join(states)}", "  ", "    "):
+                click.echo(line)
+
+
+def _not_asked(todo: Plan, checks: tuple[str, ...]) -> None:
+    from cpuhp.api.scenario import is_asked
+    from cpuhp.report.prose import wrapped
+
+    for scenario in todo.scenarios:
+        found: dict[tuple[str, ...], list[str]] = {}
+        for name, components in scenario.not_asked.items():
+            if is_asked(name, checks):
+                found.setdefault(components, []).append(name)
+        for components, names in found.items():
+            click.echo(
+                f"not asked of {scenario.name}, which has a copy of what they require "
+                f"({', '.join(components)}):"
+            )
+            for line in wrapped(", ".join(names), "  ", "  "):
                 click.echo(line)
 
 

@@ -31,7 +31,8 @@ def link(
     """Resolve a scenario against a library, a hotplug table and option values.
 
     Raises InputError: HP201 unknown unit, HP204 defined twice, HP205 unknown type,
-    HP206 unknown or missing hotplug state, HP207 bad option, HP208 no free dynamic slot.
+    HP206 unknown or missing hotplug state, HP207 bad option, HP208 no free dynamic slot,
+    HP209 a verdict expected of a check that is not asked.
     """
     units = tuple(_closure(scenario, library))
     table = _registered_drivers(units, table)
@@ -60,6 +61,7 @@ def link(
                 processes.append(DeclaredProcess(item, unit.name, unit.source))
     _demand_what_is_walked_by(units, table, unplaced)
     checks = _checks(units, library)
+    _demand_what_is_expected(scenario, library, checks)
     bodies = [c.callback for c in callbacks]
     variables |= dict(reader_flags(variables, functions, bodies, processes))
     return Program(
@@ -201,6 +203,24 @@ def _checks(
         for name, check in sorted(found.items())
         if name in own or all(r.name in present for r in check.requires)
     }
+
+
+def _demand_what_is_expected(
+    scenario: t.Unit, library: Library, checks: Mapping[str, t.CheckDeclaration]
+) -> None:
+    """Raises InputError HP209 if a verdict is expected of a check that is not asked."""
+    for told in scenario.items:
+        if isinstance(told, t.Expect) and told.check not in checks:
+            requires = [name.name for name in library.checks[told.check].requires]
+            raise fail(
+                "HP209",
+                f"'{told.check}' is not asked of '{scenario.name}'",
+                told.span,
+                help=f"it requires components that have to be in use: "
+                f"{', '.join(requires)}"
+                if told.check in library.catalogue
+                else "it belongs to another spec",
+            )
 
 
 def _landmarks(texts: Iterable[object], table: Table) -> tuple[HotplugState, ...]:

@@ -151,6 +151,7 @@ class ShownScenario:
     """What was checked. `file` is None for a shipped scenario.
 
     `left_out`: checks with claims about hotplug states that the table does not have.
+    `not_asked`: checks that require components of which the scenario has a copy only.
     """
 
     name: str
@@ -160,6 +161,7 @@ class ShownScenario:
     table: str  # its name; `Context.tables` has it
     rows: tuple[ShownRow, ...]
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    not_asked: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,12 @@ def sarif(results: Results, expect: bool = False) -> Any:
         for scenario in results.context.scenarios
         for name, states in scenario.left_out.items()
     ]
+    missed += [
+        f"{name} was not asked of {scenario.name}, which has a copy of what it "
+        f"requires: {', '.join(parts)}"
+        for scenario in results.context.scenarios
+        for name, parts in scenario.not_asked.items()
+    ]
     return log(rules, [_result(a, names.index(a.check)) for a in told], missed)
 
 
