@@ -141,3 +141,13 @@ def test_a_row_costs_its_part_of_the_walk_and_what_its_function_does(base):
             made = scheduled(base, rows, chosen)
             setup = Scenario(made.program(), dict(made.options)).timing(costs=table)
             assert estimate(setup.model, "", 8, table).makespan == pytest.approx(4.0)
+
+
+def test_phases_that_no_run_comes_to_are_an_error(tmp_path):
+    path = tmp_path / "closed.hp"
+    path.write_text(SPEC.replace("option bool patch2 = true;\n", ""))
+    closed = variant_of(load(str(path)).program, {})
+    _, costs = of_rows(COSTS, rows_of(closed).online, {})
+    with pytest.raises(InputError, match="HP530") as error:
+        assign(closed, Judges(Bound(2)), clock, costs, 8)
+    assert "never comes to its phases" in str(error.value)

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from cpuhp.diagnostics import fail
 from cpuhp.engines.cheapest import Cheapest, Literal
+from cpuhp.model.system import Expectation
 from cpuhp.ordering.elements import remedies
 from cpuhp.ordering.phases import Assignment, Rows, rows_of, scheduled
 from cpuhp.ordering.proofs import proved
@@ -23,6 +25,7 @@ from cpuhp.ordering.why import options_seen
 from cpuhp.ordering.workers import Judges
 
 OWN = "own stop_machine"
+ENTERED = "gate_opens_for_marked_steps_only"  # has a claim that the phases are reached
 MEET, RENDEZVOUS, SLIGHT = 1000, 2000, 100  # ns: what breaks ties between equal times
 ROUNDS = 200
 PROOF = 60.0  # seconds for the proof of a claim of what is shown
@@ -109,7 +112,8 @@ def assign(
 ) -> Assigned:
     """Look for the best assignment with no fix, with one, and so on.
 
-    `costs`: seconds of each row. Raises InputError HP530 if the scenario has no phases.
+    `costs`: seconds of each row. Raises InputError HP530 if the scenario has no phases,
+    or never comes to them.
     """
     return _Search(base, judges, clock, costs, cpus).result()
 
@@ -131,6 +135,7 @@ class _Search:
         self.inner = [r.number for r in (self.rows.stop, *self.rows.dying)]
         serial = self.variant(self.rows.one_by_one())
         top = self.variant(self.rows.together())
+        self._demand_phases(top)
         there = dict.fromkeys(questions(top.checker(), sometimes=False))
         every = questions(serial.checker(), sometimes=False)
         claims = [q for q in every if q.kind not in ENDLESS and q in there]
@@ -142,6 +147,23 @@ class _Search:
         self.claims = frozenset(claims)
         self.seen = self._seen(top)
         self.fixes: tuple[str, ...] = ()
+
+    def _demand_phases(self, top: Variant) -> None:
+        """Raises InputError HP530 if no run comes to what is written anew."""
+        asked = [
+            (top, q)
+            for q in questions(top.checker())
+            if q.check == ENTERED and q.kind is Expectation.SOMETIMES
+        ]
+        for found in self.judges.findings(asked):
+            if found.outcome is Outcome.UNREACHED:
+                raise fail(
+                    "HP530",
+                    f"{self.base.scenario.shown_name} never comes to its phases: no run "
+                    "reaches smp_shutdown_quick_path()",
+                    help="call smp_shutdown_nonboot_cpus(), and turn on what its gate "
+                    "asks for: -D patch2=true -D patch3=true",
+                )
 
     def _seen(self, top: Variant) -> dict[Question, frozenset[int]]:
         """The rows whose callbacks each claim looks at."""
