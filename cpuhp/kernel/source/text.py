@@ -23,8 +23,10 @@ _DIRECTIVE = re.compile(
     r"((?:\\\n|[^\n])*)",
     re.MULTILINE,
 )
-_CONSTANT = re.compile(r"^[ \t]*#[ \t]*(?:el)?if[ \t(]*[01]\b", re.MULTILINE)
-_VALUE = re.compile(r"[ \t(]*([01])[UL]*[ \t)]*\Z")
+_CONSTANT = re.compile(
+    r"^[ \t]*#[ \t]*(?:el)?if\b(?:\\\n|[^\n])*?\b[01]U?L*\b", re.MULTILINE
+)
+_VALUE = re.compile(r"([01])[UL]*")
 _DEFINE = re.compile(
     r"^[ \t]*#[ \t]*define[ \t]+(\w+)(\([^()\n]*\))?((?:\\\n|[^\n])*)", re.MULTILINE
 )
@@ -32,6 +34,7 @@ _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MUL
 _OPEN = {"(": ")", "[": "]", "{": "}"}
 _GUARD = re.compile(r"\s*#[ \t]*define[ \t]+(\w+)")
 MAX_NESTING = 100  # conditionals inside each other that are told apart
+MAX_CONDITION = 1000  # characters of a condition that is looked into
 MAX_ARGUMENTS = 20_000  # characters of one argument list
 
 
@@ -217,18 +220,58 @@ def _left_out(code: str, bare: str) -> Iterator[tuple[int, int]]:
         out, taken = frames.pop() if ends else (False, False)
         depth -= out
         if word != "endif":
-            value = _VALUE.match(match[2]) if word in ("if", "elif") else None
-            frames.append(
-                (
-                    taken or (value is not None and value[1] == "0"),
-                    taken or (value is not None and value[1] == "1"),
-                )
-            )
+            value = _truth(squeezed(match[2])) if word in ("if", "elif") else None
+            frames.append((taken or value is False, taken or value is True))
             depth += frames[-1][0]
         if depth and not was:
             start = match.end()
         elif was and not depth:
             yield start, match.start()
+
+
+def _truth(condition: str, depth: int = 0) -> bool | None:
+    """What a condition is in every configuration; None if they differ, or nobody knows."""
+    text = condition.strip()
+    if depth > MAX_NESTING or len(text) > MAX_CONDITION or "?" in text:
+        return None
+    for operator, decisive in (("||", True), ("&&", False)):
+        parts = _split(text, operator)
+        if len(parts) > 1:
+            values = {_truth(part, depth + 1) for part in parts}
+            if decisive in values:
+                return decisive
+            return None if None in values else not decisive
+    if text.startswith("!"):
+        inner = _truth(text[1:], depth + 1)
+        return None if inner is None else not inner
+    if text.startswith("(") and _closes(text, 0) == len(text) - 1:
+        return _truth(text[1:-1], depth + 1)
+    value = _VALUE.fullmatch(text)
+    return value[1] == "1" if value else None
+
+
+def _split(text: str, operator: str) -> list[str]:
+    """The operands of an operator that stands in no parentheses."""
+    parts, start, at = [], 0, 0
+    while at < len(text):
+        if text[at] == "(":
+            at = _closes(text, at)
+        elif text.startswith(operator, at):
+            parts.append(text[start:at])
+            at += 1
+            start = at + 1
+        at += 1
+    return [*parts, text[start:]]
+
+
+def _closes(text: str, opening: int) -> int:
+    """Where the parenthesis closes that opens there; behind the text if it does not."""
+    depth = 0
+    for at in range(opening, len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if not depth:
+            return at
+    return len(text)
 
 
 def _conditions(code: str, bare: str) -> tuple[list[int], list[tuple[str, ...]]]:
