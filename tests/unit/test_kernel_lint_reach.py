@@ -119,6 +119,28 @@ def test_count_of_users_that_cpus_share(tmp_path, lead, count):
     assert rules(found(tmp_path, body)) == ["plain-rmw"] * count
 
 
+@pytest.mark.parametrize(
+    "statement, count",
+    [
+        ("ctx->refs--", 1),
+        ("ctx->refs = ctx->refs - 1", 1),
+        ("ctx->refs = 1 +\n\t\tctx->refs", 1),
+        ("ctx->a.refs = ctx->a.refs + x->n", 1),
+        ("ctx->refs = ctx->refs2 - 1", 0),
+        ("ctx->refs = ctx->refs->n", 0),
+        ("ctx->refs = x - ctx->refs", 0),
+        ("ctx->refs = x->refs - 1", 0),
+        ("ctx->refs = 1 + ctx->refs->n", 0),
+        ("own->refs = own->refs - 1", 0),
+        ("mutex_lock(&m);\n\tctx->refs = ctx->refs - 1;\n\tmutex_unlock(&m)", 0),
+    ],
+)
+def test_an_assignment_may_change_what_cpus_share(tmp_path, statement, count):
+    lead = "struct ctx *ctx = cpuc->ctx, *own;\n\town = &per_cpu(all, cpu);\n\t"
+    body = f"\t{lead}{statement};\n\treturn 0;"
+    assert rules(found(tmp_path, body)) == ["plain-rmw"] * count
+
+
 def test_register_that_cpus_share(tmp_path):
     body = "\tCHIP_CLOCK(package) &= ~(1 << core);\n\treturn 0;"
     assert rules(found(tmp_path, body)) == ["plain-rmw"]

@@ -25,7 +25,12 @@ _MEMBER = re.compile(
     r"(?:\+\+|--)\s*([a-z_]\w*)((?:->|\.)[\w.>-]+)"
     r"|(?<![\w.>\]])([a-z_]\w*)(->[\w.>-]+?)\s*(?:\+\+|--|[-+]=)"
 )
+_MEMBER_AGAIN = re.compile(
+    r"(?<![\w.>\]])([a-z_]\w*)(->[\w.>-]+?)\s*=\s*"
+    r"(?:\1\2\s*[-+](?![->+])|[\w.>()-]+?\s*\+\s*\1\2\s*;)"
+)
 _REGISTER = re.compile(r"^\s*([A-Z][A-Z0-9_]+\s*\([^;()]*\))\s*[&|^]=", re.MULTILINE)
+_MEMBERS = (_MEMBER, _MEMBER_AGAIN)
 _OWN = re.compile(
     r"^\s*&?\s*(?:raw_|get_|this_|__this_)?(?:per_cpu|cpu_ptr|cpu_rq|cpu_data|cpu_var"
     r"|this_rq|cpu_read)\w*\s*\(|\[\s*(?:\w*cpu\w*|smp_processor_id\s*\(\s*\))\s*\]"
@@ -58,8 +63,9 @@ def _changes(where: Reached) -> Iterator[tuple[int, str]]:
                 yield match.start(), name
         for match in list(_REGISTER.finditer(body))[:MAX_PLACES]:
             yield match.start(1), " ".join(match[1].split())
-    for match in list(_MEMBER.finditer(body))[:MAX_PLACES]:
-        base, member = match[1] or match[3], match[2] or match[4]
+    members = [m for pattern in _MEMBERS for m in pattern.finditer(body)]
+    for match in members[: 2 * MAX_PLACES]:
+        base, member = (part for part in match.groups() if part)
         deeper = member.count("->") > 1 and _is_own(where, base)
         if deeper or _is_shared(where, base, 0):
             yield match.start(), base + member
