@@ -148,6 +148,8 @@ def for_all(
             raise fail("HP314", f"'{place.variable}' is assigned twice", statement.span,
                        help="all assignments of a forall happen at once")  # fmt: skip
         value = _stored(work.terms.value(statement.value, scope, place.sort), place)
+        if member == FALSE:
+            continue  # over nobody: nothing is assigned
         effects.append(
             Assign(
                 place.variable, place.indices, ite(member, value, place), (param,)

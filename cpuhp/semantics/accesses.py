@@ -32,8 +32,9 @@ def accesses(
         for chosen in product(*(machine.elements(p.sort) for p in effect.bound)):
             local: dict[Param, int] = {**binding, **dict(zip(effect.bound, chosen))}
             among = _among(effect)
-            if among is not None and not holds(machine, among, state, local):
-                _visit(machine, among, state, local, read)
+            if among and not any(holds(machine, a, state, local) for a in among):
+                for test in among:
+                    _visit(machine, test, state, local, read)
                 continue
             for part in (*effect.indices, effect.value):
                 _visit(machine, part, state, local, read)
@@ -44,13 +45,24 @@ def accesses(
     return frozenset(read), frozenset(written)
 
 
-def _among(effect: Assign) -> Expr | None:
-    """Which elements a `forall` over a set assigns: the others keep what they have."""
-    match effect.value:
-        case Apply(Op.ITE, (among, _, Read(effect.variable, effect.indices)), _):
-            bound = {part for part in walk(among) if isinstance(part, Param)}
-            return among if bound & set(effect.bound) else None
-    return None
+def _among(effect: Assign) -> list[Expr]:
+    """Which elements a `forall` over a set assigns: the others keep what they have.
+
+    Several follow each other in an `atomic` block. Empty if all are assigned.
+    """
+    found: list[Expr] = []
+    value = effect.value
+    while True:
+        match value:
+            case Apply(Op.ITE, (among, _, value), _):
+                bound = {part for part in walk(among) if isinstance(part, Param)}
+                if not bound & set(effect.bound):
+                    return []
+                found.append(among)
+            case Read(effect.variable, effect.indices):
+                return found
+            case _:
+                return []
 
 
 def _visit(

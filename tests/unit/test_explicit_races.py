@@ -13,6 +13,12 @@ FREE = {  # nobody meets
         shared int 0..1 a;
         process p { forall (c in hit) num[c] = a; }
         process q { a = 1; }""",
+    "a forall over nobody assigns nothing": """
+        process p { forall (c in nobody) num[c] = 1; }
+        process q { num[boot] = 2; }""",
+    "two in one step assign the elements of their sets": """
+        process p { atomic { forall (c in hit) num[c] = 1; forall (c in hit) num[c] = 2; } }
+        process q { num[boot] = 2; }""",
     "what comes to nothing is not read": """
         shared int 0..1 a; shared int 0..1 b;
         process p { atomic { a = b; a = 0; } x = b == b || b == 1 && false; }
@@ -21,6 +27,9 @@ FREE = {  # nobody meets
 RACY = {
     "a forall assigns what is in its set": """
         process p { forall (c in aps) num[c] = 1; }
+        process q(cpu) on aps { num[cpu] = 2; }""",
+    "the first of two in one step assigns what is in its set": """
+        process p { atomic { forall (c in aps) num[c] = 1; forall (c in hit) num[c] = 2; } }
         process q(cpu) on aps { num[cpu] = 2; }""",
     "a forall looks at its set": """
         process p { forall (c in hit) num[c] = 1; }
