@@ -72,6 +72,8 @@ def loop(head, test="i != cpu"):
         (WRITTEN_OUT.format("first_and", "m, cpu_online_mask", "_and"), "i != cpu"),
         (WRITTEN_OUT.format("next", "-1, cpu_online_mask", ""), "i != cpu"),
         (WRITTEN_OUT.format("first", "cpu_possible_mask", ""), "cpu_online(i)"),
+        ("while ((i = cpumask_next(i, cpu_online_mask)) < nr_cpu_ids)", "i != cpu"),
+        ("while ((i = cpumask_first(cpu_online_mask)) != nr_cpu_ids)", "i != cpu"),
     ],
 )
 def test_a_copy_of_the_cpu_that_a_loop_finds_is_a_target(tmp_path, head, test):
@@ -196,6 +198,36 @@ def test_both_branches_of_a_helper_are_followed(tmp_path):
     text = f"#ifdef CONFIG_A\n{first}#else\n{second}#endif\n"
     text += "static int down(unsigned int cpu)\n{\n\treturn help(cpu);\n}\n"
     assert rules(tmp_path, text) == [(ONLINE, "error")]
+
+
+WHILE = "while ((i = cpumask_next(i, cpu_online_mask)) < nr_cpu_ids) {"
+APART = "i = cpumask_first(cpu_online_mask);\n\twhile (i < nr_cpu_ids) {"
+ERROR = [(ONLINE, "error")]
+NEXT = "i = cpumask_next(i, cpu_online_mask);"
+
+
+@pytest.mark.parametrize(
+    "lines, told",
+    [
+        (f"{WHILE} move(i); }}", []),
+        (f"{WHILE} move(i); break; }}", ERROR),
+        (f"{WHILE} if (cpu_dying(i)) continue; move(i); break; }}",
+         [("target-not-dying", "note")]),
+        (f"{APART} move(i); {NEXT} }}", []),
+        (f"{APART} move(i); {NEXT} if (i == 4) break; }}", ERROR),
+        (f"{APART} relax(); }} move(i);", ERROR),  # it waits for something else
+        ("while ((i = cpumask_first(&m)) < nr_cpu_ids) {"
+         " cpumask_clear_cpu(i, &m); move(i); }", []),
+        # Nobody is left, or somebody is: no loop over the mask.
+        ("while ((i = cpumask_first(&m)) >= nr_cpu_ids) { relax(); } move(i);", ERROR),
+        ("for (i = cpumask_first(&m); i < nr_cpu_ids;\n\t\t"
+         "i = cpumask_next(i, &m)) { move(i); }", []),
+    ],
+)  # fmt: skip
+def test_a_while_loop_over_a_mask_chooses_where_it_is_left(tmp_path, lines, told):
+    body = "\tint i = -1;\n\tcpumask_copy(&m, cpu_online_mask);\n\t"
+    text = f"static int down(unsigned int cpu)\n{{\n{body}{lines}\n\treturn 0;\n}}\n"
+    assert rules(tmp_path, text) == told
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
+from cpuhp.kernel.hazards.loops import leaves_early, whole_loop, written_out
 from cpuhp.kernel.hazards.walk import MAX_PLACES, Reached
 from cpuhp.kernel.source.text import squeezed
 
@@ -82,11 +83,6 @@ _LOOP = re.compile(
     r"\b(for_each_(?:online|possible|present)_cpu|for_each_online_cpu_wrap"
     r"|for_each_cpu(?:_and|_andnot|_or|_wrap|_from)?)\s*\("
 )
-# A loop that is written out: for (i = cpumask_first(m); ...; i = cpumask_next(i, m)).
-_WRITTEN_OUT = re.compile(
-    r"\bfor\s*(?P<head>\()\s*(?:(?:unsigned\s+)?int\s+)?(?P<cpu>\w+)\s*=\s*"
-    r"(?P<picker>cpumask_(?:first|next)(?:_and|_andnot)?)\s*(?P<opening>\()"
-)
 # The choice is one of the two values of a conditional expression.
 _CHOSEN = re.compile(
     r"([A-Za-z_][\w.\[\]]*(?:->[\w.\[\]]+)*)\s*=(?!=)[^;{}=]*(?:[=!<>]=[^;{}=]*)?"
@@ -111,8 +107,10 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
     looks = _LOOKS | {w.function.name for w in reached if _chooses(w.body)}
     for where in reached:
         body = where.body
+        loops = list(written_out(body))
+        visits = frozenset[int]().union(*(loop.choices for loop in loops))
         for match in islice(_PICK.finditer(body), MAX_PLACES):
-            if _in_loop_head(body, match.start()):
+            if match.start() in visits or _in_loop_head(body, match.start()):
                 continue
             start, count = _PICKERS[match[1]]
             given = _arguments(where, match.end() - 1)[start : start + count]
@@ -122,7 +120,7 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
             call = _Call(match.start(), match[1], match.end() - 1)
             found.append(_pick(where, call, given, cleared, looks))
         for match in islice(_LOOP.finditer(body), MAX_PLACES):
-            if not _leaves_early(body, match.end() - 1):
+            if not leaves_early(body, match.end() - 1):
                 continue
             given = _arguments(where, match.end() - 1)
             masks = given[1:3] if match[1].endswith(("_and", "_or")) else given[1:2]
@@ -134,12 +132,12 @@ def picks(reached: Sequence[Reached]) -> list[Pick]:
             if masks and given:
                 call = _Call(match.start(), match[1], match.end() - 1)
                 found.append(_pick(where, call, masks, cleared, looks, given[0]))
-        for match in islice(_WRITTEN_OUT.finditer(body), MAX_PLACES):
-            start, count = _PICKERS[match["picker"]]
-            given = _arguments(where, match.start("opening"))[start : start + count]
-            if given and _leaves_early(body, match.start("head")):
-                call = _Call(match.start(), match["picker"], match.start("opening"))
-                found.append(_pick(where, call, given, cleared, looks, match["cpu"]))
+        for loop in loops:
+            start, count = _PICKERS[loop.picker]
+            given = _arguments(where, loop.opening)[start : start + count]
+            if given and leaves_early(body, loop.head):
+                call = _Call(loop.start, loop.picker, loop.opening)
+                found.append(_pick(where, call, given, cleared, looks, loop.cpu))
     return _configured(found)
 
 
@@ -202,7 +200,7 @@ def _pick(
     # The first CPU of a group is its name; a successor would not be the CPU itself.
     first = call.name == "cpumask_first" and not is_loop
     names_group = first and mask is Mask.TOPOLOGY
-    decides = is_loop and _ANSWER.search(_loop(body[start:]))
+    decides = is_loop and _ANSWER.search(whole_loop(body[start:]))
     handed = returned or _passed(body, start, looks)
     if result is not None and not handed and not HINT.search(result):
         handed = _handed(where, result, start, is_loop, looks)
@@ -224,7 +222,7 @@ def _leaves_out_dying(where: Reached, call: _Call, is_loop: bool) -> bool:
         at = _REST.get(call.name)
         given = _arguments(where, call.opening) if at is not None else []
         return at is not None and len(given) > at and "cpu_dying_mask" in given[at]
-    body = _loop(where.body[call.start :])
+    body = whole_loop(where.body[call.start :])
     for test in _TESTS_DYING.finditer(body):
         after = body[test.end() : test.end() + 60]
         skips = bool(re.match(r"[^;{]*\{?\s*continue\b", after))
@@ -238,13 +236,8 @@ _TESTS_DYING = re.compile(
 )
 
 
-def _loop(rest: str) -> str:
-    """The loop that a text begins with, with its body."""
-    return rest[: _statement(rest, _closed(rest, rest.find("(")))]
-
-
 def _asks_online(rest: str) -> bool:
-    return bool(_TESTS_ONLINE.search(_loop(rest)))
+    return bool(_TESTS_ONLINE.search(whole_loop(rest)))
 
 
 def _passed(body: str, start: int, looks: frozenset[str]) -> bool:
@@ -303,7 +296,7 @@ def _until_reused(rest: str, name: str, is_loop: bool) -> str:
     """The text in which a loop's variable still holds the CPU that was chosen."""
     if not is_loop:
         return rest
-    after = len(_loop(rest))
+    after = len(whole_loop(rest))
     again = re.compile(
         rf"\bfor\w*\s*\(\s*{name}\b|(?<![\w.>]){name}\s*=(?!=)(?![^;]*\b{name}\b)"
     )
@@ -497,65 +490,3 @@ def _arguments(where: Reached, opening: int) -> list[str]:
 def _in_loop_head(body: str, offset: int) -> bool:
     line = body[body.rfind("\n", 0, offset) + 1 : offset]
     return bool(re.search(r"\bfor\s*\(|\bfor_each_\w+\s*\(", line))
-
-
-def _leaves_early(body: str, opening: int) -> bool:
-    """True if a loop's body leaves it: it looks for one CPU, it does not visit all."""
-    begin = _closed(body, opening)
-    text = body[begin : _statement(body, begin)]
-    return bool(re.search(r"\bbreak\s*;|\breturn\b", _without_inner(text)))
-
-
-_INNER = re.compile(r"\b(?:for\w*|while|switch)\s*\(")
-
-
-def _without_inner(text: str) -> str:
-    """A loop's body without the loops and switches in it, whose breaks are theirs."""
-    found = _INNER.search(text)
-    while found is not None:
-        brace = text.find("{", found.end())
-        semicolon = re.compile(r"\)\s*;").search(text, found.end())
-        if brace < 0 or (semicolon and semicolon.start() < brace):
-            return text
-        end = brace + _block(text[brace:])
-        inner = re.sub(r"\bbreak\s*;", "", text[found.start() : end])
-        text = text[: found.start()] + inner + text[end:]
-        found = _INNER.search(text, found.start() + len(inner))
-    return text
-
-
-_HEAD = re.compile(r"\s*(if|while|switch|for\w*|\w+_for_each\w*)\s*(?=\()")
-_BRACE = re.compile(r"\s*(?=\{)")
-_ELSE = re.compile(r"\s*else\b")
-
-
-def _statement(text: str, at: int, depth: int = 0) -> int:
-    """Where the statement ends that begins there: at its brace, or at its semicolon."""
-    if _BRACE.match(text, at):
-        return at + _block(text[at:])
-    head = _HEAD.match(text, at) if depth < 20 else None
-    if head is None:
-        end = text.find(";", at)
-        return len(text) if end < 0 else end + 1
-    end = _statement(text, _closed(text, head.end()), depth + 1)
-    other = _ELSE.match(text, end) if head[1] == "if" else None
-    return _statement(text, other.end(), depth + 1) if other else end
-
-
-def _closed(text: str, opening: int) -> int:
-    """The place behind the parenthesis that closes the one that is opened there."""
-    depth = 0
-    for at in range(max(opening, 0), len(text)):
-        depth += (text[at] == "(") - (text[at] == ")")
-        if depth == 0:
-            return at + 1
-    return len(text)
-
-
-def _block(text: str) -> int:
-    depth = 0
-    for at, char in enumerate(text):
-        depth += (char == "{") - (char == "}")
-        if depth == 0 and char == "}":
-            return at + 1
-    return len(text)

@@ -1,0 +1,145 @@
+"""Loops over CPUs in the text of a function: what they visit, and whether they leave early.
+
+`for_each_cpu()` and its like are found by their name (masks.py); here are those that are
+written out with `for` or `while`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from cpuhp.kernel.hazards.walk import MAX_PLACES
+
+_STEP = r"(?P<cpu>\w+)\s*=\s*(?P<picker>cpumask_(?:first|next)(?:_and|_andnot)?)\s*"
+# for (i = cpumask_first(m); ...; i = cpumask_next(i, m))
+_FOR = re.compile(
+    rf"\bfor\s*(?P<head>\()\s*(?:(?:unsigned\s+)?int\s+)?{_STEP}(?P<opening>\()"
+)
+# while ((i = cpumask_next(i, m)) < nr_cpu_ids)
+_WHILE = re.compile(rf"\bwhile\s*(?P<head>\()\s*\(\s*{_STEP}(?P<opening>\()")
+_GOES_ON = re.compile(r"\s*\)\s*(?:<|!=)")
+# i = cpumask_first(m); while (i < nr_cpu_ids) { ... i = cpumask_next(i, m); }
+_FIRST = re.compile(rf"(?<![\w.>]){_STEP}(?P<opening>\()")
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over the CPUs of a mask: where it begins and its head opens, its variable,
+    what chooses and where its arguments begin; `choices` are the places of all that do.
+    """
+
+    start: int
+    head: int
+    cpu: str
+    picker: str
+    opening: int
+    choices: frozenset[int]
+
+
+def written_out(body: str) -> Iterator[Loop]:
+    """The loops of a function that choose the next CPU of a mask by themselves."""
+    for match in islice(_FOR.finditer(body), MAX_PLACES):
+        inside = range(match.start("head"), closed(body, match.start("head")))
+        yield _found(match, match.start(), match.start("head"), inside, body)
+    for match in islice(_WHILE.finditer(body), MAX_PLACES):
+        if _GOES_ON.match(body, closed(body, match.start("opening"))):
+            inside = range(match.start("picker"), match.end("picker"))
+            yield _found(match, match.start(), match.start("head"), inside, body)
+    for match in islice(_FIRST.finditer(body), MAX_PLACES):
+        head = re.compile(
+            rf"\s*;\s*(while)\s*(\()\s*{match['cpu']}\s*(?:<|!=)\s*nr_\w+\s*\)"
+        ).match(body, closed(body, match.start("opening")))
+        if head is None:
+            continue
+        end = statement(body, head.end())
+        again = (
+            rf"(?<![\w.>]){match['cpu']}\s*=\s*cpumask_next\w*\s*\(\s*{match['cpu']}\b"
+        )
+        if re.search(again, body[head.end() : end]):
+            inside = range(match.start("picker"), end)
+            yield _found(match, head.start(1), head.start(2), inside, body)
+
+
+def _found(
+    match: re.Match[str], start: int, head: int, inside: range, body: str
+) -> Loop:
+    again = re.compile(rf"(?<![\w.>]){match['cpu']}\s*=\s*(?=cpumask_(?:first|next))")
+    choices = {found.end() for found in again.finditer(body, 0, inside.stop + 8)}
+    return Loop(
+        start,
+        head,
+        match["cpu"],
+        match["picker"],
+        match.start("opening"),
+        frozenset(at for at in choices if at in inside),
+    )
+
+
+def whole_loop(rest: str) -> str:
+    """The loop that a text begins with, with its body."""
+    return rest[: statement(rest, closed(rest, rest.find("(")))]
+
+
+def leaves_early(body: str, opening: int) -> bool:
+    """True if a loop's body leaves it: it looks for one CPU, it does not visit all."""
+    begin = closed(body, opening)
+    text = body[begin : statement(body, begin)]
+    return bool(re.search(r"\bbreak\s*;|\breturn\b", _without_inner(text)))
+
+
+_INNER = re.compile(r"\b(?:for\w*|while|switch)\s*\(")
+
+
+def _without_inner(text: str) -> str:
+    """A loop's body without the loops and switches in it, whose breaks are theirs."""
+    found = _INNER.search(text)
+    while found is not None:
+        brace = text.find("{", found.end())
+        semicolon = re.compile(r"\)\s*;").search(text, found.end())
+        if brace < 0 or (semicolon and semicolon.start() < brace):
+            return text
+        end = brace + _block(text[brace:])
+        inner = re.sub(r"\bbreak\s*;", "", text[found.start() : end])
+        text = text[: found.start()] + inner + text[end:]
+        found = _INNER.search(text, found.start() + len(inner))
+    return text
+
+
+_HEAD = re.compile(r"\s*(if|while|switch|for\w*|\w+_for_each\w*)\s*(?=\()")
+_BRACE = re.compile(r"\s*(?=\{)")
+_ELSE = re.compile(r"\s*else\b")
+
+
+def statement(text: str, at: int, depth: int = 0) -> int:
+    """Where the statement ends that begins there: at its brace, or at its semicolon."""
+    if _BRACE.match(text, at):
+        return at + _block(text[at:])
+    head = _HEAD.match(text, at) if depth < 20 else None
+    if head is None:
+        end = text.find(";", at)
+        return len(text) if end < 0 else end + 1
+    end = statement(text, closed(text, head.end()), depth + 1)
+    other = _ELSE.match(text, end) if head[1] == "if" else None
+    return statement(text, other.end(), depth + 1) if other else end
+
+
+def closed(text: str, opening: int) -> int:
+    """The place behind the parenthesis that closes the one that is opened there."""
+    depth = 0
+    for at in range(max(opening, 0), len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if depth == 0:
+            return at + 1
+    return len(text)
+
+
+def _block(text: str) -> int:
+    depth = 0
+    for at, char in enumerate(text):
+        depth += (char == "{") - (char == "}")
+        if depth == 0 and char == "}":
+            return at + 1
+    return len(text)
