@@ -9,7 +9,7 @@ from cpuhp.ordering.assign import assign
 from cpuhp.ordering.phases import Assignment, program_text, rows_of, scheduled
 from cpuhp.ordering.questions import Bound
 from cpuhp.ordering.variant import variant_of
-from cpuhp.ordering.workers import Judges
+from cpuhp.ordering.workers import Judges, TimeIsUp
 from cpuhp.report.phases import as_json, text
 from cpuhp.timing.costs import Cost, CostTable
 from cpuhp.timing.estimate import estimate
@@ -151,3 +151,32 @@ def test_phases_that_no_run_comes_to_are_an_error(tmp_path):
     with pytest.raises(InputError, match="HP530") as error:
         assign(closed, Judges(Bound(2)), clock, costs, 8)
     assert "never comes to its phases" in str(error.value)
+
+
+def test_what_is_known_when_the_time_is_up_is_told(base):
+    rows = rows_of(base)
+    _, costs = of_rows(COSTS, rows.online, {})
+    told = []
+
+    def after(calls):
+        """The answer if time is up when so many lists of questions are answered."""
+        told.clear()
+
+        def tell(done, of):
+            told.extend([done] if done == of else [])
+            if len(told) >= calls:
+                judges.deadline = 0.0
+
+        judges = Judges(Bound(2), tell=tell)
+        return assign(base, judges, clock, costs, 8)
+
+    with pytest.raises(TimeIsUp):
+        after(1)
+    early = after(2)
+    assert early.stopped and early.failing is None and not early.steps
+    page = "\n".join(text(early, "a machine", 8))
+    assert "three phases: not known to be safe" in page
+    assert "Stopped at --limit" in page and "no assignment" not in page
+    assert as_json(early, "a machine", 8)["failing"] is None
+    whole = after(10)
+    assert not whole.stopped and whole.failing == () and whole.steps

@@ -2,11 +2,16 @@
 
 from types import SimpleNamespace
 
+import pytest
+from click.testing import CliRunner
+
 from cpuhp.api import load, loads
+from cpuhp.cli import group
 from cpuhp.ordering.parallel import fastest
 from cpuhp.ordering.questions import Bound
 from cpuhp.ordering.variant import variant_of
-from cpuhp.ordering.workers import Judges
+from cpuhp.ordering.workers import Judges, TimeIsUp
+from cpuhp.report.parallel import as_json, text
 
 SPEC = """
 /// May CPUs take their turn at once?
@@ -102,3 +107,23 @@ def test_of_those_that_take_equally_long_a_safe_one_is_found():
     found = fastest(base, Judges(Bound(2)), slower, 3, "none")
     assert found.best.safe and found.best.seconds == 2.0
     assert found.best.options == {"bold": False, "calm": True}
+
+
+def test_what_is_known_when_the_time_is_up_is_told(tmp_path):
+    path = tmp_path / "turns.hp"
+    path.write_text(SPEC)
+    base = variant_of(load(str(path)).program, {})
+
+    def tell(done, of):
+        judges.deadline = 0.0
+
+    judges = Judges(Bound(3), tell=tell)
+    found = fastest(base, judges, clock, 3, "none")
+    assert found.stopped and not found.candidates and found.best is None
+    assert "stopped at --limit: slower candidates were not searched" in text(found)
+    assert as_json(found)["stopped"]
+    with pytest.raises(TimeIsUp):
+        fastest(base, Judges(Bound(3), deadline=0.0), clock, 3, "none")
+    args = ["schedule", "shutdown-three-phase", "--limit", "0.1", "--jobs", "1"]
+    told = CliRunner().invoke(group, args)
+    assert told.exit_code == 3 and "nothing is known after 0.1 s" in told.output

@@ -65,8 +65,10 @@ class Advice:
         return variant_of(self.scenario(name).program, self.options)
 
     @contextmanager
-    def judges(self) -> Iterator[Judges]:
-        """Whoever answers questions, with a line of progress."""
+    def judges(self, limit: float | None = None) -> Iterator[Judges]:
+        """Whoever answers questions, with a line of progress; for so many seconds."""
+        import time
+
         from cpuhp.cli._progress import Progress
         from cpuhp.ordering.questions import Bound
         from cpuhp.ordering.workers import Cache, Judges, executor_of
@@ -78,6 +80,7 @@ class Advice:
                 executor,
                 Cache(folder),
                 lambda done, of: progress.tell(done, f"of {of} questions"),
+                deadline=None if limit is None else time.monotonic() + limit,
             )
 
     def print(self, data: Mapping[str, Any], lines: Iterable[str]) -> None:

@@ -18,7 +18,8 @@ GROUP = "design"
 @click.command(
     "schedule",
     short_help="The fastest way through a scenario that keeps every check.",
-    epilog="Exit status: 0 there is one, 1 there is none, 2 bad input.",
+    epilog="Exit status: 0 there is one, 1 there is none, 2 bad input, 3 none was found "
+    "before --limit.",
 )
 @click.argument("scenario", metavar="SCENARIO|FILE.hp")
 @click.option("--goal", type=click.Choice(["latency"]), default="latency",
@@ -48,6 +49,12 @@ GROUP = "design"
 @click.option(
     "--program", is_flag=True, help="Also print each schedule as text of the language."
 )
+@click.option(
+    "--limit",
+    type=click.FloatRange(0.1),
+    metavar="SECONDS",
+    help="Stop after so long in all, and tell what is known; default none.",
+)
 @advice_options
 @click.pass_context
 def command(
@@ -59,6 +66,7 @@ def command(
     trace: str | None,
     by_options: bool,
     program: bool,
+    limit: float | None,
     advice: Advice,
 ) -> None:
     """The fastest way through a scenario that keeps every check.
@@ -70,16 +78,25 @@ def command(
     """
     from cpuhp.api import DEFAULT_CPUS
     from cpuhp.ordering.phases import PROTOCOL
+    from cpuhp.ordering.workers import TimeIsUp
 
     base = advice.base(scenario)
     first = advice.scenario(scenario).timing(costs=costs)
     count = machine or first.costs.cpus or DEFAULT_CPUS
     phased = PROTOCOL in {unit.name for unit in base.program().units}
-    if phased and not by_options:
-        found = _phases(base, advice, first.costs, count, trace, program)
-    else:
-        found = _options(base, advice, costs, first.costs.name, count)
-    ctx.exit(0 if found else 1)
+    try:
+        if phased and not by_options:
+            status = _phases(base, advice, first.costs, count, trace, program, limit)
+        else:
+            status = _options(base, advice, costs, first.costs.name, count, limit)
+    except TimeIsUp:
+        click.echo(
+            f"nothing is known after {limit:g} s; with --cache DIR the next run goes on "
+            "from here",
+            err=True,
+        )
+        status = 3
+    ctx.exit(status)
 
 
 def _phases(
@@ -89,7 +106,8 @@ def _phases(
     count: int,
     trace: str | None,
     program: bool,
-) -> bool:
+    limit: float | None,
+) -> int:
     from cpuhp.api import Scenario
     from cpuhp.cli.estimate import states_of
     from cpuhp.ordering.assign import assign
@@ -116,7 +134,7 @@ def _phases(
         made = Scenario(variant.program(), dict(variant.options)).timing(costs=table)
         return estimate(made.model, "", count, made.costs).makespan
 
-    with advice.judges() as judges:
+    with advice.judges(limit) as judges:
         found = assign(base, judges, clock, seconds, count)
     advice.print(page.as_json(found, known.name, count),
                  page.text(found, known.name, count))  # fmt: skip
@@ -124,12 +142,17 @@ def _phases(
         for step in found.steps:
             click.echo(f"\n// {step.seconds:.3f} s")
             click.echo(program_text(base, rows, step.assignment), nl=False)
-    return any(step.safe for step in found.steps)
+    return _status(any(step.safe for step in found.steps), found.stopped)
 
 
 def _options(
-    base: Variant, advice: Advice, costs: str | None, name: str, count: int
-) -> bool:
+    base: Variant,
+    advice: Advice,
+    costs: str | None,
+    name: str,
+    count: int,
+    limit: float | None,
+) -> int:
     from cpuhp.api import Scenario
     from cpuhp.ordering.parallel import fastest
     from cpuhp.report import parallel as page
@@ -139,7 +162,11 @@ def _options(
         setup = Scenario(variant.program(), dict(variant.options)).timing(costs=costs)
         return estimate(setup.model, "", count, setup.costs)
 
-    with advice.judges() as judges:
+    with advice.judges(limit) as judges:
         found = fastest(base, judges, clock, count, name)
     advice.print(page.as_json(found), page.text(found))
-    return bool(found.best)
+    return _status(bool(found.best), found.stopped)
+
+
+def _status(found: bool, stopped: bool) -> int:
+    return 0 if found else 3 if stopped else 1

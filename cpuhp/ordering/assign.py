@@ -22,7 +22,7 @@ from cpuhp.ordering.proofs import proved
 from cpuhp.ordering.questions import ENDLESS, Finding, Outcome, Question, questions
 from cpuhp.ordering.variant import Variant
 from cpuhp.ordering.why import options_seen
-from cpuhp.ordering.workers import Judges
+from cpuhp.ordering.workers import Judges, TimeIsUp
 
 OWN = "own stop_machine"
 ENTERED = "gate_opens_for_marked_steps_only"  # has a claim that the phases are reached
@@ -96,7 +96,7 @@ class Assigned:
     checks: int
     serial: float
     together: float
-    failing: tuple[str, ...]  # with all CPUs at once and no fix
+    failing: tuple[str, ...] | None  # with all CPUs at once and no fix; None: not known
     steps: tuple[Step, ...]
     fixes: tuple[str, ...]
     worth: Mapping[str, float]
@@ -105,6 +105,7 @@ class Assigned:
     candidates: int
     asked: int
     runs: int
+    stopped: bool = False  # the time was up before all was known
 
 
 def assign(
@@ -113,7 +114,7 @@ def assign(
     """Look for the best assignment with no fix, with one, and so on.
 
     `costs`: seconds of each row. Raises InputError HP530 if the scenario has no phases,
-    or never comes to them.
+    or never comes to them, TimeIsUp if nothing is known by then.
     """
     return _Search(base, judges, clock, costs, cpus).result()
 
@@ -147,6 +148,9 @@ class _Search:
         self.claims = frozenset(claims)
         self.seen = self._seen(top)
         self.fixes: tuple[str, ...] = ()
+        self.failing: list[Question] | None = None
+        self.steps: list[Step] = []
+        self.worth: dict[str, float] = {}
 
     def _demand_phases(self, top: Variant) -> None:
         """Raises InputError HP530 if no run comes to what is written anew."""
@@ -177,25 +181,32 @@ class _Search:
     def variant(self, chosen: Assignment) -> Variant:
         return scheduled(self.base, self.rows, chosen)
 
-    def result(self) -> Assigned:
+    def _solve(self) -> None:
+        """Find out all, in the order in which it is worth to be known."""
         top = self.rows.together()
-        failing = [q for q, f in self.outcomes(top) if f.outcome is Outcome.FAILS]
-        self.fixes = tuple(self._mending(top, failing))
+        self.failing = [q for q, f in self.outcomes(top) if f.outcome is Outcome.FAILS]
+        self.fixes = tuple(self._mending(top, self.failing))
         self.solver = Cheapest(self._names(), self._prices())
         for clause in self._structure():
             self.solver.require(clause)
-        steps: list[Step] = []
         for count in range(len(self.fixes) + 1):
             step = self.best(count)
             if step is None:
                 break
-            if not steps or step.seconds < steps[-1].seconds:
-                steps.append(step)
-        worth = {}
+            if not self.steps or step.seconds < self.steps[-1].seconds:
+                self.steps.append(step)
         for name in self.fixes:
             without = self.best(len(self.fixes), [(f"fix {name}", False)])
             if without is not None:
-                worth[name] = without.seconds
+                self.worth[name] = without.seconds
+
+    def result(self) -> Assigned:
+        stopped = False
+        try:
+            self._solve()
+        except TimeIsUp:
+            stopped = True
+        top = self.rows.together()
         return Assigned(
             self.base.scenario.shown_name,
             str(self.judges.bound),
@@ -203,16 +214,19 @@ class _Search:
             len({q.check for q in self.wanted}),
             self.clock(self.variant(self.rows.one_by_one())),
             self.clock(self.variant(top)),
-            tuple(dict.fromkeys(q.check for q in failing)),
-            tuple(self.proven(step) if step.safe else step for step in steps),
+            None
+            if self.failing is None
+            else tuple(dict.fromkeys(q.check for q in self.failing)),
+            tuple(self.proven(step) if step.safe else step for step in self.steps),
             self.fixes,
-            worth,
+            self.worth,
             tuple(self.lessons),
             frozenset(c.state.number for c in self.base.program().callbacks
                       if c.callback.direction == "teardown"),
             self.candidates,
             self.judges.asked,
             self.judges.runs,
+            stopped,
         )  # fmt: skip
 
     def _mending(self, top: Assignment, failing: Sequence[Question]) -> Iterator[str]:
@@ -361,8 +375,9 @@ class _Search:
     def proven(self, step: Step) -> Step:
         """The same, with what is proved of it beyond the bound of the search."""
         bound = self.judges.bound
+        wanted = [] if self.judges.time_is_up else self.wanted
         good = proved(
-            step.variant, self.wanted, self.judges.executor, self.judges.cache,
+            step.variant, wanted, self.judges.executor, self.judges.cache,
             min(PROOF, bound.timeout),
         )  # fmt: skip
         bounded = {q.check for q in self.wanted if q not in good}

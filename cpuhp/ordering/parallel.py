@@ -17,7 +17,7 @@ from cpuhp.model.sorts import BOOL
 from cpuhp.ordering.elements import remedies
 from cpuhp.ordering.questions import ENDLESS, Outcome, Question, questions
 from cpuhp.ordering.variant import Variant
-from cpuhp.ordering.workers import Judges
+from cpuhp.ordering.workers import Judges, TimeIsUp
 from cpuhp.timing.estimate import Estimate
 
 MATTERS = 0.01  # part of the makespan that an option must change to count
@@ -74,12 +74,14 @@ class Plan:
     best_estimate: Estimate | None
     asked: int
     runs: int
+    stopped: bool = False  # the time was up before all candidates were searched
 
 
 def fastest(base: Variant, judges: Judges, clock: Clock, cpus: int, costs: str) -> Plan:
     """Every combination of the options that change the makespan, fastest first.
 
-    Raises InputError if the scenario cannot be run against the clock as it is.
+    Raises InputError if the scenario cannot be run against the clock as it is, TimeIsUp
+    if nothing is known by then.
     """
     names = _deciding(base, clock)
     timed = []
@@ -97,11 +99,13 @@ def fastest(base: Variant, judges: Judges, clock: Clock, cpus: int, costs: str) 
     outcomes = judges.findings([(slowest, q) for q in claims])
     wanted = [q for q, f in zip(claims, outcomes) if f.outcome is Outcome.HOLDS]
     dropped = set(claims) - set(wanted)
-    found = [
-        candidate
-        for alike in _alike(timed)
-        for candidate in _shown(alike, dropped, judges, clock)
-    ]
+    found: list[Candidate] = []
+    stopped = False
+    try:
+        for alike in _alike(timed):
+            found += _shown(alike, dropped, judges, clock)
+    except TimeIsUp:
+        stopped = True
     good = [c for c in found if c.safe or c.safe_with_fixes]
     best = min(good, key=lambda c: c.takes, default=None)
     return Plan(
@@ -115,6 +119,7 @@ def fastest(base: Variant, judges: Judges, clock: Clock, cpus: int, costs: str) 
         clock(best.fixed or best.variant) if best else None,
         judges.asked,
         judges.runs,
+        stopped,
     )
 
 

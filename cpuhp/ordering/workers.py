@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -52,6 +53,10 @@ WHOLE = 64  # and if all are about one variant
 OneJudged = tuple[str, Finding, bool]
 Judged = list[OneJudged]
 Tell = Callable[[int, int], None]  # done, of how many
+
+
+class TimeIsUp(Exception):
+    """No more questions are answered: the deadline of their judges has passed."""
 
 
 @contextmanager
@@ -160,7 +165,11 @@ class Cache:
 
 
 class Judges:
-    """Answers questions about variants; each system is searched once."""
+    """Answers questions about variants; each system is searched once.
+
+    After `deadline`, a time of `time.monotonic()`, questions whose answer is not known
+    yet raise TimeIsUp. What is being searched then is searched to its end.
+    """
 
     def __init__(
         self,
@@ -169,7 +178,9 @@ class Judges:
         cache: Cache | None = None,
         tell: Tell | None = None,
         wider: Judges | None = None,
+        deadline: float | None = None,
     ):
+        self.deadline = deadline
         self.bound = bound
         self.cache = cache or Cache()
         self.runs = 0  # systems that were searched
@@ -188,7 +199,7 @@ class Judges:
         if cpus not in self._narrower:
             bound = replace(self.bound, cpus=cpus)
             self._narrower[cpus] = Judges(
-                bound, self._executor, self.cache, self._tell, self
+                bound, self._executor, self.cache, self._tell, self, self.deadline
             )
         return self._narrower[cpus]
 
@@ -197,11 +208,15 @@ class Judges:
         """Whoever runs jobs; None for this process alone."""
         return self._executor
 
+    @property
+    def time_is_up(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
     def findings(self, asked: Sequence[Asked], broken: bool = False) -> list[Finding]:
         """The findings, in the order of the questions.
 
         A variant that does not compile raises its InputError, or with `broken` counts
-        as not known.
+        as not known. Raises TimeIsUp.
         """
         self._count(asked=len(asked))
         wanted = [one for one in dict.fromkeys(asked) if not self._is_known(one)]
@@ -247,14 +262,22 @@ class Judges:
         cache = self.cache.folder
         if self._executor is None or len(parts) < 2:
             for part in parts:
+                if self.time_is_up:
+                    raise TimeIsUp
                 yield part, judged(part, self.bound, cache, self.cache)
             return
         futures = {
             self._executor.submit(judged, part, self.bound, cache): part
             for part in parts
         }
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        left = None if self.deadline is None else self.deadline - time.monotonic()
+        try:
+            for future in as_completed(futures, None if left is None else max(0, left)):
+                yield futures[future], future.result()
+        except TimeoutError:
+            for future in futures:
+                future.cancel()
+            raise TimeIsUp from None
 
     def same(self, first: Variant, second: Variant, question: Question) -> bool:
         """Whether two variants have the same system for a question."""

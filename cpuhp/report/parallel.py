@@ -23,9 +23,11 @@ def text(found: Plan) -> Iterator[str]:
         yield from _candidate(candidate, serial)
     yield ""
     best = found.best
-    if best is None:
+    if found.stopped:
+        yield "stopped at --limit: slower candidates were not searched"
+    if best is None and not found.stopped:
         yield "no candidate keeps every check"
-    else:
+    if best is not None:
         told = "as it is" if best.safe else f"with {', '.join(best.fixes)}"
         yield from wrapped(
             f"fastest that keeps every check: {_options(best)}, {told}, "
@@ -95,4 +97,5 @@ def as_json(found: Plan) -> dict[str, Any]:
             for c in found.candidates
         ],
         "best": found.best and dict(found.best.options),
+        "stopped": found.stopped,
     }

@@ -24,13 +24,17 @@ def text(found: Assigned, costs: str, cpus: int) -> Iterator[str]:
     )
     yield ""
     yield f"  {found.serial:9.3f} s  {1.0:5.1f} x  CPU by CPU, as the kernel does it"
-    yield from _beside(found.together, found.serial, "all CPUs at once, three phases")
-    for check in found.failing:
+    told = "all CPUs at once, three phases"
+    told += ": not known to be safe" if found.failing is None else ""
+    yield from _beside(found.together, found.serial, told)
+    for check in found.failing or ():
         yield f"      - {check} fails"
     for step in found.steps:
         yield ""
         yield from _step(step, found)
     yield ""
+    if found.stopped:
+        yield "Stopped at --limit: what is not listed is not known."
     yield from _distance(found)
     if found.worth:
         yield ""
@@ -121,6 +125,8 @@ def _span(first: HotplugState, last: HotplugState, count: int) -> str:
 
 
 def _distance(found: Assigned) -> Iterator[str]:
+    if not found.steps and found.stopped:
+        return
     if not found.steps:
         yield "no assignment keeps every check"
         return
@@ -164,7 +170,7 @@ def as_json(found: Assigned, costs: str, cpus: int) -> dict[str, Any]:
         "checks": found.checks,
         "serial": found.serial,
         "three_phases": found.together,
-        "failing": list(found.failing),
+        "failing": None if found.failing is None else list(found.failing),
         "fixes": list(found.fixes),
         "without_fix": dict(found.worth),
         "best": [_step_json(step, found) for step in found.steps],
@@ -181,6 +187,7 @@ def as_json(found: Assigned, costs: str, cpus: int) -> dict[str, Any]:
         "candidates": found.candidates,
         "questions": found.asked,
         "runs": found.runs,
+        "stopped": found.stopped,
     }
 
 
