@@ -131,7 +131,9 @@ def build_together(
             located = [_without_loops(item, compared, loops) for item in located]
         located = [
             _begun(
-                _fused(item, private, observed, written, points, entered, loops),
+                _fused(
+                    item, private, observed, written, points, entered, loops, accessed
+                ),
                 points,
                 entered,
             )
@@ -280,6 +282,7 @@ def _fused(
     points: Points,
     entered: Points,
     loops: Points,
+    accessed: frozenset[str],
 ) -> _Located:
     process = item.process
     mine = private[process.name]
@@ -295,8 +298,22 @@ def _fused(
     ends = {process.entry, process.end}
     keep = item.new(flow.waits | flow.resting | process.assertions | ends)
     keep |= points.get(item.name, set()) | loops.get(item.name, set())
+    keep |= _storing(item.edges, accessed)
     edges = fuse(reachable(item.edges, item.start), item.start, keep, is_local)
     return replace(item, edges=edges)
+
+
+def _storing(edges: list[Edge], accessed: frozenset[str]) -> set[int]:
+    """The points behind steps that store what they read of these variables.
+
+    With a step that stores something else there it would be as if nothing was read.
+    """
+    return {
+        edge.target
+        for edge in edges
+        for effect in edge.effects
+        if any(accessed & reads(part) for part in (effect.value, *effect.indices))
+    }
 
 
 def _begun(item: _Located, points: Points, entered: Points) -> _Located:

@@ -31,6 +31,15 @@ RACY = {
     "the first of two in one step assigns what is in its set": """
         process p { atomic { forall (c in aps) num[c] = 1; forall (c in hit) num[c] = 2; } }
         process q(cpu) on aps { num[cpu] = 2; }""",
+    "an argument is read, whatever is done with it": """
+        shared int 0..1 a;
+        void f(int 0..1 given) { x = given == 1; }
+        process p { f(a); }
+        process q { a = 1; }""",
+    "what is read and then forgotten is read": """
+        shared int 0..1 a;
+        process p { int 0..1 own = a; own = 0; }
+        process q { a = 1; }""",
     "a forall looks at its set": """
         process p { forall (c in hit) num[c] = 1; }
         process q { hit[boot] = true; }""",
