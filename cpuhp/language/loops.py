@@ -161,11 +161,13 @@ def for_all(
 def _stored(value: Expr, place: Read) -> Expr:
     """A value that the program stores, though it may be the old one.
 
-    An `ite` with the old value as its last part says that nothing is stored.
+    An `ite` with the old value as its very last part says that nothing is stored.
     """
     match value:
         case Apply(Op.ITE, (test, new, old), _) if old == place:
-            return ite(not_(test), old, new)
+            return ite(not_(test), old, _stored(new, place))
+        case Apply(Op.ITE, (test, new, other), _):
+            return ite(test, new, _stored(other, place))
     return value
 
 

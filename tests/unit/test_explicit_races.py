@@ -46,6 +46,14 @@ RACY = {
     "a value that is stored may be the old one": """
         process p { forall (c in cpus) num[c] = c == boot ? 1 : num[c]; }
         process q(cpu) on aps { num[cpu] = 2; }""",
+    "however deep it stands": """
+        process p { forall (c in cpus) num[c] = c == boot ? 1 : hit[c] ? 2 : num[c]; }
+        process q(cpu) on aps { num[cpu] = 2; }""",
+    "on both sides": """
+        process p {
+            forall (c in cpus) num[c] = c == boot ? hit[c] ? 2 : num[c] : num[c];
+        }
+        process q(cpu) on aps { num[cpu] = 2; }""",
     "who assigns what is there already writes": """
         process p { atomic { num[boot] = 1; num[boot] = 0; } }
         process q { x = num[boot] == 0; }""",
