@@ -30,15 +30,17 @@ def ask(
     """
     import z3
 
+    from cpuhp.engines.formulas import check
+
     while deadline is not None:
         left = deadline - now()
         if left <= 0:
             return z3.unknown
         solver.set("timeout", max(1, int(left * 1000)))
-        answer = solver.check(*assumed)
+        answer = check(solver, assumed)
         if answer != z3.unknown or solver.reason_unknown() not in _TIME_IS_UP:
             return answer
-    return solver.check(*assumed)
+    return check(solver, assumed)
 
 
 def why_unknown(solver: z3.Solver, deadline: float | None) -> str:

@@ -89,6 +89,11 @@ class Taken:
         """The parameters' values by parameter."""
         return dict(self.env)
 
+    @property
+    def key(self) -> tuple[str, tuple[int, ...]]:
+        """What tells it from others of the same system."""
+        return self.action.name, tuple([value for _, value in self.env])
+
 
 class Encoder(Expressions):
     """Adds actions, initial states and clauses."""
@@ -114,20 +119,25 @@ class Encoder(Expressions):
             local = {**env, choice.param: element}
             yield negate(self.truth(choice.among, local, frame))
 
-    def guard_needs(self, taken: Taken, frame: Frame) -> list[Need]:
-        """The needs of the guard and of the choices' conditions."""
+    def action_needs(
+        self, taken: Taken, frame: Frame, seats: tuple[int, ...]
+    ) -> tuple[Need, ...]:
+        """The needs of guard, choices and what is assigned, to `seats` if to all CPUs."""
+        key = ("needs", *taken.key, frame, seats)
+        if key not in self._cache:
+            guard = self._guard_needs(taken, frame)
+            self._cache[key] = (*guard, *self._effect_needs(taken, frame, seats))
+        return self._cache[key]  # type: ignore[return-value]
+
+    def _guard_needs(self, taken: Taken, frame: Frame) -> Iterator[Need]:
         env = taken.binding
         conditions = [choice.among for choice in taken.action.choices]
-        return [
-            need
-            for condition in (taken.action.guard, *conditions)
-            for need in self.needs(condition, env, frame, 1)
-        ]
+        for condition in (taken.action.guard, *conditions):
+            yield from self.needs(condition, env, frame, 1)
 
-    def effect_needs(
+    def _effect_needs(
         self, taken: Taken, frame: Frame, seats: tuple[int, ...]
     ) -> Iterator[Need]:
-        """The needs of what is assigned, to these seats if to all CPUs."""
         for effect in taken.action.effects:
             place = Read(effect.variable, effect.indices, effect.value.sort)
             for chosen in product(seats, repeat=len(effect.bound)):
@@ -139,8 +149,7 @@ class Encoder(Expressions):
         self, taken: Taken, frame: Frame, variable: str, where: tuple[int, ...]
     ) -> Values:
         """The value of a cell after the action, in terms of the state before it."""
-        key = ("post", taken.action.name, tuple(v for _, v in taken.env), frame)
-        key = (*key, variable, where)  # type: ignore[assignment]
+        key = ("post", *taken.key, frame, variable, where)
         if key not in self._cache:
             sort = self.system.variable(variable).sort
             if isinstance(sort, CounterSort) and not self.closed:

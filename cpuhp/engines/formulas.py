@@ -6,7 +6,7 @@ solving does; these call the C interface.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import z3
@@ -72,6 +72,23 @@ def choose(condition: Bit, yes: Bit, no: Bit) -> Bit:
     if isinstance(condition, bool):
         return yes if condition else no
     return disj((conj((condition, yes)), conj((negate(condition), no))))
+
+
+def implies(a: Bit, b: Bit) -> Bit:
+    """`b` where `a` holds."""
+    return disj((negate(a), b))
+
+
+def require(solver: z3.Solver, bit: Bit) -> None:
+    """From now on the formula holds."""
+    z3.Z3_solver_assert(_ref, solver.solver, as_z3(bit).ast)
+
+
+def check(solver: z3.Solver, assumed: Sequence[z3.BoolRef]) -> z3.CheckSatResult:
+    """Can all that is required hold, and these beside it?"""
+    asts = (z3.Ast * len(assumed))(*(part.ast for part in assumed))
+    answer = z3.Z3_solver_check_assumptions(_ref, solver.solver, len(asts), asts)
+    return z3.CheckSatResult(answer)
 
 
 def as_z3(a: Bit) -> z3.BoolRef:

@@ -8,10 +8,10 @@ of shared state. It is meant for all distinct i and j that are not the control C
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class Symbol(Enum):
+class Symbol(StrEnum):
     """CPUs as a clause can see them.
 
     OTHER is any CPU but the control CPU and those that the clause quantifies over: in

@@ -32,7 +32,7 @@ SYSTEM = TransitionSystem(
 
 def literal(variable, *values, of=None):
     sort = SYSTEM.variable(variable).sort
-    numbers = (sort.values.index(v) if isinstance(v, str) else v for v in values)
+    numbers = (sort.values.index(v) if type(v) is str else v for v in values)
     return Literal(variable, () if of is None else (of,), frozenset(numbers))
 
 

@@ -435,7 +435,7 @@ class Pool(Translator):
 
     def _one_of(self, text: str, literal: Literal) -> str:
         if literal not in self._numbers:
-            values = sorted(literal.values)  # type: ignore[type-var]
+            values = sorted(literal.values)
             self._numbers[literal] = {self.number(v): None for v in values}  # type: ignore[arg-type]
         numbers = self._numbers[literal]
         if is_number(text):  # as where a step leads

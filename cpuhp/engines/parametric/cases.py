@@ -248,10 +248,11 @@ def _reserved(
 ) -> list[Bit]:
     used = {*range(1, case.used + 1), *(s for s in (i, j) if s > BOOT)}
     pair = tuple(s for s in (i, j) if s > BOOT)
-    needs = encoder.guard_needs(case.taken, PRE)
-    needs += encoder.effect_needs(case.taken, PRE, pair)
-    needs += _pointed_at(encoder, case, clause, i, j)
-    needs += case.kept
+    needs = [
+        *encoder.action_needs(case.taken, PRE, pair),
+        *_pointed_at(encoder, case, clause, i, j),
+        *case.kept,
+    ]
     return reserve(needs, len(encoder.seats) - 1 - len(used))
 
 
@@ -288,15 +289,14 @@ def pool_size(system: TransitionSystem, props: Iterable[Property], cap: int = 6)
     pointers = any(is_cpu(variable.sort) for variable in system.variables)
     trial = Encoder(system, cap + 3, closed=False)
     for case in cases(trial):
-        needs = trial.guard_needs(case.taken, PRE)
-        needs += trial.effect_needs(case.taken, PRE, ())
+        needs = trial.action_needs(case.taken, PRE, ())
         wanted = max(wanted, case.used + 2 + _total(needs) + pointers)
     for bad in (bad for prop in props for bad in bad_states(trial, prop)):
-        wanted = max(wanted, bad.used + _total(list(bad.needs)))
+        wanted = max(wanted, bad.used + _total(bad.needs))
     return min(wanted, cap)
 
 
-def _total(needs: list[Need]) -> int:
+def _total(needs: Iterable[Need]) -> int:
     unique = {
         need.literal if isinstance(need.literal, bool) else need.literal.get_id(): need
         for need in needs

@@ -15,7 +15,7 @@ import z3
 
 from cpuhp.engines.clock import ask, now, why_unknown
 from cpuhp.engines.encoding import Encoder
-from cpuhp.engines.formulas import Bit, as_z3, conj, disj
+from cpuhp.engines.formulas import Bit, as_z3, conj, disj, implies, negate, require
 from cpuhp.engines.parametric.cases import (
     PRE,
     Bad,
@@ -91,7 +91,7 @@ class Learner:
         self.solver = z3.SolverFor("QF_FD")
         self.solver.set("random_seed", seed)
         self._axioms = 0
-        self.solver.add(as_z3(self.encoder.assumed(PRE)))
+        require(self.solver, self.encoder.assumed(PRE))
         for clause in (*ranges(self.views), *guesses(self.views, lessons)):
             self._add(clause)
 
@@ -104,7 +104,7 @@ class Learner:
         name = self.clauses[clause] = self._fresh("clause")
         for bit in hypotheses(self.encoder, clause):
             if bit is not True:
-                self.solver.add(z3.Implies(name, as_z3(bit)))
+                require(self.solver, implies(name, bit))
 
     def _fresh(self, hint: str) -> z3.BoolRef:
         self._names += 1
@@ -116,7 +116,7 @@ class Learner:
 
     def _ask(self, literals: list[z3.BoolRef]) -> z3.ModelRef | None:
         for axiom in self.encoder.axioms[self._axioms :]:
-            self.solver.add(axiom)
+            require(self.solver, axiom)
         self._axioms = len(self.encoder.axioms)
         self.stats["queries"] += 1
         answer = ask(self.solver, self.deadline, *literals)
@@ -194,7 +194,7 @@ class Learner:
 
     def _refute_bad(self, prop: Property, bad: Bad) -> list[Clause]:
         goal = self._fresh("bad")
-        self.solver.add(z3.Implies(goal, as_z3(bad.formula(self.encoder))))
+        require(self.solver, implies(goal, bad.formula(self.encoder)))
         while (model := self._check(goal)) is not None:
             if not self._learn(model, bad.touched):
                 shown = view_text(self.views, self._views_of(model)[0])
@@ -231,11 +231,11 @@ class Learner:
             if ways:
                 name = self._fresh("step")
                 broken = disj(bit for _, bit in ways)
-                self.solver.add(z3.Implies(name, as_z3(conj((case.enabled, broken)))))
+                require(self.solver, implies(name, conj((case.enabled, broken))))
                 goals.append((name, case, ways))
         goal = self._fresh("goal")
         names = [name for name, _, _ in goals]
-        self.solver.add(z3.Implies(goal, as_z3(disj(names))))
+        require(self.solver, implies(goal, disj(names)))
         while (model := self._check(goal)) is not None:
             case, clause = self._broken(model, goals)
             touched = case.touched | {lit.variable for lit in clause.cube}
@@ -244,7 +244,7 @@ class Learner:
                 return batch + self._learn_sample(*state.views(self.views))
         core = self._core(goal)
         self._records.append(_Record(dict.fromkeys(batch), core))
-        self.solver.add(z3.Not(goal))
+        require(self.solver, negate(goal))
         return list(core)
 
     def _broken(

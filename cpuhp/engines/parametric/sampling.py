@@ -274,15 +274,25 @@ class _Projector:
     def __init__(self, machine: Machine, views: Views, together: Together):
         self.views, self.together = views, together
         cpus = [c for c in range(machine.cpus) if c != machine.boot]
-        self.plans = [_Plan(machine, views, i, j) for i, j in pairs_of(cpus)]
+        # Two CPUs are looked at both ways or not at all: one way tells if that is new.
+        both: dict[frozenset[int | None], list[_Plan]] = {}
+        for i, j in pairs_of(cpus):
+            both.setdefault(frozenset((i, j)), []).append(_Plan(machine, views, i, j))
+        self.plans = [*both.values()]
+        self._seen: list[set[tuple[int, ...]]] = [set() for _ in self.plans]
 
     def add(self, state: State) -> bool:
         """Add the views of all pairs of CPUs. Has one two values new together?"""
         new = False
-        for plan in self.plans:
-            view = plan.view(state)
-            if view is not None and self.views.add(view):
-                new = self.together.add(view) or new
+        for plans, seen in zip(self.plans, self._seen):
+            raw = plans[0].look(state)
+            if raw in seen:
+                continue
+            seen.add(raw)
+            for plan in plans:
+                view = plan.view(state)
+                if self.views.add(view):
+                    new = self.together.add(view) or new
         return new
 
 
@@ -315,14 +325,14 @@ class _Plan:
         self._size = len(cells)
         looked_at = [*cells, *sorted(extra), 0, 0]
         self._look = itemgetter(*looked_at)
-        self._seen: set[tuple[int, ...]] = set()
 
-    def view(self, state: State) -> View | None:
-        """The view of the state; None if it was seen before."""
-        raw = self._look(state)[:-2] if state else ()
-        if raw in self._seen:
-            return None
-        self._seen.add(raw)
+    def look(self, state: State) -> tuple[int, ...]:
+        """All that the view is made of, whichever of the two CPUs is i."""
+        return self._look(state)[:-2] if state else ()
+
+    def view(self, state: State) -> View:
+        """The view of the state."""
+        raw = self.look(state)
         view: list[Value | None] = list(raw[: self._size])
         for number in self._pointers:
             view[number] = self._names[raw[number]]

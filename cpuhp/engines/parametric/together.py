@@ -7,6 +7,10 @@ samples at once; a state of z3's is compared with them in a few operations.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import compress, count
+from operator import ne
+
 from cpuhp.engines.parametric.views import (
     View,
     Views,
@@ -44,6 +48,8 @@ class Together:
         self._with = [0] * len(self._owner)
         self._fill()
         self._clauses: dict[tuple[int, Value, int, Value], Clause | None] = {}
+        self._last: View = (None,) * len(views.layout)
+        self._mask = 0  # of the values of the last sample
 
     def _fill(self) -> None:
         columns = [self.views.bits[part][value] for part, value in self._owner]
@@ -60,20 +66,25 @@ class Together:
     def add(self, view: View) -> bool:
         """A new sample. Has it two values that no sample before had together?"""
         self._clauses.clear()
-        numbers = []
-        for part, value in enumerate(view):
-            if value is None:
-                continue
-            if value not in self._number[part]:
-                self._begin(part, value)
-            numbers.append(self._number[part][value])
-        mask = 0
-        for number in numbers:
-            mask |= 1 << number
-        new = False
-        for number in numbers:
-            if mask & ~self._with[number]:
+        changed = []
+        # What did not change since the last sample was together in that one.
+        for part in compress(count(), map(ne, view, self._last)):
+            before, value = self._last[part], view[part]
+            if before is not None:
+                self._mask ^= 1 << self._number[part][before]
+            if value is not None:
+                if value not in self._number[part]:
+                    self._begin(part, value)
+                changed.append(self._number[part][value])
+                self._mask ^= 1 << changed[-1]
+        self._last = view
+        mask, new = self._mask, False
+        for number in changed:
+            missing = mask & ~self._with[number]
+            if missing:
                 self._with[number] |= mask
+                for other in _bits(missing):
+                    self._with[other] |= 1 << number
                 new = True
         return new
 
@@ -101,11 +112,8 @@ class Together:
         found = []
         for number in numbers:
             missing = mask & ~self._with[number] & ((1 << number) - 1)
-            while missing:
-                low = missing & -missing
-                missing ^= low
-                other = self._owner[low.bit_length() - 1][0]
-                found.append((other, self._owner[number][0]))
+            part = self._owner[number][0]
+            found += [(self._owner[other][0], part) for other in _bits(missing)]
         return found
 
     def clause(self, view: View, pair: Pair) -> Clause | None:
@@ -120,6 +128,14 @@ class Together:
             wrong = contradicted(self.views, clause)
             self._clauses[key] = None if wrong else clause
         return self._clauses[key]
+
+
+def _bits(mask: int) -> Iterator[int]:
+    """The numbers of the bits that are set, lowest first."""
+    while mask:
+        low = mask & -mask
+        mask ^= low
+        yield low.bit_length() - 1
 
 
 def _apart(views: Views, scopes: Scopes) -> list[frozenset[int]]:

@@ -6,7 +6,7 @@ import z3
 
 from cpuhp.engines.clock import ask, why_unknown
 from cpuhp.engines.encoding import Encoder
-from cpuhp.engines.formulas import Bit, as_z3, conj, disj
+from cpuhp.engines.formulas import Bit, conj, disj, require
 from cpuhp.engines.parametric.cases import (
     NOBODY,
     PRE,
@@ -112,8 +112,8 @@ class Verifier:
         if goal is False:
             return None
         solver = z3.SolverFor("QF_FD")
-        solver.add(*self.encoder.axioms)
-        solver.add(as_z3(goal))
+        for bit in (*self.encoder.axioms, goal):
+            require(solver, bit)
         answer = ask(solver, self.deadline)
         if answer == z3.unknown:
             raise Undecided(why_unknown(solver, self.deadline))
