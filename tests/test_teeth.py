@@ -12,6 +12,7 @@ FORBIDS = re.compile(r"^\s*(always|never)\b", re.MULTILINE)
 WITNESS = re.compile(r"^\s*sometimes\b", re.MULTILINE)
 
 QUICK, SERIAL = "shutdown-three-phase", "shutdown-serial"
+FIXED = "shutdown-three-phase-fixed"
 PARALLEL, FULLY, LATE = "bringup-parallel", "bringup-fully-parallel", "bringup-late"
 LOCKS = str(data_root() / "specs/mutants/locks/driver-lock-order.hp")
 MUTANT = str(data_root() / "specs/mutants/shutdown/parallel-dead.hp")
@@ -28,6 +29,7 @@ TEETH = {
     "every_cpu_finishes": ("shutdown-stop-ipi", "deaf waits_for_answers"),
     "every_cpu_off_at_jump": (QUICK, "cpu_off_fails"),
     "gate_opens_for_marked_steps_only": (QUICK, "gate=AS_POSTED -patch4"),
+    "gives_up_only_after_failure": (FIXED, "no_stop_wait"),
     "hardware_quiet_before_off": (QUICK, "deactivate_fails"),
     "hctx_drained_by_last_cpu": (QUICK, ""),
     "hctx_last_as_in_serial_order": (QUICK, ""),
