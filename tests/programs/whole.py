@@ -8,12 +8,26 @@ from reading_orders import inverted
 from reading_races import races
 from second_reading import Forever, Statement, Thread, goes_on, is_missed, reachable
 
+import programs.functions
 import programs.hotplug
 import programs.locks
+import programs.regions
 import programs.waiting  # noqa: F401
+from programs.functions import first_functions
 from programs.hotplug import CONSTANTS, ROWS, Table
+from programs.regions import REGIONS, first_regions
 from programs.statements import looked_at
 from programs.waiting import until
+from programs.walkers import (
+    OPEN,
+    OWN,
+    WALKS,
+    Walk,
+    Walked,
+    first_walks,
+    kicked,
+    one_by_one,
+)
 from programs.words import LOCKS, declarations, first_states, marked
 from programs.writer import Value, Writer, both
 
@@ -30,8 +44,15 @@ FORMS = {
     "readers": {"srcu", "waits"},
     "locks": {"locks", "waits"},
     "nested": {"locks", "waits", "masks"},
+    "regions": {"preempt", "domains", "spins", "waits", "masks", "asserts"},
+    "sections": {"rows", "preempt", "waits"},
+    "walkers": {"walks"},
+    "steps": {"walks", "alone"},
+    "functions": {"functions", "sets"},
+    "called": {"functions", "sets", "waits"},
 }
 SEVERAL = {"parallel", "handled", "threads", "services", "readers", "locks", "nested"}
+SEVERAL |= {"regions", "sections", "walkers", "called"}
 
 
 class Program:
@@ -48,18 +69,30 @@ class Program:
         self.races = self.parallel and not large
         self.everywhere = seed % 2 == 0
         self.table = Table(loops=seed % 3 == 0) if "rows" in self.needs else None
+        if "walks" in self.needs:
+            self.table = Walked()
+            self.table.open = seed % 4 == 1
+            self.table.does = 0.15 if "alone" in self.needs else 0.5
         self.bodies = []  # of each process: its form, name, CPU if it has one, its body
         self.labels = []
         self.free = self._free(large)
         lines = [f"scenario meaning;\n{declarations(self.free)}"]
         if "locks" in self.needs:
             lines.append(LOCKS)
+        if "preempt" in self.needs:
+            lines.append(REGIONS)
+        if "functions" in self.needs:
+            lines.append(programs.functions.declared(self.parallel))
         if self.table:
             lines += self._callbacks(seed)
         self.when = None
         self._processes(seed)
-        last = Writer(seed + 50_000, needs=self.needs & {"sets", "irqs"})
+        last = self._writer(
+            seed + 50_000, needs=self.needs & {"sets", "irqs", "preempt", "walks"}
+        )
         self.assumed = last.test(1) if seed % 4 == 1 else None
+        if "walks" in self.needs and self.table.open:
+            self.assumed = self.table.assumed(last)
         if self.assumed is not None:
             lines.append(f"assume {self.assumed.text};")
         lines += [f"{form} {{ {body.text} }}" for form, _, _, body in self.bodies]
@@ -78,6 +111,8 @@ class Program:
             return frozenset(
                 {"from"} | ({"to"} if self.random.random() < 0.3 else set())
             )
+        if self.needs & {"functions", "walks"}:
+            return frozenset({"x"})
         if self.form == "alone" and large is None:
             return frozenset({"a", "b", "x", "to", "hit"})
         if not self.parallel:
@@ -87,8 +122,11 @@ class Program:
 
     def _callbacks(self, seed):
         named = sorted(self.random.sample(range(len(CONSTANTS)), 4))
+        if "walks" in self.needs:
+            named = sorted({0, *named[2:]})
+            yield WALKS + (OPEN if self.table.open else "")
         self.table.named = tuple(CONSTANTS[n] for n in named)
-        self.table.write(seed + 40_000, self.needs & {"asserts"}, 4)
+        self.table.write(seed + 40_000, self.needs & {"asserts", "preempt"}, 4)
         self.begins = self.random.choice(self.table.named)
         yield 'register "drv_a"; register "drv_b";'
         yield f"percpu hpstate state = {self.begins};"
@@ -98,11 +136,14 @@ class Program:
     def _writer(self, seed, *more, needs=None):
         writer = Writer(seed, *more, needs=self.needs if needs is None else needs)
         writer.table = self.table
+        writer.terms = programs.functions if "functions" in self.needs else None
         return writer
 
     def _processes(self, seed):
         one = self._writer(seed)
         first = size = (2, 1) if self.parallel else (3, 2)
+        if self.form == "walkers":
+            return self._walkers(seed, one)
         if "locks" in self.needs:
             first, size, self.everywhere = (2, 2), (1, 2), seed % 5 == 0
         self._process("process", "p", None, one, one.program(*first))
@@ -110,6 +151,7 @@ class Program:
             return
         two = self._writer(seed + 10_000, None, "her")
         three = self._writer(seed + 20_000, "cpu", "his")
+        few = self.form == "nested" or (self.form == "regions" and seed % 3)
         if self.form == "services":
             kind = "environment" if seed % 3 else "service"
             self._process("service", "q", None, two, self._served(two))
@@ -117,11 +159,11 @@ class Program:
             body = self._served(three) if endless else three.program(2, 1)
             self._process(kind, "r", "cpu", three, body)
         else:
-            if self.form != "nested":
+            if not few:
                 self._process("process", "q", None, two, two.program(*size))
             self._process("process", "r", "cpu", three, three.program(*size))
-        if "masks" in self.needs:
-            handler = self.needs & {"locks"}
+        if "masks" in self.needs and (few or self.form != "regions"):
+            handler = self.needs & {"locks", "preempt", "domains", "spins"}
             for name in ("i", "j") if seed % 3 == 0 else ("i",):
                 w = self._writer(
                     seed + 30_000 + len(self.bodies), "cpu", name, needs=handler
@@ -131,6 +173,22 @@ class Program:
                 if not handler:
                     body = both(looked_at(w, 0, own=True), body)
                 self._process("interrupt", name, "cpu", w, body, when)
+
+    def _walkers(self, seed, one):
+        """A control task, a thread of each CPU that walks, and somebody who looks on."""
+        two = self._writer(seed + 10_000, None, "her")
+        three = self._writer(seed + 20_000, "cpu", "his")
+        walk = Walk(three, OWN)
+        self.everywhere = seed % 5 == 0
+        if seed % 2:
+            body = both(one.pick(kicked, one_by_one)(one, 1), one.program(1, 1))
+            self._process("process", "p", None, one, body)
+            self._process("service", "r", "cpu", three, walk.served())
+        else:
+            self._process("process", "p", None, one, one.program(2, 1))
+            self._process("process", "r", "cpu", three, walk.once())
+        if seed % 3:
+            self._process("process", "q", None, two, two.program(1, 1))
 
     def _served(self, w):
         """The loop of a service that waits for something to do."""
@@ -202,7 +260,9 @@ class Program:
 
     def _inverted(self, found):
         """Are locks asked for in a circle?"""
-        if not found or not any(call in self.text for call in ("lock(", "down_")):
+        if not found or not any(
+            call in self.text for call in ("lock(", "lock_irq", "down_")
+        ):
             return False
         cpus = found[0].shared["cpus"]
         queued = {
@@ -231,6 +291,14 @@ class Program:
         if self.table:
             begins = (ROWS.index(self.begins),) * cpus
             every = (s | {"state": begins} for s in every)
+        if "walks" in self.needs:
+            every = [s | first_walks(cpus) for s in every]
+            every = self.table.opened(every) if self.table.open else every
+        if "preempt" in self.needs:
+            every = (s | first_regions(cpus) for s in every)
+        if "functions" in self.needs:
+            constants = [*first_functions(cpus, self.parallel)]
+            every = (s | c for s in every for c in constants)
         return [s for s in every if self.assumed is None or self.assumed(s)]
 
     def happens(self, cpus, most):

@@ -63,6 +63,7 @@ class Writer:
         self.reading = frozenset()  # locks that are held around the statement
         self.body = self.end = None  # of the callback that is written: name, `End`
         self.pointers = frozenset()  # local variables that hold a CPU
+        self.terms = None  # formulas, options and constants
         self.table = None  # hotplug states, and callbacks that can be invoked
 
     def program(self, most=3, depth=2):
@@ -79,9 +80,15 @@ class Writer:
     def chance(self, share):
         return self.random.random() < share
 
+    def _calls(self, depth):
+        """Is it a formula, or something else that has a name, where there are such?"""
+        return depth and self.terms is not None and self.chance(0.15)
+
     # -- values ----------------------------------------------------------------
 
     def number(self, depth=2):
+        if self._calls(depth):
+            return self.terms.summed(self, depth)
         kind = self.random.random() if depth else self.random.random() * 0.6
         if kind < 0.1:
             value = self.pick(0, 1)  # no variable is too small for these
@@ -116,6 +123,8 @@ class Writer:
         return Value(text, lambda s: sum(test(named(s, name, c)) for c in among(s)))
 
     def cpu(self, depth=1):
+        if self._calls(depth):
+            return self.terms.partner(self, depth)
         kind = self.random.random() if depth else self.random.random() * 0.7
         if kind < 0.2:
             return Value("boot", lambda s: 0)
@@ -136,6 +145,8 @@ class Writer:
         return Value(f"{name}[{cpu.text}]", lambda s: looked_up(s[name], cpu(s), first))
 
     def test(self, depth=2):
+        if self._calls(depth):
+            return self.terms.is_another(self)
         kind = self.random.random() if depth else self.random.random() * 0.8
         if kind < 0.15:
             name = self.pick("x", "y", *self.scope.flags, *self.scope.flags)
@@ -148,8 +159,10 @@ class Writer:
         if kind < 0.38:
             if "irqs" in self.needs:
                 return self.read("pend", False, self.irq())
-            if "rows" in self.needs:
+            if self.needs & {"rows", "walks"}:
                 return self.table.compared(self)
+            if "preempt" in self.needs:
+                return self.preempted()
         if kind < 0.7:
             return self.compared(self.number(depth - 1 if depth else 0))
         if kind < 0.8:
@@ -168,6 +181,13 @@ class Writer:
             return Value(f"({a.text} => {b.text})", lambda s: not a(s) or b(s))
         return Value(f"({a.text} || {b.text})", lambda s: a(s) or b(s))
 
+    def preempted(self):
+        cpu = self.cpu(0)
+        return Value(
+            f"preempt_count[{cpu.text}] > 1",
+            lambda s: looked_up(s["preempt_count"], cpu(s), 0) > 1,
+        )
+
     def compared(self, a):
         b, op = self.number(self.pick(0, 1)), self.pick("==", "<", "<=", ">", "!=")
         return Value(f"{a.text} {op} {b.text}", lambda s: HOLDS[op](a(s), b(s)))
@@ -175,6 +195,8 @@ class Writer:
     # -- sets of CPUs: the value is a frozenset ----------------------------------
 
     def set(self, depth=1):
+        if self._calls(depth):
+            return self.terms.around(self, depth)
         kind = self.random.random() if depth else self.random.random() * 0.6
         if kind < 0.35:
             return mask(self.pick(*MASKS))
@@ -222,7 +244,8 @@ class Writer:
         name, test = self.element()
         word, holds = self.pick(("all", all), ("exists", any))
         text = f"{word}({name} in {a.text} : {test.text})"
-        return Value(text, lambda s: holds(test(named(s, name, c)) for c in a(s)))
+        # All are looked at, whatever the first ones say.
+        return Value(text, lambda s: holds([test(named(s, name, c)) for c in a(s)]))
 
     # -- statements ------------------------------------------------------------
 
