@@ -201,7 +201,8 @@ def test_both_branches_of_a_helper_are_followed(tmp_path):
 
 
 WHILE = "while ((i = cpumask_next(i, cpu_online_mask)) < nr_cpu_ids) {"
-APART = "i = cpumask_first(cpu_online_mask);\n\twhile (i < nr_cpu_ids) {"
+FIRST = "i = cpumask_first(cpu_online_mask);"
+APART = f"{FIRST}\n\twhile (i < nr_cpu_ids) {{"
 ERROR = [(ONLINE, "error")]
 NEXT = "i = cpumask_next(i, cpu_online_mask);"
 
@@ -222,6 +223,15 @@ NEXT = "i = cpumask_next(i, cpu_online_mask);"
         ("while ((i = cpumask_first(&m)) >= nr_cpu_ids) { relax(); } move(i);", ERROR),
         ("for (i = cpumask_first(&m); i < nr_cpu_ids;\n\t\t"
          "i = cpumask_next(i, &m)) { move(i); }", []),
+        # What its head asks beside the end of the mask leaves a loop early, too.
+        (f"{FIRST} while (i < nr_cpu_ids && i == cpu) {NEXT} move(i);", ERROR),
+        (f"{FIRST} while (i == cpu && i < nr_cpu_ids) {{ {NEXT} }} move(i);", ERROR),
+        (f"{WHILE[:-3]} && i == cpu) {{ }} move(i);", ERROR),
+        ("for (i = cpumask_first(&m); i < nr_cpu_ids && i == cpu;\n\t\t"
+         "i = cpumask_next(i, &m)) { } move(i);", ERROR),
+        (f"{FIRST} n = 0; while (i < nr_cpu_ids) {{ move(i); {NEXT} }}", []),
+        (f"{FIRST} while (nr_cpu_ids > i) {{ move(i); {NEXT} }}", []),
+        (f"{FIRST} i = other(); while (i < nr_cpu_ids) {{ {NEXT} }} move(i);", ERROR),
     ],
 )  # fmt: skip
 def test_a_while_loop_over_a_mask_chooses_where_it_is_left(tmp_path, lines, told):

@@ -23,6 +23,7 @@ _WHILE = re.compile(rf"\bwhile\s*(?P<head>\()\s*\(\s*{_STEP}(?P<opening>\()")
 _GOES_ON = re.compile(r"\s*\)\s*(?:<|!=)")
 # i = cpumask_first(m); while (i < nr_cpu_ids) { ... i = cpumask_next(i, m); }
 _FIRST = re.compile(rf"(?<![\w.>]){_STEP}(?P<opening>\()")
+_THEN = re.compile(r"\s*;(?P<between>[^{}]{0,200}?)\b(?P<loop>while)\s*(?P<head>\()")
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,26 @@ def written_out(body: str) -> Iterator[Loop]:
             inside = range(match.start("picker"), match.end("picker"))
             yield _found(match, match.start(), match.start("head"), inside, body)
     for match in islice(_FIRST.finditer(body), MAX_PLACES):
-        head = re.compile(
-            rf"\s*;\s*(while)\s*(\()\s*{match['cpu']}\s*(?:<|!=)\s*nr_\w+\s*\)"
-        ).match(body, closed(body, match.start("opening")))
-        if head is None:
+        then = _THEN.match(body, closed(body, match.start("opening")))
+        if then is None or re.search(rf"\b{match['cpu']}\b", then["between"]):
             continue
-        end = statement(body, head.end())
+        begin = closed(body, then.start("head"))
+        if not _goes_on_with(match["cpu"], body[then.start("head") : begin]):
+            continue
+        end = statement(body, begin)
         again = (
             rf"(?<![\w.>]){match['cpu']}\s*=\s*cpumask_next\w*\s*\(\s*{match['cpu']}\b"
         )
-        if re.search(again, body[head.end() : end]):
+        if re.search(again, body[begin:end]):
             inside = range(match.start("picker"), end)
-            yield _found(match, head.start(1), head.start(2), inside, body)
+            yield _found(match, then.start("loop"), then.start("head"), inside, body)
+
+
+def _goes_on_with(cpu: str, head: str) -> bool:
+    """True if a loop with this head goes on only while the variable is a CPU."""
+    limit = r"(?:nr_\w+|NR_CPUS)\b"
+    bound = rf"\b{cpu}\s*(?:<|!=)\s*{limit}|\b{limit}\s*(?:>|!=)\s*{cpu}\b"
+    return "||" not in head and bool(re.search(bound, head))
 
 
 def _found(
@@ -84,10 +93,14 @@ def whole_loop(rest: str) -> str:
 
 
 def leaves_early(body: str, opening: int) -> bool:
-    """True if a loop's body leaves it: it looks for one CPU, it does not visit all."""
+    """True if a loop looks for one CPU, it does not visit all.
+
+    Then its body leaves it, or its head does: `for (...; i < nr_cpu_ids && i == cpu; ...)`.
+    """
     begin = closed(body, opening)
     text = body[begin : statement(body, begin)]
-    return bool(re.search(r"\bbreak\s*;|\breturn\b", _without_inner(text)))
+    left = re.search(r"\bbreak\s*;|\breturn\b", _without_inner(text))
+    return "&&" in body[opening:begin] or left is not None
 
 
 _INNER = re.compile(r"\b(?:for\w*|while|switch)\s*\(")
