@@ -5,7 +5,8 @@ import re
 import pytest
 
 from cpuhp.api import Settings, load
-from cpuhp.language.library import data_root
+from cpuhp.language import tree
+from cpuhp.language.library import data_root, shipped
 
 CHECKS = sorted(path.stem for path in (data_root() / "checks").glob("*.hp"))
 FORBIDS = re.compile(r"^\s*(always|never)\b", re.MULTILINE)
@@ -133,3 +134,30 @@ def test_what_a_check_forbids_has_a_witness_beside_it(check):
     # `no_bug` applies to all scenarios, also where no assertion can be reached.
     text = (data_root() / f"checks/{check}.hp").read_text()
     assert bool(FORBIDS.search(text)) == bool(WITNESS.search(text))
+
+
+def declared(unit):
+    return {item.name for item in unit.items if hasattr(item, "name")}
+
+
+def with_used(names):
+    """The components and all that they use."""
+    found, todo = set(), list(names)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            uses = (i for i in shipped().units[name].items if isinstance(i, tree.Use))
+            todo += [part.name for use in uses for part in use.names]
+    return found
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_a_check_names_is_in_what_it_requires(check):
+    # Else every spec that uses what it requires, and not the rest, is an error.
+    asked, units = shipped().checks[check], shipped().units
+    parts = {name: declared(u) for name, u in units.items() if u.kind == "component"}
+    near = with_used(required.name for required in asked.requires)
+    told = " ".join(claim.span.text for claim in asked.claims)
+    words = set(re.findall(r"[a-z_]{2,}", told)) & set().union(*parts.values())
+    assert words <= set().union(*(parts[name] for name in near))
