@@ -1,5 +1,7 @@
 """Phases of a shutdown: what may overlap, what must not, and what a fix would buy."""
 
+from dataclasses import replace
+
 import pytest
 
 from cpuhp.api import Scenario, load
@@ -180,3 +182,8 @@ def test_what_is_known_when_the_time_is_up_is_told(base):
     assert as_json(early, "a machine", 8)["failing"] is None
     whole = after(10)
     assert not whole.stopped and whole.failing == () and whole.steps
+    bare = tuple(s for s in whole.steps if not s.assignment.fixes)
+    page = "\n".join(text(replace(whole, steps=bare, fixes=("fix_owner",)), "", 8))
+    assert "No single fix buys anything." in page
+    late = replace(whole, steps=bare, fixes=("fix_owner",), stopped=True)
+    assert "No single fix" not in "\n".join(text(late, "a machine", 8))

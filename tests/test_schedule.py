@@ -71,6 +71,31 @@ def test_what_a_fix_costs_counts(tmp_path):
     assert found.best is slow and found.best_estimate.makespan == 2.0
 
 
+def test_what_was_not_searched_in_time_may_be_faster_than_the_best(tmp_path):
+    """The time is up when the lock is known to mend the quick way, and to be slow."""
+
+    def with_locks(variant):
+        values = dict(variant.options)
+        off = [name for name in ("together", "early") if values.get(name) == "false"]
+        dear = values.get("locks") == "true"
+        if dear:
+            judges.deadline = 0.0
+        return SimpleNamespace(makespan=9.0 if dear else 1.0 + len(off), helps=())
+
+    path = tmp_path / "turns.hp"
+    early = "    if (early) inside[cpu] = false;\n    inside"
+    spec = SPEC.replace("option", "option bool early = true;\noption", 1)
+    path.write_text(spec.replace("    inside", early, 1))
+    judges = Judges(Bound(3))
+    base = variant_of(load(str(path)).program, {})
+    found = fastest(base, judges, with_locks, 3, "none")
+    (quick,) = found.candidates
+    assert found.stopped and found.best is quick and quick.takes == 9.0
+    page = "\n".join(text(found))
+    assert "fastest of these that keeps every check" in page
+    assert "1.000 s    3.0 x  all overlap" in page  # than what was not searched
+
+
 RACY = """
 /// The quick way is the only one that touches what nobody keeps apart.
 scenario racy;

@@ -69,6 +69,7 @@ class Plan:
     cpus: int
     costs: str
     checks: int
+    serial: float  # the longest makespan, of all candidates
     candidates: tuple[Candidate, ...]
     best: Candidate | None
     best_estimate: Estimate | None
@@ -114,6 +115,7 @@ def fastest(base: Variant, judges: Judges, clock: Clock, cpus: int, costs: str) 
         cpus,
         costs,
         len({q.check for q in wanted}),
+        timed[-1][0],
         tuple(found),
         best,
         clock(best.fixed or best.variant) if best else None,

@@ -146,7 +146,7 @@ def _distance(found: Assigned) -> Iterator[str]:
             "",
             "  ",
         )
-    elif found.fixes:
+    elif found.fixes and not found.stopped:
         yield "No single fix buys anything."
     last = found.steps[-1]
     if last.seconds <= found.together * 1.001 and last is not now:
