@@ -1,5 +1,6 @@
 """The fastest candidate that keeps every check, and what would mend a faster one."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -152,3 +153,24 @@ def test_what_is_known_when_the_time_is_up_is_told(tmp_path):
     args = ["schedule", "shutdown-three-phase", "--limit", "0.1", "--jobs", "1"]
     told = CliRunner().invoke(group, args)
     assert told.exit_code == 3 and "nothing is known after 0.1 s" in told.output
+
+
+def test_costs_of_cpus_that_are_not_there_are_told(tmp_path):
+    spec, costs = tmp_path / "turns.hp", tmp_path / "costs.toml"
+    spec.write_text(SPEC)
+    costs.write_text("[costs]\ncpu_turn = { time = '1 ms', cpus = '1,200' }\n")
+    args = [
+        "schedule",
+        str(spec),
+        "--costs",
+        str(costs),
+        "--machine",
+        "8",
+        "--cpus",
+        "2",
+    ]
+    shown = CliRunner().invoke(group, [*args, "--jobs", "1"]).output
+    assert "a machine of 8 does not have: cpu_turn (CPU 200)" in shown
+    asked = [*args, "--jobs", "1", "--format", "json"]
+    data = json.loads(CliRunner().invoke(group, asked).output)
+    assert data["costs_beyond"] == {"cpu_turn": [200]}

@@ -213,11 +213,12 @@ def _sweep(
         if kind == "dot":
             raise fail("HP930", "a sweep is drawn as .png, .svg or .pdf")
         _write(plot, scaling(loaded.name, setup.costs.name, found, kind))
+    least = int(found.points[0].value) if found.name == "cpus" else count
     if form == "json":
-        _print(sweep_data(loaded.name, setup.costs.name, found))
+        _print(sweep_data(loaded.name, setup.costs, found, least))
     else:
         over = "" if found.name == "cpus" else f" on {count} CPUs"
-        _print(sweep_text(f"{loaded.name}{over}", setup.costs.name, found))
+        _print(sweep_text(f"{loaded.name}{over}", setup.costs, found, least))
 
 
 def _claims(scenario: str | None, form: str) -> None:

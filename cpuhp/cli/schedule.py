@@ -88,7 +88,7 @@ def command(
         if phased and not by_options:
             status = _phases(base, advice, first.costs, count, trace, program, limit)
         else:
-            status = _options(base, advice, costs, first.costs.name, count, limit)
+            status = _options(base, advice, costs, first.costs, count, limit)
     except TimeIsUp:
         click.echo(
             f"nothing is known after {limit:g} s; with --cache DIR the next run goes on "
@@ -113,6 +113,7 @@ def _phases(
     from cpuhp.ordering.assign import assign
     from cpuhp.ordering.phases import program_text, rows_of
     from cpuhp.report import phases as page
+    from cpuhp.report.estimates import beyond_data, not_there
     from cpuhp.timing.estimate import estimate
     from cpuhp.timing.points import DOWN
     from cpuhp.timing.share import of_rows
@@ -136,8 +137,8 @@ def _phases(
 
     with advice.judges(limit) as judges:
         found = assign(base, judges, clock, seconds, count)
-    advice.print(page.as_json(found, known.name, count),
-                 page.text(found, known.name, count))  # fmt: skip
+    advice.print({**page.as_json(found, known.name, count), **beyond_data(known, count)},
+                 [*page.text(found, known.name, count), *not_there(known, count)])  # fmt: skip
     if program and advice.style == "text":
         for step in found.steps:
             click.echo(f"\n// {step.seconds:.3f} s")
@@ -149,13 +150,14 @@ def _options(
     base: Variant,
     advice: Advice,
     costs: str | None,
-    name: str,
+    known: CostTable,
     count: int,
     limit: float | None,
 ) -> int:
     from cpuhp.api import Scenario
     from cpuhp.ordering.parallel import fastest
     from cpuhp.report import parallel as page
+    from cpuhp.report.estimates import beyond_data, not_there
     from cpuhp.timing.estimate import Estimate, estimate
 
     def clock(variant: Variant) -> Estimate:
@@ -163,8 +165,9 @@ def _options(
         return estimate(setup.model, "", count, setup.costs)
 
     with advice.judges(limit) as judges:
-        found = fastest(base, judges, clock, count, name)
-    advice.print(page.as_json(found), page.text(found))
+        found = fastest(base, judges, clock, count, known.name)
+    advice.print({**page.as_json(found), **beyond_data(known, count)},
+                 [*page.text(found), *not_there(known, count)])  # fmt: skip
     return _status(bool(found.best), found.stopped)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cpuhp.timing.costs import CostTable
 from cpuhp.timing.estimate import Estimate, Point, Scaling, Sweep
 from cpuhp.timing.schedule import Placed
 
@@ -182,9 +183,14 @@ def _missing(found: Estimate) -> Iterator[str]:
         count = len(found.unused)
         which = "the longest first: " if count > 1 else ""
         yield f"{count} costs are of steps that did not run: {which}{_some(found.unused)}"
-    if found.beyond:
-        names = [f"{name} ({_ids(ids)})" for name, ids in found.beyond]
-        yield f"costs of CPUs that a machine of {found.cpus} does not have: {_some(names)}"
+    yield from not_there(found.costs, found.cpus)
+
+
+def not_there(costs: CostTable, cpus: int) -> Iterator[str]:
+    """Which costs a machine of so many CPUs has no part for: one line, or none."""
+    names = [f"{name} ({_ids(ids)})" for name, ids in costs.beyond(cpus)]
+    if names:
+        yield f"costs of CPUs that a machine of {cpus} does not have: {_some(names)}"
 
 
 def _ids(cpus: Sequence[int]) -> str:
@@ -205,9 +211,9 @@ def _some(names: Iterable[str], most: int = 6) -> str:
     return ", ".join(listed[:most]) + more
 
 
-def sweep_text(title: str, costs: str, found: Sweep) -> str:
-    """A sweep as a table, with the exponents that were fitted."""
-    lines = [title, f"costs: {costs}", ""]
+def sweep_text(title: str, costs: CostTable, found: Sweep, cpus: int) -> str:
+    """A sweep as a table, with the exponents; `cpus` has the smallest machine."""
+    lines = [title, f"costs: {costs.name}", ""]
     unit = "CPUs" if found.name == "cpus" else found.name
     lines.append(
         f"{unit:>12} {'makespan':>12}    {'each':>11}  most of the critical path"
@@ -217,6 +223,7 @@ def sweep_text(title: str, costs: str, found: Sweep) -> str:
     lines += ["", *(_scaling(s) for s in (found.whole, found.upper) if s is not None)]
     if any(point.continued for point in found.points):
         lines.append("~ not run: the straight line of the points before it, continued")
+    lines += not_there(costs, cpus)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -266,17 +273,25 @@ def data(found: Estimate) -> dict[str, Any]:
         "helps": [asdict(help_) for help_ in found.helps],
         "without_cost": dict(found.without_cost),
         "unused_costs": list(found.unused),
-        "costs_beyond": {name: list(ids) for name, ids in found.beyond},
+        **beyond_data(found.costs, found.cpus),
         "sampled": asdict(found.sampled) if found.sampled else None,
     }
 
 
-def sweep_data(scenario: str, costs: str, found: Sweep) -> dict[str, Any]:
-    """A sweep as JSON data."""
+def beyond_data(costs: CostTable, cpus: int) -> dict[str, Any]:
+    """What `not_there` tells, as JSON data."""
+    return {"costs_beyond": {name: list(ids) for name, ids in costs.beyond(cpus)}}
+
+
+def sweep_data(
+    scenario: str, costs: CostTable, found: Sweep, cpus: int
+) -> dict[str, Any]:
+    """A sweep as JSON data; `cpus` has the smallest machine."""
     return {
         "scenario": scenario,
-        "costs": costs,
+        "costs": costs.name,
         "over": found.name,
         "points": [asdict(point) for point in found.points],
         "exponents": [asdict(s) for s in (found.whole, found.upper) if s is not None],
+        **beyond_data(costs, cpus),
     }

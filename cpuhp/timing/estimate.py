@@ -75,11 +75,6 @@ class Estimate:
     unused: tuple[str, ...]  # costs of steps that did not run
     sampled: Sampled | None = None
 
-    @property
-    def beyond(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Costs and constants of CPUs that were not there, with those CPUs."""
-        return self.costs.beyond(self.cpus)
-
     def __repr__(self) -> str:
         return f"{self.scenario} on {self.cpus} CPUs: {self.makespan:.6g} s"
 

@@ -126,6 +126,11 @@ def test_costs_of_cpus_that_are_not_there_are_told(tmp_path):
     data = json.loads(printed(*given, "--format", "json"))
     assert data["costs_beyond"] == {"takedown_cpu": [200], "fast": [9, 10]}
     assert "does not have" not in printed(*given, "--cpus", "201")
+    for sweep in ("cpus=8,16,201", "cpus=201,202"):
+        told = "a machine of 8 does not have: takedown_cpu (CPU 200), fast"
+        assert (told in printed(*given, "--sweep", sweep)) == sweep.startswith("cpus=8")
+    data = json.loads(printed(*given, "--sweep", "cpus=10,20", "--format", "json"))
+    assert data["costs_beyond"] == {"takedown_cpu": [200], "fast": [10]}
 
 
 def test_a_sweep_over_a_parameter():
