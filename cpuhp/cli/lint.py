@@ -161,8 +161,8 @@ def _text(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
         f"{found.depth}: {levels['error']} errors, {levels['warning']} warnings, "
         f"{levels['note']} notes"
     )
-    for sentence in found.unread[:UNREAD]:
-        click.echo(f"note: {printed(sentence)}")
+    for unread in found.unread[:UNREAD]:
+        click.echo(f"note: {printed(str(unread))}")
     if len(found.unread) > UNREAD:
         click.echo(f"note: and {len(found.unread) - UNREAD} more were not looked at")
     print_notes(found.extraction)
@@ -198,8 +198,8 @@ def _mail(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
             if len(finding.chain) > 1:
                 ways = " -> ".join(f"{p.function}()" for p in finding.chain)
                 lines += filled(ways, "    ")
-    for sentence in found.unread[:UNREAD]:
-        lines += ["", *filled(printed(sentence))]
+    for unread in found.unread[:UNREAD]:
+        lines += ["", *filled(printed(str(unread)))]
     lines += ["", *told_models(shown, answers)]
     click.echo("".join(f"{ascii_only(line)}\n" for line in lines), nl=False)
 
@@ -216,7 +216,7 @@ def _json(found: Lint, shown: list[Finding], answers: dict[str, ShownAnswer]) ->
         "callbacks": found.callbacks,
         "functions": found.functions,
         "depth": found.depth,
-        "unread": [printed(sentence) for sentence in found.unread],
+        "unread": [printed(str(unread)) for unread in found.unread],
         "notes": [
             {"file": printed(n.file), "message": n.message}
             for n in found.extraction.notes

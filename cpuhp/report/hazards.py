@@ -83,7 +83,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
 def missed(found: Lint) -> list[str]:
     """Sentences about what could not be looked at: callbacks, and files of the tree."""
     notes = (f"{note.file}: {note.message}" for note in found.extraction.notes)
-    return [shown(sentence) for sentence in (*found.unread, *notes)]
+    return [shown(s) for s in (*map(str, found.unread), *notes)]
 
 
 def at(finding: Finding) -> str:

@@ -92,13 +92,17 @@ def _patch(patch: Reviewed) -> Iterator[str]:
             f"It {damage.text} ({shown(damage.file)}:{damage.line}).", "", "    "
         )
     yield from _findings("It removes", patch.removed)
+    yield from _findings(
+        "It hides, in callbacks that nobody can read then,", patch.hidden
+    )
     yield from _instead(patch.instead)
     yield from _findings("It introduces", patch.introduced)
     turned = [c.after for c in patch.turned if c.after]
     yield from _findings("It only gives another form to", turned)
     yield from _findings("It leaves, in files that it touches,", patch.stays)
     yield from _table(patch.table)
-    if not (patch.removed or patch.introduced or turned or patch.table.words):
+    changed = patch.removed or patch.hidden or patch.introduced or turned
+    if not (changed or patch.table.words):
         yield "It changes no hazard and no registration."
     yield from _need(patch)
     for claim in patch.claims:
@@ -217,9 +221,10 @@ def _series(found: Review) -> Iterator[str]:
     yield ""
     yield from _fill(said(found))
     removed, introduced = found.removed, found.introduced
+    hidden = f", and hides {len(found.hidden)}" if found.hidden else ""
     text = (
         f"It removes {_many(len(removed), 'hazard')} and introduces "
-        f"{len(introduced)}; {_errors(found.after.findings)} of the errors and "
+        f"{len(introduced)}{hidden}; {_errors(found.after.findings)} of the errors and "
         f"{_warnings(found.after.findings)} of the warnings of the tree remain."
     )
     yield from _fill(text)
@@ -271,6 +276,7 @@ def groups(found: Review) -> dict[str, list[str]]:
         "Needed": [],
         "Redundant": [],
         "Harmful": [],
+        "Hiding": [],
         "Of no effect on hazards or table": [],
     }
     for at, patch in enumerate(found.patches, 1):
@@ -281,11 +287,10 @@ def groups(found: Review) -> dict[str, list[str]]:
 def _group(patch: Reviewed, need: Need | None) -> str:
     if patch.introduced and not patch.removed and (need is None or need.cured):
         return "Harmful"
-    if need is None:
-        effect = patch.removed or patch.table.words
-        return "Needed" if effect else "Of no effect on hazards or table"
-    if need.is_needed:
+    if patch.removed or patch.table.words if need is None else need.is_needed:
         return "Needed"
+    if patch.hidden:
+        return "Hiding"
     return "Redundant" if patch.removed else "Of no effect on hazards or table"
 
 
@@ -360,10 +365,15 @@ def as_json(found: Review, answers: dict[str, ShownAnswer]) -> str:
             ],
             "table": list(_table(patch.table)),
             "changes": [
-                {"before": finding(c.before), "after": finding(c.after)}
+                {
+                    "before": finding(c.before),
+                    "after": finding(c.after),
+                    "unread": c.unread,
+                }
                 for c in patch.changes
             ],
             "removed": [finding(f) for f in patch.removed],
+            "hidden": [finding(f) for f in patch.hidden],
             "introduced": [finding(f) for f in patch.introduced],
             "turned": [finding(c.after) for c in patch.turned],
             "stays": [finding(f) for f in patch.stays],
@@ -400,6 +410,7 @@ def as_json(found: Review, answers: dict[str, ShownAnswer]) -> str:
         "answer": said(found),
         "groups": groups(found),
         "removed": [finding(f) for f in found.removed],
+        "hidden": [finding(f) for f in found.hidden],
         "introduced": [finding(f) for f in found.introduced],
         "table": list(_table(found.table)),
         "unread": missed(found.after),

@@ -410,6 +410,26 @@ def test_a_callback_that_a_patch_makes_unreadable_is_told(root, tmp_path):
     data = json.loads(CliRunner().invoke(command, [*args, "--format", "json"]).output)
     (sentence,) = data["unread"]
     assert "teardown two_down of" in sentence and "was not looked at" in sentence
+    # Nobody knows then whether the hazard is gone.
+    assert "It hides, in callbacks that nobody can read then, 1 hazard:" in told
+    assert "It removes 0 hazards and introduces 0, and hides 1;" in told
+    assert "Hiding: 1." in told
+    assert not data["removed"] and len(data["hidden"]) == 1 and not data["clean"]
+    (changed,) = data["patches"][0]["changes"]
+    assert changed["unread"] and changed["after"] is None
+
+
+def test_a_hazard_that_a_patch_brings_to_light_is_not_its_own(tmp_path):
+    plain = "static int one_down(unsigned int cpu)\n"
+    macro = "#define CALLBACK(n) static int n(unsigned int cpu)\nCALLBACK(one_down)\n"
+    root = small(tmp_path / "tree")
+    place = root / DRIVERS[0]
+    place.write_text(place.read_text().replace(plain, macro))
+    clear = {DRIVERS[0]: lambda text: text.replace(macro, plain)}
+    found = looked(root, Maker(root).patch("one: No macro", TEXT, clear), tmp_path)
+    assert not found.introduced and found.is_clean
+    (shown,) = found.patches[0].stays
+    assert shown.chain[0].function == "one_down"
 
 
 def test_directory_and_quilt_series(root, tmp_path):

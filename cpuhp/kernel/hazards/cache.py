@@ -18,7 +18,7 @@ from typing import Any
 
 from cpuhp.diagnostics import InputError
 from cpuhp.files import write_whole
-from cpuhp.kernel.hazards.lint import Lint
+from cpuhp.kernel.hazards.lint import Lint, Unread
 from cpuhp.kernel.hazards.rules import Finding
 from cpuhp.kernel.hazards.walk import Place
 from cpuhp.kernel.registrations.as_json import from_json, to_json
@@ -47,7 +47,7 @@ def load(tree: Tree, folder: Path, settings: str) -> Lint | None:
             int(kept["callbacks"]),
             int(kept["functions"]),
             int(kept["depth"]),
-            tuple(str(sentence) for sentence in kept["unread"]),
+            tuple(Unread(**unread) for unread in kept["unread"]),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
         return None
@@ -68,7 +68,7 @@ def store(tree: Tree, folder: Path, settings: str, found: Lint, before: str) -> 
         "callbacks": found.callbacks,
         "functions": found.functions,
         "depth": found.depth,
-        "unread": list(found.unread),
+        "unread": [asdict(unread) for unread in found.unread],
     }
     place = _place(tree, folder, settings)
     with suppress(OSError, UnicodeError):  # a cache that cannot be kept is no error

@@ -21,18 +21,37 @@ _LEVELS = {"error": 0, "warning": 1, "note": 2}
 
 
 @dataclass(frozen=True)
-class Lint:
-    """The findings of a tree, in the order of level, file and line.
+class Unread:
+    """A callback that is registered in `file` and was not looked at, and why."""
 
-    `unread` are sentences about callbacks that are registered and were not looked at.
-    """
+    file: str
+    line: int
+    role: str
+    callback: str
+    state: str
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        what = f"{self.role} {self.callback} of {self.state} {self.name!r}"
+        return f"{self.file}:{self.line}: {what} was not looked at: {self.why}"
+
+
+@dataclass(frozen=True)
+class Lint:
+    """The findings of a tree, in the order of level, file and line."""
 
     extraction: Extraction
     findings: tuple[Finding, ...]
     callbacks: int
     functions: int
     depth: int
-    unread: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+    def has_read(self, finding: Finding) -> bool:
+        """Could the callback be looked at that a finding, of another tree, is in?"""
+        registered = (finding.role, finding.state, finding.name)
+        return registered not in {(u.role, u.state, u.name) for u in self.unread}
 
 
 @dataclass(frozen=True)
@@ -90,7 +109,7 @@ def lint_tree(
     )
 
 
-def _unread(extraction: Extraction, looked: Looked) -> Iterable[str]:
+def _unread(extraction: Extraction, looked: Looked) -> Iterable[Unread]:
     """Callbacks without a function that could be followed, and why."""
     for row in extraction.rows:
         if row.present == NO:
@@ -104,8 +123,8 @@ def _unread(extraction: Extraction, looked: Looked) -> Iterable[str]:
                     continue
                 name = row.name or row.name_expression
                 why = callback.reason or "no function of that name could be read"
-                what = f"{role} {callback.expression} of {row.state or '?'} {name!r}"
-                yield f"{row.file}:{row.line}: {what} was not looked at: {why}"
+                at, state = (row.file, row.line), row.state or "?"
+                yield Unread(*at, role, callback.expression, state, name, why)
 
 
 def _stubbed(callback: Callback) -> bool:

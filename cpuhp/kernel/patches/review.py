@@ -27,10 +27,15 @@ MAX_LEFT_OUT = 60  # longer series are not tried without each of their patches
 
 @dataclass(frozen=True)
 class Change:
-    """A hazard of a callback before and after a patch; None is none of that sort."""
+    """A hazard of a callback before and after a patch; None is none of that sort.
+
+    Not so if only one of the two callbacks could be looked at (`unread`): then nobody
+    knows whether the other one has it.
+    """
 
     before: Finding | None
     after: Finding | None
+    unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,12 @@ class Reviewed:
     @property
     def removed(self) -> tuple[Finding, ...]:
         """Hazards that are gone, or no more than a note."""
-        return tuple(
-            c.before for c in self.changes if c.before and _heavy(c.before, c.after)
-        )
+        return _gone(self.changes)
+
+    @property
+    def hidden(self) -> tuple[Finding, ...]:
+        """Hazards of callbacks that cannot be looked at any more."""
+        return _out_of_sight(self.changes)
 
     @property
     def instead(self) -> tuple[Finding, ...]:
@@ -87,9 +95,7 @@ class Reviewed:
     @property
     def introduced(self) -> tuple[Finding, ...]:
         """Hazards that were not there, or only as a note."""
-        return tuple(
-            c.after for c in self.changes if c.after and _heavy(c.after, c.before)
-        )
+        return _come(self.changes)
 
     @property
     def turned(self) -> tuple[Change, ...]:
@@ -126,18 +132,22 @@ class Review:
 
     @property
     def removed(self) -> tuple[Finding, ...]:
-        gone = _changes(self.before.findings, self.after.findings)
-        return tuple(c.before for c in gone if c.before and _heavy(c.before, c.after))
+        return _gone(_changes(self.before, self.after))
+
+    @property
+    def hidden(self) -> tuple[Finding, ...]:
+        """Hazards of callbacks that cannot be looked at any more."""
+        return _out_of_sight(_changes(self.before, self.after))
 
     @property
     def introduced(self) -> tuple[Finding, ...]:
-        come = _changes(self.before.findings, self.after.findings)
-        return tuple(c.after for c in come if c.after and _heavy(c.after, c.before))
+        return _come(_changes(self.before, self.after))
 
     @property
     def is_clean(self) -> bool:
-        """True if all is there and applies, nothing is introduced, no claim refuted."""
-        return not (self.introduced or self.series.missing) and not any(
+        """True if all is there and applies, no hazard comes or hides, no claim is refuted."""
+        odd = self.introduced or self.hidden or self.series.missing
+        return not odd and not any(
             p.applied.failures
             or p.damages
             or any(claim.verdict == "refuted" for claim in p.claims)
@@ -216,8 +226,8 @@ def _reviewed(
     patch: Patch, tree: Tree, applied: Applied, before: Lint, after: Lint
 ) -> Reviewed:
     touched = set(applied.touched)
-    changes = _changes(before.findings, after.findings)
-    gone = {id(c.after) for c in changes}
+    changes = _changes(before, after)
+    gone = {id(c.after) for c in changes if not c.unread}
     stays = tuple(
         f
         for f in after.findings
@@ -257,10 +267,11 @@ def _registration(finding: Finding) -> tuple[str, ...]:
     return (family, role, file, finding.state, finding.name)
 
 
-def _changes(before: Sequence[Finding], after: Sequence[Finding]) -> tuple[Change, ...]:
+def _changes(before: Lint, after: Lint) -> tuple[Change, ...]:
     """What differs, each finding that went beside one that came in its callback, or in
     the one that is registered in its place."""
-    old, new = _minus(before, after), _minus(after, before)
+    old = _minus(before.findings, after.findings)
+    new = _minus(after.findings, before.findings)
     partners: dict[int, Finding] = {}
     for key in (_callback, _registration):
         for at, gone in enumerate(old):
@@ -268,8 +279,26 @@ def _changes(before: Sequence[Finding], after: Sequence[Finding]) -> tuple[Chang
             if partner is not None and at not in partners:
                 new.remove(partner)
                 partners[at] = partner
-    changes = [Change(gone, partners.get(at)) for at, gone in enumerate(old)]
-    return (*changes, *(Change(None, come) for come in new))
+    changes = [
+        Change(gone, partner, partner is None and not after.has_read(gone))
+        for gone, partner in ((gone, partners.get(at)) for at, gone in enumerate(old))
+    ]
+    return (*changes, *(Change(None, come, not before.has_read(come)) for come in new))
+
+
+def _gone(changes: Iterable[Change]) -> tuple[Finding, ...]:
+    known = (c for c in changes if not c.unread)
+    return tuple(c.before for c in known if c.before and _heavy(c.before, c.after))
+
+
+def _come(changes: Iterable[Change]) -> tuple[Finding, ...]:
+    known = (c for c in changes if not c.unread)
+    return tuple(c.after for c in known if c.after and _heavy(c.after, c.before))
+
+
+def _out_of_sight(changes: Iterable[Change]) -> tuple[Finding, ...]:
+    lost = (c.before for c in changes if c.unread)
+    return tuple(f for f in lost if f and f.level != "note")
 
 
 def _minus(some: Iterable[Finding], others: Iterable[Finding]) -> list[Finding]:
@@ -347,9 +376,8 @@ def _need(
             if damage.text not in old:
                 broken.append(f"'{title}' then {damage.text}")
     found = lab.look(current)
-    changes = _changes(after.findings, found.findings)
-    left = [c.after for c in changes if c.after and _heavy(c.after, c.before)]
-    cured = [c.before for c in changes if c.before and _heavy(c.before, c.after)]
+    changes = _changes(after, found)
+    left, cured = _come(changes), _gone(changes)
     table = not difference(_built(after.extraction), _built(found.extraction)).empty
-    cured = [] if broken else cured  # what cannot be built says nothing
-    return Need(tuple(left), tuple(cured), tuple(dict.fromkeys(broken)), table)
+    cured = () if broken else cured  # what cannot be built says nothing
+    return Need(left, cured, tuple(dict.fromkeys(broken)), table)
