@@ -114,6 +114,14 @@ def _proof(
     return status
 
 
+def _words(sentences: str) -> Iterator[str]:
+    """What sentences say in words of their own."""
+    if re.search(r"\bother\b", sentences):
+        yield "  other: a CPU that the sentence does not name, nor the control CPU"
+    for mask in dict.fromkeys(re.findall(r"\|(\w+)\|", sentences)):
+        yield f"  |{mask}|: how many CPUs are in {mask}"
+
+
 def _told(answer: ShownAnswer, files: dict[str, str]) -> Iterator[str]:
     """The invariant, and where the functions stand whose lines it names."""
     from cpuhp.report.prose import wrapped
@@ -124,6 +132,7 @@ def _told(answer: ShownAnswer, files: dict[str, str]) -> Iterator[str]:
     for sentence in answer.invariant or ():
         yield from wrapped(sentence, "  - ", "      ")
     points = _POINT.findall("\n".join(answer.invariant or ()))
+    yield from _words("\n".join(answer.invariant or ()))
     named = sorted(files.keys() & points)
     for file in sorted({files[name] for name in named}):
         here = [name for name in named if files[name] == file]

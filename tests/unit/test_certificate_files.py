@@ -113,7 +113,9 @@ def test_what_is_written_is_read_back(proved, tmp_path):
 
 def test_clauses_read_as_sentences(proved):
     said = [clause["says"] for clause in json.loads(proved[1])["clauses"]]
-    assert all(re.search("never |always | => ", sentence) for sentence in said)
+    assert all(
+        re.search("never |always | => | matters?: ", sentence) for sentence in said
+    )
     assert any(sentence.startswith("for every CPU i ") for sentence in said)
 
 

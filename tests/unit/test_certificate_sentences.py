@@ -1,6 +1,7 @@
 """Sentences of an invariant: short, and true exactly where their clause is."""
 
 import re
+from dataclasses import replace
 from itertools import product
 from random import Random
 
@@ -11,7 +12,7 @@ from cpuhp.engines.certificate import sentences as module
 from cpuhp.engines.certificate.sentences import domain, in_sentences, value_text
 from cpuhp.model.invariant import Clause, Literal, Symbol
 from cpuhp.model.sorts import CPU_OR_NONE, BoolSort, EnumSort, RangeSort
-from cpuhp.model.system import Role, TransitionSystem
+from cpuhp.model.system import Action, Process, Role, Runs, TransitionSystem
 
 POINTS = EnumSort("points", ("up:1", "up:2", "up:2[A]", "down:7", "down:9"))
 STATES = EnumSort("state", ("OFFLINE", "KICKED", "DYING", "DEAD", "ONLINE"))
@@ -101,6 +102,33 @@ def test_values_that_a_variable_never_has_are_not_spoken_of():
     assert of_boot == "never state[boot] in {OFFLINE, KICKED} && busy"
 
 
+def test_nobody_and_the_control_cpu_are_not_spoken_of_where_they_never_are():
+    online = literal("online", 1, of=Symbol.I)
+    others = Literal("lock", (), frozenset({Symbol.NONE, Symbol.OTHER}))
+    never = Literal("lock", (), frozenset({Symbol.BOOT}))
+    assert said((never,), (online, others))[1].endswith(": online[i] => lock == i")
+    # What is said where there is a CPU i is not said of a machine without one.
+    never = Literal("lock", (), frozenset({Symbol.BOOT, Symbol.I}))
+    (_, text) = said((never,), (literal("busy", 1), others))
+    assert text == "busy => lock == boot"
+
+
+def test_points_that_no_step_leads_to_are_not_spoken_of():
+    control = Process("control", Runs.ONCE, "at.control", "up:1")
+    steps = [Action(to, "control", "up:1", to) for to in ("up:2", "down:9")]
+    system = replace(SYSTEM, processes=(control,), actions=tuple(steps))
+    cubes = [
+        (literal("at.control", "up:2[A]", "down:7"),),
+        (literal("at.control", "up:2", "down:7"),),
+        (literal("busy", 1), literal("at.control", "up:1", "up:2[A]", "down:7")),
+    ]
+    assert list(in_sentences(system, [Clause(cube) for cube in cubes])) == [
+        "no step from up:2[A], down:7 matters: who is there counts as at the next point",
+        "never at.control == up:2",
+        "never busy && at.control == up:1",
+    ]
+
+
 def random_clause(random, size, variables=SYSTEM.variables):
     cube = {}
     for _ in range(size):
@@ -179,7 +207,7 @@ def compare(seeds):
     every_world, false = worlds(), 0
     for seed in range(seeds):
         random = Random(seed)
-        alone = random_clause(random, 1, [v for v in SYSTEM.variables if v.indices])
+        alone = random_clause(random, 1)
         clauses = [alone, random_clause(random, 2), random_clause(random, 3)]
         texts = in_sentences(SYSTEM, clauses)
         for world in every_world:

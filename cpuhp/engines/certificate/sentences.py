@@ -27,6 +27,7 @@ from cpuhp.model.system import Role, TransitionSystem
 
 Cell = tuple[str, tuple[Argument, ...]]  # a variable and whose, of any CPU but boot: i
 Ranges = dict[Cell, frozenset[Value]]  # what a cell can have at all
+Met = dict[str, frozenset[Value]]  # of each location, the points that steps lead to
 
 
 def in_sentences(
@@ -35,11 +36,23 @@ def in_sentences(
     """What each clause says: `for every CPU i but the control CPU: lock == i => busy`.
 
     Where one clause says which values a variable can have, the others speak of those
-    only.
+    only; and all of them of program points that steps of this system lead to.
     """
     clauses = tuple(clauses)
-    ranges = _ranges(system, clauses)
-    return tuple(_sentence(system, clause, ranges) for clause in clauses)
+    ranges, met = _ranges(system, clauses), _met(system)
+    return tuple(_sentence(system, clause, ranges, met) for clause in clauses)
+
+
+def _met(system: TransitionSystem) -> Met:
+    """Not the points of steps that do not matter, which are joined with others."""
+    found: Met = {}
+    for process in system.processes:
+        sort = system.variable(process.location).sort
+        own = (a.target for a in system.actions if a.process == process.name)
+        names = {process.initial, *own}
+        if isinstance(sort, EnumSort) and names <= set(sort.values):
+            found[process.location] = frozenset(map(sort.values.index, names))
+    return found
 
 
 def _ranges(system: TransitionSystem, clauses: Iterable[Clause]) -> Ranges:
@@ -48,10 +61,14 @@ def _ranges(system: TransitionSystem, clauses: Iterable[Clause]) -> Ranges:
         if len(clause.cube) == 1:
             (literal,) = clause.cube
             sort = system.variable(literal.variable).sort
+            cell = _cell(literal)
             if isinstance(sort, EnumSort | RangeSort):
-                cell = _cell(literal)
                 before = found.get(cell, frozenset(domain(system, sort, clause)))
                 found[cell] = before - literal.values
+            elif is_cpu(sort) and clause.symbols <= set(literal.arguments):
+                # The other values mean other CPUs in other clauses.
+                before = found.get(cell, frozenset(Symbol))
+                found[cell] = before - (literal.values & {Symbol.NONE, Symbol.BOOT})
     return found
 
 
@@ -60,9 +77,13 @@ def _cell(literal: Literal) -> Cell:
     return literal.variable, tuple(anybody)
 
 
-def _sentence(system: TransitionSystem, clause: Clause, ranges: Ranges) -> str:
+def _sentence(
+    system: TransitionSystem, clause: Clause, ranges: Ranges, met: Met
+) -> str:
     known = ranges if len(clause.cube) > 1 else {}
-    parts = [_literal(system, literal, clause, known) for literal in clause.cube]
+    if len(clause.cube) == 1 and (told := _passed(system, clause.cube[0], met)):
+        return told
+    parts = [_literal(system, literal, clause, known, met) for literal in clause.cube]
     never = " && ".join(text for is_so, text in parts if is_so)
     always = " || ".join(text for is_so, text in parts if not is_so)
     if not always:
@@ -79,8 +100,25 @@ def _who(clause: Clause) -> str:
     return "for all distinct CPUs i and j but the control CPU: "
 
 
+def _passed(system: TransitionSystem, literal: Literal, met: Met) -> str:
+    """What to say of a literal that names points to none of which a step leads."""
+    points = met.get(literal.variable, literal.values)
+    if literal.values & points:
+        return ""
+    sort = system.variable(literal.variable).sort
+    few = min(literal.values, points, key=len)
+    shown = ", ".join(_by_function([value_text(sort, v) for v in sorted(few)]))
+    if few is points:
+        return f"only steps from {shown} matter: who is elsewhere counts as at the next"
+    return f"no step from {shown} matters: who is there counts as at the next point"
+
+
 def _literal(
-    system: TransitionSystem, literal: Literal, clause: Clause, ranges: Ranges
+    system: TransitionSystem,
+    literal: Literal,
+    clause: Clause,
+    ranges: Ranges,
+    met: Met,
 ) -> tuple[bool, str]:
     """The literal, or what is so otherwise if that is shorter; and which of the two."""
     variable = system.variable(literal.variable)
@@ -90,6 +128,9 @@ def _literal(
     if isinstance(sort, BoolSort) and len(literal.values) == 1:
         return 1 in literal.values, cell
     everything = domain(system, sort, clause)
+    points = met.get(literal.variable, frozenset())
+    if points & literal.values:
+        everything = [v for v in everything if v in points]
     allowed = ranges.get(_cell(literal), frozenset(everything)) | literal.values
     given = [v for v in everything if v in literal.values]
     missing = [v for v in everything if v in allowed and v not in literal.values]
