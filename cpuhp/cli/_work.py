@@ -144,7 +144,7 @@ def opening(todo: Plan) -> Iterator[Start]:
             late = [
                 c for c in single if scenario.checker.claim(*c).expectation is locking
             ]
-            yield Start(proofs[0], (*proofs[1:], *(single.pop(c) for c in late)))
+            yield Start(proofs[0], (*(single.pop(c) for c in late), *proofs[1:]))
         yield from map(Start, single.values())
 
 

@@ -15,7 +15,17 @@ import z3
 from cpuhp.engines.clock import ask
 from cpuhp.engines.encoding import Encoder, Taken
 from cpuhp.engines.explicit.space import at_rest
-from cpuhp.engines.formulas import Bit, as_z3, conj, disj, negate
+from cpuhp.engines.formulas import (
+    Bit,
+    apart,
+    as_z3,
+    conj,
+    disj,
+    negate,
+    proposition,
+    solver,
+    vector,
+)
 from cpuhp.model.expr import Param
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, State, Step, Trace, Verdict
@@ -38,6 +48,7 @@ SEARCHABLE = (
 )
 
 
+@apart()
 def confirm(
     system: TransitionSystem,
     trace: Trace,
@@ -66,14 +77,15 @@ def confirm(
         bits += [
             paths.equal(encoder.cell(end, *cell), back, cell) for cell in paths.cells
         ]
-    solver = z3.SolverFor("QF_FD")
-    solver.add(as_z3(conj(bits)), *encoder.axioms)
+    asked = solver()
+    asked.add(as_z3(conj(bits)), *encoder.axioms)
     if seconds is not None:
-        solver.set("timeout", max(1, int(seconds * 1000)))
-    answer = solver.check()
+        asked.set("timeout", max(1, int(seconds * 1000)))
+    answer = asked.check()
     return None if answer == z3.unknown else bool(answer == z3.sat)
 
 
+@apart()
 def search(
     system: TransitionSystem,
     prop: Property,
@@ -200,7 +212,7 @@ class _Search:
     deadline: float | None
 
     def __post_init__(self) -> None:
-        self.solver = z3.SolverFor("QF_FD")
+        self.solver = solver()
         self.chosen: list[list[Bit]] = []
         self._axioms = 0
         self.refuted = False
@@ -210,7 +222,7 @@ class _Search:
         """The run, if there is one, and the depth to which all runs were covered."""
         for depth in range(max_depth + 1):
             bad = self.paths.decides(self.prop, _frame(depth))
-            name = z3.Bool(f"bad{depth}")
+            name = proposition(f"bad{depth}")
             self.solver.add(z3.Implies(name, as_z3(bad)))
             answer = self._check(name)
             if answer == z3.unknown:
@@ -232,7 +244,7 @@ class _Search:
     def _unroll(self, depth: int) -> None:
         """One more step: exactly one action instance is taken."""
         paths, here, there = self.paths, _frame(depth), _frame(depth + 1)
-        number = z3.BitVec(f"step{depth}", len(paths.takings).bit_length())
+        number = vector(f"step{depth}", len(paths.takings).bit_length())
         chosen: list[Bit] = [number == n for n in range(len(paths.takings))]
         self.chosen.append(chosen)
         self.solver.add(as_z3(disj(chosen)))

@@ -21,8 +21,10 @@ from cpuhp.engines.formulas import (
     disj,
     equals,
     negate,
+    proposition,
     same,
     select,
+    vector,
     within,
 )
 from cpuhp.model.expr import (
@@ -96,9 +98,10 @@ class Expressions:
         self.closed = closed
         self.axioms: list[z3.BoolRef] = []
         self.sizes = {"cpu": seats, **dict(system.sizes)}
-        self.outside: Bit = False if closed else z3.Bool("outside")
+        self.outside: Bit = False if closed else proposition("outside")
         self.exists: list[Bit] = [
-            closed or seat == boot or z3.Bool(f"exists{seat}") for seat in self.seats
+            closed or seat == boot or proposition(f"exists{seat}")
+            for seat in self.seats
         ]
         self._cells: dict[tuple[Frame, str, tuple[int, ...]], Values] = {}
         self._cache: dict[tuple[object, ...], object] = {}
@@ -152,7 +155,7 @@ class Expressions:
 
     def _variable(self, name: str, sort: Sort) -> Values:
         if isinstance(sort, BoolSort):
-            bit = z3.Bool(name)
+            bit = proposition(name)
             return {1: bit, 0: negate(bit)}
         found = self._numbered(name, self.domain(sort))
         for value, bit in found.items() if is_cpu(sort) else ():
@@ -165,10 +168,10 @@ class Expressions:
         if len(domain) == 1:
             return constant(domain[0])
         width = (len(domain) - 1).bit_length()
-        vector = z3.BitVec(name, width)
+        bits = vector(name, width)
         if len(domain) < 1 << width:
-            self._axiom(z3.ULE(vector, len(domain) - 1))
-        return {value: equals(vector, width, n) for n, value in enumerate(domain)}
+            self._axiom(z3.ULE(bits, len(domain) - 1))
+        return {value: equals(bits, width, n) for n, value in enumerate(domain)}
 
     def _axiom(self, bit: Bit) -> None:
         if bit is not True:
@@ -184,7 +187,7 @@ class Expressions:
 
     def anyhow(self) -> Bit:
         """A truth about which nothing is known."""
-        return z3.Bool(self._name("free"))
+        return proposition(self._name("free"))
 
     # Expressions
 

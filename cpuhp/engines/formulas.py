@@ -6,15 +6,49 @@ solving does; these call the C interface.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import z3
 
 Bit: TypeAlias = "bool | z3.BoolRef"
 
-_context = z3.main_ctx()
+_context = z3.Context()
 _ref = _context.ref()
+_numerals: dict[tuple[int, int], z3.BitVecNumRef] = {}
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Formulas that are made meanwhile are in a context of their own.
+
+    What z3 finds depends on what else its context holds; so a search finds the same
+    whatever was asked before it. None of its formulas may be used afterwards.
+    """
+    global _context, _ref, _numerals
+    kept = _context, _ref, _numerals
+    _context = z3.Context()
+    _ref, _numerals = _context.ref(), {}
+    try:
+        yield
+    finally:
+        _context, _ref, _numerals = kept
+
+
+def proposition(name: str) -> z3.BoolRef:
+    """The bit of this name."""
+    return z3.Bool(name, _context)
+
+
+def vector(name: str, width: int) -> z3.BitVecRef:
+    """The bit vector of this name."""
+    return z3.BitVec(name, width, _context)
+
+
+def solver() -> z3.Solver:
+    """A solver for finite domains."""
+    return z3.SolverFor("QF_FD", _context)
 
 
 def negate(a: Bit) -> Bit:
@@ -55,15 +89,12 @@ def same(a: Bit, b: Bit) -> Bit:
     return z3.BoolRef(z3.Z3_mk_iff(_ref, a.ast, b.ast), _context)
 
 
-_numerals: dict[tuple[int, int], z3.BitVecNumRef] = {}
-
-
-def equals(vector: z3.BitVecRef, width: int, number: int) -> z3.BoolRef:
+def equals(bits: z3.BitVecRef, width: int, number: int) -> z3.BoolRef:
     """The bit vector of this width is this number."""
     key = width, number
     if key not in _numerals:
-        _numerals[key] = z3.BitVecVal(number, width)
-    made = z3.Z3_mk_eq(_ref, vector.ast, _numerals[key].ast)
+        _numerals[key] = z3.BitVecVal(number, width, _context)
+    made = z3.Z3_mk_eq(_ref, bits.ast, _numerals[key].ast)
     return z3.BoolRef(made, _context)
 
 
@@ -93,7 +124,7 @@ def check(solver: z3.Solver, assumed: Sequence[z3.BoolRef]) -> z3.CheckSatResult
 
 def as_z3(a: Bit) -> z3.BoolRef:
     """A formula that z3 takes, also where it is a constant."""
-    return z3.BoolVal(a) if isinstance(a, bool) else a
+    return z3.BoolVal(a, _context) if isinstance(a, bool) else a
 
 
 def _nary(make: object, kept: list[z3.BoolRef], *, empty: bool) -> Bit:

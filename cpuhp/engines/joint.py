@@ -37,7 +37,7 @@ Answers = dict[ClaimNumber, Answer]
 _SEVERAL = 12  # claims at most that are proved together,
 _WEIGHT = 16  # and what they may have beside what most claims have: variables,
 _POINTER = 4  # and one that holds a CPU counts as so many
-_SAMPLES = 4_000, 50  # states and walks,
+_SAMPLES = 3_000, 50  # states and walks,
 _NARROW = 6_000, 200  # where there are auxiliary variables
 _ALONE = 0.5  # seconds for a claim that has few variables,
 _SHARE = 2.0  # and for each of those that are proved together, in one attempt
@@ -73,12 +73,13 @@ def groups(
 
     own = {claim: needed - common for claim, needed in needs.items()}
     found = _packed(own, weight, special)
-    found.sort(key=lambda group: -weight(group.variables))
-    pilots = [group for group in found if not group.variables & special]
-    if pilots:  # the lightest one goes ahead
-        found.remove(pilots[-1])
-        found.insert(0, pilots[-1])
-    return [group.members for group in found]
+    found.sort(key=lambda group: weight(group.variables))
+    pilots = [group for group in found if not group.variables & special][:1]
+    # The lightest one goes ahead. What takes long comes next, so that several workers
+    # end at much the same time.
+    rest = [group for group in found if group not in pilots]
+    rest.sort(key=lambda g: (bool(g.variables & special), len(g.members)))
+    return [group.members for group in (*pilots, *reversed(rest))]
 
 
 class _Group(NamedTuple):

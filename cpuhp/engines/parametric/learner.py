@@ -15,7 +15,17 @@ import z3
 
 from cpuhp.engines.clock import ask, now, why_unknown
 from cpuhp.engines.encoding import Encoder
-from cpuhp.engines.formulas import Bit, as_z3, conj, disj, implies, negate, require
+from cpuhp.engines.formulas import (
+    Bit,
+    as_z3,
+    conj,
+    disj,
+    implies,
+    negate,
+    proposition,
+    require,
+    solver,
+)
 from cpuhp.engines.parametric.cases import (
     PRE,
     Bad,
@@ -88,7 +98,7 @@ class Learner:
         self._ways_known: dict[tuple[int, Clause], list[Bit]] = {}
         self._reader = Reader(self.encoder)
         self._records: list[_Record] = []
-        self.solver = z3.SolverFor("QF_FD")
+        self.solver = solver()
         self.solver.set("random_seed", seed)
         self._axioms = 0
         require(self.solver, self.encoder.assumed(PRE))
@@ -108,7 +118,7 @@ class Learner:
 
     def _fresh(self, hint: str) -> z3.BoolRef:
         self._names += 1
-        return z3.Bool(f"{hint}{self._names}")
+        return proposition(f"{hint}{self._names}")
 
     def _check(self, goal: z3.BoolRef) -> z3.ModelRef | None:
         """A model of the hypotheses and the goal."""

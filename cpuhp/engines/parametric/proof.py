@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from cpuhp.engines.clock import now
+from cpuhp.engines.formulas import apart
 from cpuhp.engines.parametric.learner import GiveUp, Learner, Progress
 from cpuhp.engines.parametric.lessons import Lessons
 from cpuhp.engines.parametric.sampling import Samples
@@ -59,6 +60,7 @@ def prove(
     )[0]
 
 
+@apart()
 def prove_together(
     system: TransitionSystem,
     props: tuple[Property, ...],

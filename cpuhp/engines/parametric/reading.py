@@ -18,12 +18,13 @@ class Reader:
     def __init__(self, encoder: Encoder):
         self.encoder = encoder
         self._plans: dict[tuple[str, tuple[int, ...]], _Plan] = {}
-        self._context = z3.main_ctx().ref()
 
     def holds(self, model: z3.ModelRef, name: z3.BoolRef) -> bool:
         """The truth of a propositional variable."""
-        held = z3.Z3_model_get_const_interp(self._context, model.model, name.decl().ast)
-        return bool(held and z3.Z3_get_bool_value(self._context, held) == 1)
+        held = z3.Z3_model_get_const_interp(
+            model.ctx.ref(), model.model, name.decl().ast
+        )
+        return bool(held and z3.Z3_get_bool_value(model.ctx.ref(), held) == 1)
 
     def views(self, model: z3.ModelRef, views: Views) -> list[View]:
         """The views of all pairs of CPUs that have a seat."""
@@ -47,14 +48,14 @@ class Reader:
         if plan.declared is None:
             return plan.domain[0]
         held = z3.Z3_model_get_const_interp(
-            self._context, model.model, plan.declared.ast
+            model.ctx.ref(), model.model, plan.declared.ast
         )
         if not held:
             return plan.domain[0]
         if plan.is_bool:
-            truth = bool(z3.Z3_get_bool_value(self._context, held) == 1)
+            truth = bool(z3.Z3_get_bool_value(model.ctx.ref(), held) == 1)
             return plan.domain[int(truth)]
-        number = str(z3.Z3_get_numeral_string(self._context, held))
+        number = str(z3.Z3_get_numeral_string(model.ctx.ref(), held))
         return plan.domain[int(number)]
 
 

@@ -6,7 +6,7 @@ import z3
 
 from cpuhp.engines.clock import ask, why_unknown
 from cpuhp.engines.encoding import Encoder
-from cpuhp.engines.formulas import Bit, conj, disj, require
+from cpuhp.engines.formulas import Bit, apart, conj, disj, require, solver
 from cpuhp.engines.parametric.cases import (
     NOBODY,
     PRE,
@@ -111,15 +111,16 @@ class Verifier:
     def _model(self, goal: Bit) -> z3.ModelRef | None:
         if goal is False:
             return None
-        solver = z3.SolverFor("QF_FD")
+        asked = solver()
         for bit in (*self.encoder.axioms, goal):
-            require(solver, bit)
-        answer = ask(solver, self.deadline)
+            require(asked, bit)
+        answer = ask(asked, self.deadline)
         if answer == z3.unknown:
-            raise Undecided(why_unknown(solver, self.deadline))
-        return solver.model() if answer == z3.sat else None
+            raise Undecided(why_unknown(asked, self.deadline))
+        return asked.model() if answer == z3.sat else None
 
 
+@apart()
 def verify(system: TransitionSystem, prop: Property, invariant: Invariant) -> list[str]:
     """The conditions under which the invariant fails; none if it proves `prop`."""
     return Verifier(system, (prop,)).failures(invariant)
