@@ -223,8 +223,18 @@ def sweep_text(title: str, costs: CostTable, found: Sweep, cpus: int) -> str:
     lines += ["", *(_scaling(s) for s in (found.whole, found.upper) if s is not None)]
     if any(point.continued for point in found.points):
         lines.append("~ not run: the straight line of the points before it, continued")
+        lines += _not_in_line(costs, found)
     lines += not_there(costs, cpus)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _not_in_line(costs: CostTable, found: Sweep) -> Iterator[str]:
+    """Costs of CPUs that points of a line have, and none of the points it comes from."""
+    ran = max(int(p.value) for p in found.points if not p.continued)
+    last = int(found.points[-1].value)
+    names = [name for name, ids in costs.beyond(ran) if min(ids) < last]
+    if names:
+        yield f"which has no part for CPUs above {ran - 1}, as in: {_some(names)}"
 
 
 def _row(name: str, point: Point) -> str:

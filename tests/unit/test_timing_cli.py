@@ -129,6 +129,12 @@ def test_costs_of_cpus_that_are_not_there_are_told(tmp_path):
     for sweep in ("cpus=8,16,201", "cpus=201,202"):
         told = "a machine of 8 does not have: takedown_cpu (CPU 200), fast"
         assert (told in printed(*given, "--sweep", sweep)) == sweep.startswith("cpus=8")
+    line = ("--sweep", "cpus=8,16,32,64,128,256,1024")
+    assert "has no part for CPUs above" not in printed(*given, *line)
+    file.write_text(file.read_text().replace("200", "1000"))
+    told = "continued\nwhich has no part for CPUs above 255, as in: takedown_cpu\n"
+    assert told in printed(*given, *line)
+    file.write_text(file.read_text().replace("1000", "200"))
     data = json.loads(printed(*given, "--sweep", "cpus=10,20", "--format", "json"))
     assert data["costs_beyond"] == {"takedown_cpu": [200], "fast": [10]}
 
