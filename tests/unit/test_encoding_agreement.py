@@ -7,10 +7,19 @@ from hypothesis import strategies as st
 from random_systems import random_systems
 
 from cpuhp.engines.encoding import Encoder, Taken
-from cpuhp.engines.formulas import as_z3, choose, conj, disj, negate, same
+from cpuhp.engines import formulas
+from cpuhp.engines.formulas import (
+    as_z3,
+    choose,
+    conj,
+    disj,
+    negate,
+    proposition,
+    same,
+)
 from cpuhp.semantics import Machine, apply, enabled, initial_states
 
-A, B = z3.Bools("a b")
+A, B = proposition("a"), proposition("b")
 
 
 def test_constants_fold_before_z3_sees_them():
@@ -32,7 +41,7 @@ def successors(machine, state):
             domains[0] = machine.actor_domain(action)
         for values in _product(domains):
             taken = Taken(action, tuple(zip(action.params, values)))
-            solver = z3.Solver()
+            solver = formulas.solver()
             solver.add(as_z3(conj(here)), as_z3(encoder.enabled(taken, "")))
             posts = [encoder.post(taken, "", *cell) for cell in cells]
             solver.add(*encoder.axioms)

@@ -42,7 +42,7 @@ from cpuhp.model.expr import (
 )
 from cpuhp.model.invariant import Clause, Invariant
 from cpuhp.model.sorts import CPU, CPU_OR_NONE, CounterSort
-from cpuhp.model.system import Choice, Runs
+from cpuhp.model.system import Choice, Expectation, Runs
 from cpuhp.model.verdict import Verdict
 
 C, D, X = Param("c", CPU), Param("d", CPU), Param("x", CPU)
@@ -222,3 +222,20 @@ def test_verify_names_what_fails():
     nothing = Invariant((*proof.invariant.clauses, Clause(())))
     assert "initial" in verify(system, always(alone), nothing)[0]
     assert not is_proved(system, always(FALSE))
+
+
+def test_a_proof_does_not_depend_on_what_was_asked_before():
+    asked = [
+        (system, prop)
+        for system, props in map(parallel_shutdown, (3, 8))
+        for prop in props
+        if prop.expectation is Expectation.ALWAYS
+    ]
+
+    def found(system, prop):
+        proof = prove(system, prop, deadline=now() + 20)
+        assert proof.invariant is not None
+        return proof.invariant, proof.stats
+
+    first = [found(*one) for one in asked]
+    assert [found(*one) for one in reversed(asked)] == first[::-1]
