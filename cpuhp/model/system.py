@@ -13,7 +13,9 @@ from enum import Enum
 
 from cpuhp.diagnostics import Span
 from cpuhp.model.expr import (
+    FALSE,
     TRUE,
+    Const,
     Expr,
     Param,
     Quantified,
@@ -279,7 +281,7 @@ def counts_its_mask_at_first(system: TransitionSystem, variable: Variable) -> bo
     """Does a counter start as the number of CPUs that its mask starts with?
 
     True if it counts the CPUs for which the very expression holds that the mask is
-    initialised with.
+    initialised with, and if it is zero and the mask empty.
     """
     if not isinstance(variable.sort, CounterSort):
         return False
@@ -289,6 +291,8 @@ def counts_its_mask_at_first(system: TransitionSystem, variable: Variable) -> bo
     match initial:
         case Quantified(Quantifier.COUNT, param, body):
             return substitute(mask.initial, {mask.index_params[0]: param}) == body
+        case Const(0, _):
+            return mask.initial == FALSE
         case _:
             return False
 

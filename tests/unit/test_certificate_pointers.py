@@ -1,6 +1,11 @@
 """Certificates about CPUs that pointers name."""
 
+import pytest
+
 import cpuhp
+from cpuhp.graph.claim import fold, thinned
+from cpuhp.language.compile import claims, lower
+from cpuhp.model.system import counts_its_mask_at_first
 
 IRQS = """
 scenario irqs;
@@ -42,6 +47,40 @@ check counts { always users == weight(in_use); }
     assert (answer.verdict, answer.cpus) == ("PROVED", "all")
     certificate = answer.save_certificate(tmp_path)
     assert all(outcome.is_accepted for outcome in cpuhp.certify(certificate))
+
+
+def test_a_counter_of_nobody_starts_with_its_number(tmp_path):
+    spec = tmp_path / "counted.hp"
+    spec.write_text("""
+scenario counted;
+shared cpumask in_use;
+shared counter of in_use users;
+process leaf(cpu) { atomic { in_use[cpu] = true; users = users + 1; } }
+check counts { always users == weight(in_use); sometimes users > 1; }
+""")
+    answer, _ = cpuhp.load(str(spec)).check("counts")
+    assert (answer.verdict, answer.cpus) == ("PROVED", "all")
+    certificate = answer.save_certificate(tmp_path)
+    assert all(outcome.is_accepted for outcome in cpuhp.certify(certificate))
+
+
+@pytest.mark.parametrize(
+    "mask, users", [("", " = 1"), (" = any", ""), (" = {boot}", "")]
+)
+def test_a_number_that_is_not_that_of_its_mask_is_not_taken_for_it(mask, users):
+    spec = f"""
+scenario counted;
+shared cpumask in_use{mask};
+shared counter of in_use users{users};
+process leaf(cpu) {{ atomic {{ in_use[cpu] = true; users = users + 1; }} }}
+check counts {{ always users == weight(in_use); }}
+"""
+    whole = lower(cpuhp.loads(spec).program)
+    (prop,) = claims(whole, whole.program.checks["counts"])
+    system, _ = thinned(fold(whole), (prop, 0)).system()
+    assert not counts_its_mask_at_first(system, system.variable("users"))
+    (answer,) = cpuhp.loads(spec).check("counts")
+    assert answer.verdict == "VIOLATED"
 
 
 def test_a_counter_that_starts_otherwise_is_not_taken_for_exact(tmp_path):
