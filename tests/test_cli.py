@@ -308,6 +308,30 @@ def test_a_list_of_all_takes_no_scenario(args):
     assert result.exit_code == 2 and "takes no scenario" in result.output
 
 
+def test_explain_proof_tells_its_words_and_says_nothing_twice(tmp_path):
+    spec = tmp_path / "turns.hp"
+    spec.write_text(
+        "scenario turns;\nmutex lock;\npercpu bool inside;\npercpu bool told;\n"
+        "process turn(cpu) {\n    mutex_lock(lock);\n    told[cpu] = true;\n"
+        "    inside[cpu] = true;\n    told[cpu] = false;\n    inside[cpu] = false;\n"
+        "    mutex_unlock(lock);\n}\ncheck alone {\n    always all(a in cpus : "
+        "all(b in cpus : inside[a] && inside[b] => a == b));\n}\n"
+    )
+    result = run("explain", "--proof", str(spec), "alone")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    joined = [line for line in lines if line.startswith("  - no step from turn:")]
+    assert len(joined) == 1
+    count = tmp_path / "count.hp"
+    count.write_text(
+        "scenario counted;\nshared cpumask in_use;\nshared counter of in_use users;\n"
+        "process turn(cpu) { atomic { in_use[cpu] = true; users++; } }\n"
+        "check counts { always users == weight(in_use); }\n"
+    )
+    result = run("explain", "--proof", str(count), "counts")
+    assert "  |in_use|: how many CPUs are in in_use" in result.stdout.splitlines()
+
+
 def test_explain_proof_tells_the_invariant_in_sentences_that_fit_a_mail():
     named = ("explain", "--proof", "shutdown-three-phase-fixed")
     result = run(*named, "smt_key_as_in_serial_order")

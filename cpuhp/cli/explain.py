@@ -129,7 +129,7 @@ def _told(answer: ShownAnswer, files: dict[str, str]) -> Iterator[str]:
     yield from wrapped(f"{answer.verdict}  {answer.check}: {answer.claim}", "", "    ")
     if answer.reason:
         yield from wrapped(answer.reason, "  ", "  ")
-    for sentence in answer.invariant or ():
+    for sentence in dict.fromkeys(answer.invariant or ()):
         yield from wrapped(sentence, "  - ", "      ")
     points = _POINT.findall("\n".join(answer.invariant or ()))
     yield from _words("\n".join(answer.invariant or ()))
