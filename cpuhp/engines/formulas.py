@@ -112,13 +112,14 @@ def implies(a: Bit, b: Bit) -> Bit:
 
 def require(solver: z3.Solver, bit: Bit) -> None:
     """From now on the formula holds."""
-    z3.Z3_solver_assert(_ref, solver.solver, as_z3(bit).ast)
+    z3.Z3_solver_assert(solver.ctx.ref(), solver.solver, as_z3(bit).ast)
 
 
 def check(solver: z3.Solver, assumed: Sequence[z3.BoolRef]) -> z3.CheckSatResult:
     """Can all that is required hold, and these beside it?"""
     asts = (z3.Ast * len(assumed))(*(part.ast for part in assumed))
-    answer = z3.Z3_solver_check_assumptions(_ref, solver.solver, len(asts), asts)
+    context = solver.ctx.ref()
+    answer = z3.Z3_solver_check_assumptions(context, solver.solver, len(asts), asts)
     return z3.CheckSatResult(answer)
 
 
