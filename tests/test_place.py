@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from cpuhp.api import load, loads
+from cpuhp.cli import group
 from cpuhp.diagnostics import InputError, Source
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import data_root, read_unit
@@ -22,6 +24,13 @@ from cpuhp.report import place as page
 
 TABLE = shipped_order("arm64-6.12")
 STEPS = data_root() / "specs/steps"
+
+
+def test_scenarios_of_another_architecture_take_no_part():
+    command = ["place", "CPUHP_AP_TICK_DYING", "--section", "STARTING", "--cpus", "2"]
+    result = CliRunner().invoke(group, command)
+    assert result.exit_code == 0, result.output
+    assert "claims depend on the step" in result.output
 
 
 def placed(step, cpus=2, section=None, thorough=False, scenario="shutdown-serial"):

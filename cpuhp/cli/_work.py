@@ -81,6 +81,7 @@ class Plan:
     scenarios: tuple[Scenario, ...]
     claims: tuple[Job, ...]  # one claim each
     known: Mapping[int, ShownAnswer]
+    elsewhere: tuple[str, ...] = ()  # scenarios that go by steps that the table lacks
 
 
 def plan(
@@ -91,14 +92,25 @@ def plan(
     settings: Settings,
     earlier: Mapping[str, ShownAnswer],
 ) -> Plan:
-    """Load everything, so that bad input is known before any work begins."""
+    """Load everything, so that bad input is known before any work begins.
+
+    Without `names` all shipped scenarios that can run on the table's machine.
+    """
     chosen = names or tuple(scenarios())
     loaded: list[Scenario] = []
+    elsewhere: list[str] = []
     claims: list[Job] = []
     known: dict[int, ShownAnswer] = {}
     given = tuple(sorted(options.items()))
     for name in chosen:
-        scenario = _load(name, table, given)
+        try:
+            scenario = _load(name, table, given)
+        except InputError as error:
+            is_last = not loaded and name == chosen[-1]
+            if names or is_last or not _lacks_a_row(error):
+                raise
+            elsewhere.append(name)
+            continue
         loaded.append(scenario)
         for check, number, prop in scenario.claims(*checks):
             place = len(claims)
@@ -107,7 +119,12 @@ def plan(
                 known[place] = answer
             one = ((check, number),)
             claims.append(Job(name, table, given, (place,), one, False, settings))
-    return Plan(tuple(loaded), tuple(claims), known)
+    return Plan(tuple(loaded), tuple(claims), known, tuple(elsewhere))
+
+
+def _lacks_a_row(error: InputError) -> bool:
+    """Is it that the table is not one of a machine that the scenario can run on?"""
+    return {told.code for told in error.diagnostics} == {"HP206"}
 
 
 def _settles(answer: ShownAnswer, settings: Settings) -> bool:

@@ -130,8 +130,8 @@ def command(
 ) -> None:
     """Check scenarios: every claim gets a verdict, every violation an interleaving.
 
-    Without arguments, all shipped scenarios. A scenario is a name that `cpuhp list`
-    shows, or a spec file.
+    Without arguments, all shipped scenarios; with a table, those that its
+    machine can run. A scenario is a name that `cpuhp list` shows, or a spec file.
     """
     from cpuhp.api import Settings
     from cpuhp.cli._work import Folder, certified, order_of, plan
@@ -147,6 +147,9 @@ def command(
         recheck=recheck,
     )
     todo: Plan = plan(scenarios, table, checks, options, settings, earlier)
+    if todo.elsewhere:
+        told = ", ".join(todo.elsewhere)
+        click.echo(f"go by steps that the table lacks, left out: {told}", err=True)
     keep = Folder(folder, todo, _told()).keep if folder else None
     answers: list[ShownAnswer] = []
     interrupted = False

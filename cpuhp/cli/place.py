@@ -113,21 +113,21 @@ def _step(name: str, state: str | None, table: Table, options: Options) -> Step:
 def _bases(names: tuple[str, ...], advice: Advice) -> list[Variant]:
     """The scenarios with the table; those of another architecture are left out."""
     from cpuhp.api import DEFAULT_TABLE, scenarios
-    from cpuhp.kernel.tables.order import shipped_order
-    from cpuhp.ordering.steps import architecture
+    from cpuhp.kernel.tables.order import architecture, shipped_order
     from cpuhp.ordering.variant import own_options, variant_of
 
     table = advice.table()
     found: list[Variant] = []
+    if table is None and not names:
+        table = shipped_order(DEFAULT_TABLE)
+    wanted = architecture(table) if table else None
     for name in names or scenarios():
+        if not names and wanted:
+            default = architecture(advice.plain(name, None).program.table)
+            if default and wanted != default:
+                continue
         base = variant_of(advice.plain(name, table).program, {})
-        own = base.table
-        if table is None:
-            table = own if names else shipped_order(DEFAULT_TABLE)
-        wanted = architecture(table)
-        default = architecture(advice.plain(name, None).program.table)
-        if not names and wanted and default and wanted != default:
-            continue
+        table = table or base.table
         found.append(own_options(base, table, advice.options))
     return found
 

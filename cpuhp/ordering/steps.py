@@ -273,12 +273,3 @@ def _sleeps(callback: t.Callback, functions: dict[str, t.Function]) -> Iterator[
             if node.name in functions and node.name not in seen:
                 seen.add(node.name)
                 stack.append(functions[node.name].body)
-
-
-def architecture(table: Table) -> str | None:
-    """arm64 or x86, as the names of the rows tell it; None if they do not."""
-    for row in table.states:
-        for name in ("arm64", "x86"):
-            if row.name.startswith((f"{name}/", f"perf/{name}")):
-                return name
-    return None

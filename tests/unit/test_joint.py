@@ -3,11 +3,13 @@
 import pytest
 from click.testing import CliRunner
 
-from cpuhp.api import Settings, load
+from cpuhp.api import Settings, load, scenarios
 from cpuhp.cli._work import opening, plan, run
 from cpuhp.cli.certify import command as certify
 from cpuhp.cli.check import command as check
+from cpuhp.diagnostics import InputError
 from cpuhp.engines import joint
+from cpuhp.kernel.tables.order import shipped_order
 
 SPEC = """
 scenario spec;
@@ -117,6 +119,17 @@ def test_at_a_fixed_number_of_cpus_nothing_is_grouped(path):
     todo = plan((path,), None, ("after",), {}, Settings(cpus=2), {})
     assert not any(start.job.together for start in opening(todo))
     assert len(list(opening(todo))) == 6
+
+
+def test_with_a_table_scenarios_take_part_that_its_machine_can_run():
+    arm64 = shipped_order("arm64-6.12")
+    todo = plan((), arm64, ("no_bug",), {}, Settings(), {})
+    assert "bringup-parallel" in todo.elsewhere
+    taken = {scenario.name for scenario in todo.scenarios}
+    assert "shutdown-serial" in taken and not taken & set(todo.elsewhere)
+    assert taken | set(todo.elsewhere) == set(scenarios())
+    with pytest.raises(InputError, match="HP206"):
+        plan(("bringup-parallel",), arm64, (), {}, Settings(), {})
 
 
 def test_what_an_earlier_run_proved_is_not_done_again(path):

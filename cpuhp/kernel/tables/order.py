@@ -66,3 +66,12 @@ def complete(found: KernelTable) -> Table:
         # Nameless by design, and always right after CPUHP_TEARDOWN_CPU.
         pairs.append(("CPUHP_AP_ONLINE_IDLE", table.teardown + 1))
     return replace(table, states=states, enumerators=tuple(pairs))
+
+
+def architecture(table: Table) -> str | None:
+    """arm64 or x86, as the names of the rows tell it; None if they do not."""
+    for row in table.states:
+        for name in ("arm64", "x86"):
+            if row.name.startswith((f"{name}/", f"perf/{name}")):
+                return name
+    return None
