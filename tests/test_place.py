@@ -72,6 +72,11 @@ def test_m26_callbacks_are_moved_before_a_dead_step_waits_for_them():
 
 
 @pytest.mark.slow
+def test_m26_a_scenario_that_compares_with_the_steps_row_takes_part():
+    found = placed("m26-migrate-rcu-callbacks.hp", scenario="bringup-serial")
+    assert found.scenarios == ("bringup-serial",)
+
+
 def test_m30_requests_are_drained_while_their_interrupt_still_comes():
     found = placed("m30-drain-requests.hp")
     assert not reasons(found, "CPUHP_AP_SMPBOOT_THREADS")  # where the kernel has it

@@ -18,7 +18,7 @@ from cpuhp.language.declarations import (
 from cpuhp.language.library import Library, checks_of
 from cpuhp.language.program import DeclaredProcess, Program, Registered
 from cpuhp.language.reader_flags import reader_flags
-from cpuhp.language.tree import names_in
+from cpuhp.language.tree import names_in, nodes_below
 from cpuhp.model.table import HotplugState, Table
 
 
@@ -165,14 +165,18 @@ def _callbacks(
 def _demand_what_is_walked_by(
     units: tuple[t.Unit, ...], table: Table, unplaced: tuple[t.Callback, ...]
 ) -> None:
-    """Raises InputError HP206 if a walk goes by a state whose row is empty."""
-    walks = [
+    """Raises InputError HP206 if a walk goes by a state whose row is empty.
+
+    It does if it hands the state to a function; to compare with one, any row will do.
+    """
+    walks = tuple(
         item
         for unit in units
         for item in unit.items
         if isinstance(item, t.Function | t.ProcessDeclaration)
-    ]
-    named = {name: span for walk in walks for name, span in names_in(walk)}
+    )
+    calls = [node for node in nodes_below(walks) if isinstance(node, t.Call)]
+    named = {name: span for call in calls for name, span in names_in(call)}
     for callback in unplaced:
         if callback.state in named and table.find(callback.state):
             raise fail(
