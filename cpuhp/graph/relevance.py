@@ -95,8 +95,32 @@ class Relevance:
 
     @cached_property
     def _delaying(self) -> frozenset[str]:
-        """The locks of which who takes them only keeps others waiting."""
-        return _only_delaying(self.lowered)
+        """The locks of which who takes them only keeps others waiting.
+
+        Without a part that takes such a lock the program can do more. Not so if
+        somebody looks whether it is free, as a trylock does, or if it may be let go
+        elsewhere than it was taken: in another process or callback.
+        """
+        found = {n for n, d in self.lowered.program.variables.items() if d.lock}
+        for process in self.lowered.processes:
+            steps = [step for step in self._steps if step.process is process]
+            held = held_at(process, every=True)
+            takers: dict[str, set[str | None]] = {}
+            for step in steps:
+                for use in step.edge.locks:
+                    if use.held != FALSE:
+                        takers.setdefault(use.place.variable, set()).add(step.home)
+            for step in steps:
+                found -= _looked_at(step, found)
+                here = held.get(step.edge.source, frozenset())
+                for use, before in under_which(step.edge, here, every=True):
+                    if use.asks or use.held != FALSE:
+                        continue
+                    lock = use.place.variable
+                    elsewhere = takers.get(lock, set()) - {step.home}
+                    if hold_of(use) not in before or elsewhere:
+                        found -= {n for n in found if _lock_of(n) == lock}
+        return frozenset(found)
 
     def slice(
         self, props: Iterable[Property], accessed: frozenset[str] = frozenset()
@@ -275,48 +299,13 @@ def _reads(effect: Assign) -> frozenset[str]:
     return frozenset[str]().union(*map(reads, (effect.value, *effect.indices)))
 
 
-def _conditions(edge: Edge) -> frozenset[str]:
-    return reads(edge.guard).union(*(reads(c.among) for c in edge.choices))
-
-
-def _only_delaying(lowered: Lowered) -> frozenset[str]:
-    """The locks of which who takes them only keeps others waiting.
-
-    Without a part that takes such a lock the program can do more. Not so if somebody
-    looks whether it is free, as a trylock does, or if it may be let go elsewhere than it
-    was taken: in another process or callback.
-    """
-    functions = lowered.program.functions.keys()
-    found = {n for n, d in lowered.program.variables.items() if d.lock}
-    for process in lowered.processes:
-        held = held_at(process, every=True)
-        takers: dict[str, set[str | None]] = {}
-        for edge in process.flow.edges:
-            for use in edge.locks:
-                if use.held != FALSE:
-                    where = takers.setdefault(use.place.variable, set())
-                    where.add(_home(edge, functions))
-        for edge in process.flow.edges:
-            found -= _looked_at(edge, found)
-            for use, before in under_which(
-                edge, held.get(edge.source, frozenset()), every=True
-            ):
-                if use.asks or use.held != FALSE:
-                    continue
-                lock, home = use.place.variable, _home(edge, functions)
-                if hold_of(use) not in before or takers.get(lock, set()) - {home}:
-                    found -= {n for n in found if _lock_of(n) == lock}
-    return frozenset(found)
-
-
-def _looked_at(edge: Edge, locks: set[str]) -> frozenset[str]:
+def _looked_at(step: _Step, locks: set[str]) -> frozenset[str]:
     """Those of these locks on whose being free more depends than when this step is."""
-    waited = {use.place.variable for use in edge.locks if use.asks}
-    waited -= {
-        use.place.variable for use in edge.locks if not use.asks and use.held != FALSE
-    }
-    seen = {name for name in _conditions(edge) if _lock_of(name) not in waited}
-    for effect in edge.effects:
+    uses = step.edge.locks
+    waited = {use.place.variable for use in uses if use.asks}
+    waited -= {u.place.variable for u in uses if not u.asks and u.held != FALSE}
+    seen = {name for name in step.conditions if _lock_of(name) not in waited}
+    for effect in step.edge.effects:
         if effect.variable not in locks:
             seen |= reads(effect.value)
     return frozenset(seen)
