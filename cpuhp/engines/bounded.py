@@ -21,8 +21,10 @@ from cpuhp.engines.formulas import (
     as_z3,
     conj,
     disj,
+    implies,
     negate,
     proposition,
+    require,
     solver,
     vector,
 )
@@ -78,7 +80,8 @@ def confirm(
             paths.equal(encoder.cell(end, *cell), back, cell) for cell in paths.cells
         ]
     asked = solver()
-    asked.add(as_z3(conj(bits)), *encoder.axioms)
+    for bit in (*bits, *encoder.axioms):
+        require(asked, bit)
     if seconds is not None:
         asked.set("timeout", max(1, int(seconds * 1000)))
     answer = asked.check()
@@ -216,14 +219,14 @@ class _Search:
         self.chosen: list[list[Bit]] = []
         self._axioms = 0
         self.refuted = False
-        self.solver.add(as_z3(self.paths.encoder.initial(_frame(0))))
+        require(self.solver, self.paths.encoder.initial(_frame(0)))
 
     def shortest(self, max_depth: int) -> tuple[Trace | None, int]:
         """The run, if there is one, and the depth to which all runs were covered."""
         for depth in range(max_depth + 1):
             bad = self.paths.decides(self.prop, _frame(depth))
             name = proposition(f"bad{depth}")
-            self.solver.add(z3.Implies(name, as_z3(bad)))
+            require(self.solver, implies(name, bad))
             answer = self._check(name)
             if answer == z3.unknown:
                 return None, depth - 1
@@ -237,7 +240,8 @@ class _Search:
 
     def _check(self, *assumed: z3.BoolRef) -> z3.CheckSatResult:
         axioms = self.paths.encoder.axioms
-        self.solver.add(*axioms[self._axioms :])
+        for axiom in axioms[self._axioms :]:
+            require(self.solver, axiom)
         self._axioms = len(axioms)
         return ask(self.solver, self.deadline, *assumed)
 
@@ -247,7 +251,7 @@ class _Search:
         number = vector(f"step{depth}", len(paths.takings).bit_length())
         chosen: list[Bit] = [number == n for n in range(len(paths.takings))]
         self.chosen.append(chosen)
-        self.solver.add(as_z3(disj(chosen)))
+        require(self.solver, disj(chosen))
         for bit, taken in zip(chosen, paths.takings):
             self._add(bit, paths.encoder.enabled(taken, here))
         for cell in paths.cells:
@@ -261,7 +265,7 @@ class _Search:
             self._add(negate(disj(writers)), paths.equal(before, there, cell))
 
     def _add(self, condition: Bit, then: Bit) -> None:
-        self.solver.add(as_z3(disj((negate(condition), then))))
+        require(self.solver, implies(condition, then))
 
     def _with_fewest_switches(self, depth: int, bad: z3.BoolRef) -> Trace | None:
         model = self.solver.model()
