@@ -26,7 +26,7 @@ from second_reading import (
 from programs.regions import own_number
 from programs.statements import assignment, moved, put
 from programs.words import NUMBERS
-from programs.writer import KINDS, Kind, Value, with_cpu
+from programs.writer import KINDS, Kind, Value
 
 TOP = 2  # the value of an option
 _TEXT = f"""option bool chosen = true; option int 0..3 top = {TOP};
@@ -226,10 +226,9 @@ def by_option(w, depth):
 
 def for_some(w, depth):
     """A `forall` about those of a set of which something holds."""
-    among, who, scope = w.set(1), w.fresh(), w.scope
-    w.scope = with_cpu(scope, who)
-    value, test = w.cpu(1), w.test(1)
-    w.scope = scope
+    among = w.set(1)
+    with w.naming() as who:
+        value, test = w.cpu(1), w.test(1)
 
     def done(s):
         via = s["via"]

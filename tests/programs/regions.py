@@ -18,8 +18,8 @@ from second_reading import (
     without,
 )
 
-from programs.statements import TOLD, decided, put
-from programs.waiting import between, inside, until
+from programs.statements import TOLD, decided
+from programs.waiting import around, between, inside, until, while_unchanged
 from programs.writer import KINDS, Kind, Value, both
 
 REGIONS = """use preempt, rcu_readers;
@@ -168,19 +168,14 @@ def grace_period(w, depth, whose=None):
 
 
 def published(w, depth):
-    """What readers may still believe is changed when they have left."""
-    before = Statement("y = true;", (put("y", lambda s: True),))
-    after = Statement("c = 1;", (put("c", lambda s: 1),))
-    return both(before, grace_period(w, depth, BOOT), after)
+    return around(grace_period(w, depth, BOOT))
 
 
 def believed(w, depth):
     taken, dropped, _, name, cpu = domain(w, BOOT)
     if name in w.reading:
         return w.statement(depth - 1)
-    told = decided(Value("c == 1", lambda s: s["c"] == 1), TOLD)
-    inner = both(inside(w, depth, name), told)
-    inner = decided(Value("!y", lambda s: not s["y"]), inner)
+    inner = while_unchanged(inside(w, depth, name))
     return between(
         f"{taken};", (entering(name, cpu),), inner, f"{dropped};", leaving(name, cpu)
     )

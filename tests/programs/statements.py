@@ -26,7 +26,7 @@ from second_reading import (
 )
 
 from programs.words import MASKS, NUMBERS, PHASES
-from programs.writer import KINDS, Kind, Value, both, mask, with_cpu
+from programs.writer import KINDS, Kind, Value, both, mask
 
 
 def put(name, value, kept=lambda value: value):
@@ -235,10 +235,9 @@ def whole_mask(w, depth):
 
 def exchanged(w, depth):
     """Two assignments for all elements of a set: both read the state before."""
-    among, who, scope = w.set(1), w.fresh(), w.scope
-    w.scope = with_cpu(scope, who)
-    value, test = w.number(1), w.test(0)
-    w.scope = scope
+    among = w.set(1)
+    with w.naming() as who:
+        value, test = w.number(1), w.test(0)
 
     def done(s):
         num, hit = s["num"], s["hit"]
@@ -364,11 +363,9 @@ def call(w, depth):
 
 def loop(w, depth):
     among = w.set(1) if "sets" in w.needs else mask("hit")
-    name, scope = w.fresh(), w.scope
-    w.scope = with_cpu(scope, name)
-    test = w.test(0)
-    body = looping(w, 1, seals=True)
-    w.scope = scope
+    with w.naming() as name:
+        test = w.test(0)
+        body = looping(w, 1, seals=True)
     node = For(name, lambda s: in_order(s, among(s)), test, body.nodes)
     text = f"for ({name} in {among.text} : {test.text}) {{ {body.text} }}"
     return Statement(text, (node,))

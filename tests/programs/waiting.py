@@ -178,18 +178,26 @@ def grace_period(w, depth):
 
 
 def published(w, depth):
+    return around(grace_period(w, depth))
+
+
+def around(grace):
     """What readers may still believe is changed when they have left."""
-    done = Statement("y = true;", (put("y", lambda s: True),))
-    changed_then = Statement("c = 1;", (put("c", lambda s: 1),))
-    return both(done, grace_period(w, depth), changed_then)
+    before = Statement("y = true;", (put("y", lambda s: True),))
+    after = Statement("c = 1;", (put("c", lambda s: 1),))
+    return both(before, grace, after)
 
 
 def believed(w, depth):
     if "domain" in w.reading:
         return w.statement(depth - 1)
+    return reading(while_unchanged(inside(w, depth, "domain")))
+
+
+def while_unchanged(inner):
+    """Who reads and sees nothing of the change yet must see nothing of what follows."""
     told = decided(Value("c == 1", lambda s: s["c"] == 1), TOLD)
-    inner = both(inside(w, depth, "domain"), told)
-    return reading(decided(Value("!y", lambda s: not s["y"]), inner))
+    return decided(Value("!y", lambda s: not s["y"]), both(inner, told))
 
 
 KINDS += [

@@ -34,7 +34,7 @@ from programs.statements import (
     stored,
 )
 from programs.waiting import until
-from programs.writer import HOLDS, KINDS, Kind, Value, Writer, both, with_cpu
+from programs.writer import HOLDS, KINDS, Kind, Value, Writer, both
 
 FIRST = "CPUHP_OFFLINE"  # a table whose first row nobody names is not merged
 WALKS = f"""percpu atomic hpstate goal = {FIRST}; percpu completion came;
@@ -223,11 +223,11 @@ def at_cpu(name, cpu, value):
 
 
 def one_by_one(w, depth):
-    name, scope = w.fresh(), w.scope
-    w.scope = replace(with_cpu(scope, name), cpus=(name,))
     sealed, w.sealed = w.sealed, True
-    body = kicked(w, 0)
-    w.scope, w.sealed = scope, sealed
+    with w.naming() as name:
+        w.scope = replace(w.scope, cpus=(name,))
+        body = kicked(w, 0)
+    w.sealed = sealed
 
     def aps(s):
         return in_order(s, range(1, s["cpus"]))

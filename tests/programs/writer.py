@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import eq, gt, le, lt, ne
 
@@ -221,11 +222,18 @@ class Writer:
 
     def element(self):
         """A name for the elements of a set, and a condition about them."""
+        with self.naming() as name:
+            return name, self.test(0)
+
+    @contextmanager
+    def naming(self):
+        """A new name for a CPU; what is written meanwhile may speak of it."""
         name, scope = self.fresh(), self.scope
         self.scope = with_cpu(scope, name)
-        test = self.test(0)
-        self.scope = scope
-        return name, test
+        try:
+            yield name
+        finally:
+            self.scope = scope
 
     def of_sets(self):
         kind, a = self.random.random(), self.set()
