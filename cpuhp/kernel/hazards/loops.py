@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cpuhp.kernel.hazards.walk import MAX_PLACES
+from cpuhp.kernel.source.text import closes
 
 _STEP = r"(?P<cpu>\w+)\s*=\s*(?P<picker>cpumask_(?:first|next)(?:_and|_andnot)?)\s*"
 # for (i = cpumask_first(m); ...; i = cpumask_next(i, m))
@@ -43,17 +44,17 @@ class Loop:
 def written_out(body: str) -> Iterator[Loop]:
     """The loops of a function that choose the next CPU of a mask by themselves."""
     for match in islice(_FOR.finditer(body), MAX_PLACES):
-        inside = range(match.start("head"), closed(body, match.start("head")))
+        inside = range(match.start("head"), _behind(body, match.start("head")))
         yield _found(match, match.start(), match.start("head"), inside, body)
     for match in islice(_WHILE.finditer(body), MAX_PLACES):
-        if _GOES_ON.match(body, closed(body, match.start("opening"))):
+        if _GOES_ON.match(body, _behind(body, match.start("opening"))):
             inside = range(match.start("picker"), match.end("picker"))
             yield _found(match, match.start(), match.start("head"), inside, body)
     for match in islice(_FIRST.finditer(body), MAX_PLACES):
-        then = _THEN.match(body, closed(body, match.start("opening")))
+        then = _THEN.match(body, _behind(body, match.start("opening")))
         if then is None or re.search(rf"\b{match['cpu']}\b", then["between"]):
             continue
-        begin = closed(body, then.start("head"))
+        begin = _behind(body, then.start("head"))
         if not _goes_on_with(match["cpu"], body[then.start("head") : begin]):
             continue
         end = statement(body, begin)
@@ -89,7 +90,7 @@ def _found(
 
 def whole_loop(rest: str) -> str:
     """The loop that a text begins with, with its body."""
-    return rest[: statement(rest, closed(rest, rest.find("(")))]
+    return rest[: statement(rest, _behind(rest, rest.find("(")))]
 
 
 def leaves_early(body: str, opening: int) -> bool:
@@ -97,7 +98,7 @@ def leaves_early(body: str, opening: int) -> bool:
 
     Then its body leaves it, or its head does: `for (...; i < nr_cpu_ids && i == cpu; ...)`.
     """
-    begin = closed(body, opening)
+    begin = _behind(body, opening)
     text = body[begin : statement(body, begin)]
     left = re.search(r"\bbreak\s*;|\breturn\b", _without_inner(text))
     return "&&" in body[opening:begin] or left is not None
@@ -114,7 +115,7 @@ def _without_inner(text: str) -> str:
         semicolon = re.compile(r"\)\s*;").search(text, found.end())
         if brace < 0 or (semicolon and semicolon.start() < brace):
             return text
-        end = brace + _block(text[brace:])
+        end = _behind(text, brace, "{}")
         inner = re.sub(r"\bbreak\s*;", "", text[found.start() : end])
         text = text[: found.start()] + inner + text[end:]
         found = _INNER.search(text, found.start() + len(inner))
@@ -129,30 +130,16 @@ _ELSE = re.compile(r"\s*else\b")
 def statement(text: str, at: int, depth: int = 0) -> int:
     """Where the statement ends that begins there: at its brace, or at its semicolon."""
     if _BRACE.match(text, at):
-        return at + _block(text[at:])
+        return _behind(text, text.index("{", at), "{}")
     head = _HEAD.match(text, at) if depth < 20 else None
     if head is None:
         end = text.find(";", at)
         return len(text) if end < 0 else end + 1
-    end = statement(text, closed(text, head.end()), depth + 1)
+    end = statement(text, _behind(text, head.end()), depth + 1)
     other = _ELSE.match(text, end) if head[1] == "if" else None
     return statement(text, other.end(), depth + 1) if other else end
 
 
-def closed(text: str, opening: int) -> int:
-    """The place behind the parenthesis that closes the one that is opened there."""
-    depth = 0
-    for at in range(max(opening, 0), len(text)):
-        depth += (text[at] == "(") - (text[at] == ")")
-        if depth == 0:
-            return at + 1
-    return len(text)
-
-
-def _block(text: str) -> int:
-    depth = 0
-    for at, char in enumerate(text):
-        depth += (char == "{") - (char == "}")
-        if depth == 0 and char == "}":
-            return at + 1
-    return len(text)
+def _behind(text: str, opening: int, pair: str = "()") -> int:
+    """The place behind the bracket that closes the one that is opened there."""
+    return min(closes(text, max(opening, 0), pair) + 1, len(text))

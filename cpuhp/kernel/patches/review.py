@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from cpuhp.kernel.hazards.lint import Lint, Looked, lint_tree
@@ -130,18 +131,23 @@ class Review:
     table: Difference
     files: int
 
+    @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """What the whole series changes."""
+        return _changes(self.before, self.after)
+
     @property
     def removed(self) -> tuple[Finding, ...]:
-        return _gone(_changes(self.before, self.after))
+        return _gone(self.changes)
 
     @property
     def hidden(self) -> tuple[Finding, ...]:
         """Hazards of callbacks that cannot be looked at any more."""
-        return _out_of_sight(_changes(self.before, self.after))
+        return _out_of_sight(self.changes)
 
     @property
     def introduced(self) -> tuple[Finding, ...]:
-        return _come(_changes(self.before, self.after))
+        return _come(self.changes)
 
     @property
     def is_clean(self) -> bool:

@@ -19,7 +19,7 @@ from cpuhp.kernel.registrations.find import (
 from cpuhp.kernel.registrations.model import MAYBE, NO, YES, Callback, Definition
 from cpuhp.kernel.registrations.names import Files
 from cpuhp.kernel.source.kbuild import Built, Kbuild
-from cpuhp.kernel.source.text import squeezed
+from cpuhp.kernel.source.text import closes, squeezed
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _CAST = re.compile(r"\((?:[\w\s]+\*+|[\w\s]+\(\s*\*\s*\)\s*\([^()]*\))\s*\)\s*")
@@ -116,19 +116,10 @@ def _bare(expression: str) -> str:
         if cast and cast.end() < len(text):
             text = text[cast.end() :].strip()
         text = text.removeprefix("&").strip()
-        if text.startswith("(") and text.endswith(")") and _closes_last(text):
+        if text.startswith("(") and closes(text, 0) == len(text) - 1:
             text = text[1:-1].strip()
         if text == before:
             return text
-
-
-def _closes_last(text: str) -> bool:
-    depth = 0
-    for at, char in enumerate(text):
-        depth += (char == "(") - (char == ")")
-        if depth == 0:
-            return at == len(text) - 1
-    return False
 
 
 def _branches(text: str) -> tuple[str, str] | None:

@@ -244,7 +244,7 @@ def _truth(condition: str, depth: int = 0) -> bool | None:
     if text.startswith("!"):
         inner = _truth(text[1:], depth + 1)
         return None if inner is None else not inner
-    if text.startswith("(") and _closes(text, 0) == len(text) - 1:
+    if text.startswith("(") and closes(text, 0) == len(text) - 1:
         return _truth(text[1:-1], depth + 1)
     value = _VALUE.fullmatch(text)
     return value[1] == "1" if value else None
@@ -255,7 +255,7 @@ def _split(text: str, operator: str) -> list[str]:
     parts, start, at = [], 0, 0
     while at < len(text):
         if text[at] == "(":
-            at = _closes(text, at)
+            at = closes(text, at)
         elif text.startswith(operator, at):
             parts.append(text[start:at])
             at += 1
@@ -264,11 +264,12 @@ def _split(text: str, operator: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _closes(text: str, opening: int) -> int:
-    """Where the parenthesis closes that opens there; behind the text if it does not."""
+def closes(text: str, opening: int, pair: str = "()") -> int:
+    """Where the bracket closes that opens there; behind the text if it does not."""
+    opens, ends = pair[0], pair[1]
     depth = 0
     for at in range(opening, len(text)):
-        depth += (text[at] == "(") - (text[at] == ")")
+        depth += (text[at] == opens) - (text[at] == ends)
         if not depth:
             return at
     return len(text)
