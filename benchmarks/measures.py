@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +25,7 @@ from cpuhp.api import Scenario, Settings, load
 from cpuhp.engines.certificate import (
     Obligation,
     check,
-    obligation_of,
+    obligations_of,
     program_of,
     read_certificate,
     scripts,
@@ -85,13 +85,15 @@ def recheck(certificate: Path, seconds: float) -> dict[str, float]:
     for solver in SOLVERS:
         began = clock()
         read = read_certificate(certificate)
-        made = obligation_of(read, program_of(read))
+        made = obligations_of(read, program_of(read))
         found[solver] = conditions(made, solver, seconds, began)
     return found
 
 
-def conditions(made: Obligation, solver: str, seconds: float, began: float) -> float:
-    written = scripts(made.system, made.prop, made.invariant, "qf")
+def conditions(
+    made: Sequence[Obligation], solver: str, seconds: float, began: float
+) -> float:
+    written = scripts(made, "qf")
     outcome = check(written, "qf", solver, seconds)
     return clock() - began if outcome.is_accepted else -1.0
 
@@ -139,7 +141,7 @@ def every_count(name: str, seconds: float) -> Row:
             for solver in SOLVERS:
                 start = clock()
                 made = Obligation(system, prop, proof.invariant)
-                again[solver] = conditions(made, solver, seconds, start)
+                again[solver] = conditions([made], solver, seconds, start)
     else:
         taken = clock() - began
     return row(result.verdict.value, result.cpus, taken, again)

@@ -18,6 +18,7 @@ from builders import (
 
 from cpuhp.engines.certificate import (
     FORMS,
+    Obligation,
     Unsupported,
     check,
     scripts,
@@ -129,7 +130,7 @@ def proof_of(system, prop, seconds=20):
 def outcomes(system, prop, invariant, solvers=("z3",), forms=FORMS, seconds=5):
     for form in forms:
         try:
-            made = scripts(system, prop, invariant, form)
+            made = scripts([Obligation(system, prop, invariant)], form)
         except Unsupported:
             continue
         for solver in solvers:

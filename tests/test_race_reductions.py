@@ -20,7 +20,7 @@ from cpuhp.engines.explicit.symmetry import (
     orders_aps_only,
     unordered,
 )
-from cpuhp.engines.slices import only_plain
+from cpuhp.graph.races import only_plain
 from cpuhp.kernel.tables.order import shipped_order
 from cpuhp.language.library import Library
 from cpuhp.language.link import link
@@ -130,7 +130,7 @@ def truths(checker, name, names=None):
     """The verdicts of the whole program, for each place of the control CPU."""
     whole, told = checker.entire(name, 0)
     if names is not None:
-        whole = only_plain(whole, *names)
+        whole = only_plain(whole, names)
     return [
         check(whole, told, CPUS, boot, LIMITS, symmetry=False).verdict
         for boot in range(CPUS)

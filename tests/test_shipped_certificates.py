@@ -8,7 +8,12 @@ from cpuhp.engines.ladder import PROVABLE
 from cpuhp.model.system import Expectation
 
 SECONDS = 60.0  # for a proof; tests share the machine with others
-KINDS = (*PROVABLE, Expectation.SOMETIMES, Expectation.INVERSION_FREE)
+KINDS = (
+    *PROVABLE,
+    Expectation.SOMETIMES,
+    Expectation.INVERSION_FREE,
+    Expectation.RACE_FREE,
+)
 
 
 def proofs(name):

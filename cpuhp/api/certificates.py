@@ -41,14 +41,14 @@ def recheck(
     """The same for a certificate that was read, or that has just been made."""
     from cpuhp.engines.certificate import (
         check,
-        obligation_of,
+        obligations_of,
         present,
         program_of,
         scripts,
     )
 
-    obligation = obligation_of(certificate, program_of(certificate, spec))
-    made = scripts(obligation.system, obligation.prop, obligation.invariant, "qf")
+    obligations = obligations_of(certificate, program_of(certificate, spec))
+    made = scripts(obligations, "qf")
     return [check(made, "qf", name, timeout) for name in solvers or present()]
 
 

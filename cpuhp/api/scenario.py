@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from cpuhp.model.verdict import Result, Verdict
 from cpuhp.report.answers import (
     Context,
     ShownAnswer,
+    ShownPart,
     ShownRow,
     ShownScenario,
     show_trace,
@@ -154,7 +156,7 @@ class Scenario:
         return self._proved(answer, number, settings)
 
     def _proved(self, answer: Answer, number: int, settings: Settings) -> ShownAnswer:
-        shown = replace(self.show(answer), invariant=_sentences(answer))
+        shown = _with_proof(self.show(answer), answer)
         if not (settings.certify or settings.recheck):
             return shown
         certificate = self._certificate(answer, number)
@@ -224,7 +226,7 @@ class Scenario:
         return None if certificate is None else written(certificate)
 
     def _certificate(self, answer: Answer, number: int) -> Certificate | None:
-        if answer.invariant is None:
+        if answer.proofs is None:
             return None
         from cpuhp.engines.certificate import Obligation, certificate_of
 
@@ -235,10 +237,18 @@ class Scenario:
             self.name,
             None if is_shipped else unit.span.source.name,
             self.given,
-            number,
-            sliced.only,
+            (sliced.prop, number),
             sliced.together,
-            Obligation(sliced.system, sliced.prop, answer.invariant),
+            [
+                Obligation(
+                    one.sliced.system,
+                    one.sliced.prop,
+                    one.invariant,
+                    one.sliced.only,
+                    one.races,
+                )
+                for one in answer.proofs
+            ],
         )
 
     def unknown(self, check: str, number: int, reason: str) -> ShownAnswer:
@@ -471,13 +481,19 @@ def one_of(what: str, name: str, known: Iterable[str]) -> str:
     return name
 
 
-def _sentences(answer: Answer) -> tuple[str, ...] | None:
-    """The invariant behind a proof for every number of CPUs, a sentence a clause."""
-    if answer.invariant is None:
-        return None
+def _with_proof(shown: ShownAnswer, answer: Answer) -> ShownAnswer:
+    """With the invariant behind a proof for every number of CPUs, a sentence a clause."""
+    if answer.proofs is None:
+        return shown
     from cpuhp.engines.certificate.sentences import in_sentences
 
-    return in_sentences(answer.sliced.system, answer.invariant.clauses)
+    said = [in_sentences(p.sliced.system, p.invariant.clauses) for p in answer.proofs]
+    parts = tuple(
+        ShownPart(tuple(sorted(proved.races)), len(sentences))
+        for proved, sentences in zip(answer.proofs, said)
+        if proved.races
+    )
+    return replace(shown, invariant=tuple(chain(*said)), parts=parts)
 
 
 def context_of(

@@ -35,6 +35,7 @@ from cpuhp.report.answers import ShownAnswer, as_json
 if TYPE_CHECKING:
     from cpuhp.engines.parametric.lessons import Lessons
 
+LEARNING = (Expectation.RACE_FREE, Expectation.INVERSION_FREE)  # proved by themselves
 MANY_PROOFS = 3  # from so many on, one goes ahead
 _PROOFS = (Verdict.PROVED.value, Verdict.UNREACHABLE.value)  # of all CPU counts
 _ROOM = (MemoryError, RecursionError)
@@ -140,7 +141,7 @@ def opening(todo: Plan) -> Iterator[Start]:
     """The jobs to begin with: claims that share a proof, then those that do not.
 
     Where many proofs are wanted, one goes ahead, and the others learn from it. So do
-    claims about the order of locks.
+    claims about data races and the order of locks.
     """
     asked = [c for c in todo.claims if c.places[0] not in todo.known]
     for key, found in groupby(asked, key=_program):
@@ -157,9 +158,8 @@ def opening(todo: Plan) -> Iterator[Start]:
         if len(proofs) < MANY_PROOFS:
             yield from map(Start, proofs)
         else:
-            locking = Expectation.INVERSION_FREE
             late = [
-                c for c in single if scenario.checker.claim(*c).expectation is locking
+                c for c in single if scenario.checker.claim(*c).expectation in LEARNING
             ]
             yield Start(proofs[0], (*(single.pop(c) for c in late), *proofs[1:]))
         yield from map(Start, single.values())

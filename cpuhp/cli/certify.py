@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ def _certify(
         Rejected,
         Unsupported,
         check,
-        obligation_of,
+        obligations_of,
         program_of,
         read_certificate,
         scripts,
@@ -99,12 +100,11 @@ def _certify(
     certificate = read_certificate(file)
     _heading(file, certificate)
     try:
-        obligation = obligation_of(certificate, program_of(certificate, spec))
-        _model(obligation)
+        obligations = obligations_of(certificate, program_of(certificate, spec))
+        _models(obligations)
         outcomes = []
         for form in forms:
-            obligations = (obligation.system, obligation.prop, obligation.invariant)
-            made = scripts(*obligations, form)
+            made = scripts(obligations, form)
             if folder is not None:
                 _export(folder, certificate, form, made)
             for solver in solvers:
@@ -139,10 +139,20 @@ def _is_as_named(table: Table) -> bool:
     return replace(table, states=own) == shipped_order(table.name)
 
 
-def _model(obligation: Obligation) -> None:
-    system, clauses = obligation.system, obligation.invariant.clauses
-    click.echo(f"  the model is the certificate's: {len(system.variables)} variables, "
-               f"{len(system.actions)} actions, {len(clauses)} clauses")  # fmt: skip
+def _models(obligations: Sequence[Obligation]) -> None:
+    from cpuhp.report.prose import wrapped
+
+    for obligation in obligations:
+        system, clauses = obligation.system, obligation.invariant.clauses
+        if obligation.races:
+            names = ", ".join(sorted(obligation.races))
+            for line in wrapped(f"no data race on {names}", "  ", "    "):
+                click.echo(line)
+        click.echo(f"  the model is the certificate's: {len(system.variables)} "
+                   f"variables, {len(system.actions)} actions, "
+                   f"{len(clauses)} clauses")  # fmt: skip
+    if not obligations:
+        click.echo("  no variable can race: nothing has to be checked")
 
 
 def _row(outcome: Outcome) -> None:

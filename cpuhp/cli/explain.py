@@ -129,8 +129,11 @@ def _told(answer: ShownAnswer, files: dict[str, str]) -> Iterator[str]:
     yield from wrapped(f"{answer.verdict}  {answer.check}: {answer.claim}", "", "    ")
     if answer.reason:
         yield from wrapped(answer.reason, "  ", "  ")
-    for sentence in dict.fromkeys(answer.invariant or ()):
-        yield from wrapped(sentence, "  - ", "      ")
+    for about, said in answer.told_parts():
+        if about:
+            yield from wrapped(f"{about}{':' if said else ''}", "  ", "    ")
+        for sentence in dict.fromkeys(said):
+            yield from wrapped(sentence, "  - ", "      ")
     points = _POINT.findall("\n".join(answer.invariant or ()))
     yield from _words("\n".join(answer.invariant or ()))
     named = sorted(files.keys() & points)

@@ -105,7 +105,8 @@ def command(
         else:
             loaded = load(subject, order=order, options=options)
             name, which, prop = _claim(loaded, check, number)
-            demand_single_states(prop)  # before a proof is looked for
+            # Before a proof is looked for.
+            demand_single_states(prop.expectation, prop.span)
             proof = _proved(loaded, name, which, timeout)
         _write([export_unbounded(proof[0], proof[1], to, proof[2])], output)
         return
@@ -122,18 +123,22 @@ def _certified(file: str) -> tuple[TransitionSystem, Property, Invariant | None]
     from cpuhp.diagnostics import fail
     from cpuhp.engines.certificate import (
         Rejected,
-        obligation_of,
+        obligations_of,
         program_of,
         read_certificate,
     )
+    from cpuhp.model.system import Expectation
+    from cpuhp.report.export.plain import demand_single_states
 
     certificate = read_certificate(file)
     try:
-        made = obligation_of(certificate, program_of(certificate))
+        obligations = obligations_of(certificate, program_of(certificate))
     except Rejected as error:
         raise fail(
             "HP837", f"{file}: {error}", help="write it anew: check --out"
         ) from None
+    demand_single_states(Expectation(certificate.kind))
+    (made,) = obligations
     return made.system, made.prop, made.invariant
 
 
@@ -144,13 +149,14 @@ def _proved(
     from cpuhp.api import Settings
 
     answer = loaded.checker.answer(check, number, Settings(timeout=timeout))
-    if answer.invariant is None:
+    if not answer.proofs:
         click.echo(
             f"without invariants: {check} is {answer.result.verdict.value}, and no proof "
             "for every number of CPUs is known",
             err=True,
         )
-    return answer.sliced.system, answer.sliced.prop, answer.invariant
+    invariant = answer.proofs[0].invariant if answer.proofs else None
+    return answer.sliced.system, answer.sliced.prop, invariant
 
 
 def _write(text: Iterable[str], output: str | None) -> None:

@@ -43,12 +43,28 @@ class Sliced:
 
 
 @dataclass(frozen=True)
+class Proved:
+    """An inductive invariant of a system, and with it the claim for every CPU count.
+
+    `races`: the claim is that there is no data race on these variables.
+    """
+
+    sliced: Sliced
+    invariant: Invariant
+    races: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Answer:
-    """A result, with what is needed to show it and to check it again."""
+    """A result, with what is needed to show it and to check it again.
+
+    `proofs`, if it is for every CPU count: one, but of data races one for each few
+    variables, and none where no variable can race.
+    """
 
     result: Result
     sliced: Sliced
-    invariant: Invariant | None = None
+    proofs: tuple[Proved, ...] | None = None
     replayed: Trace | None = None  # the trace in the whole program
 
 

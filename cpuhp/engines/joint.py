@@ -17,6 +17,7 @@ from cpuhp.engines.answer import (
     Answer,
     ClaimNumber,
     OutOfMemory,
+    Proved,
     Settings,
     Sliced,
     memory_watch,
@@ -165,15 +166,19 @@ def lighter(
 
 
 def _weight(answer: Answer) -> int:
-    clauses = answer.invariant.clauses if answer.invariant else ()
-    return len(clauses) * len(answer.sliced.system.actions)
+    return sum(
+        len(proved.invariant.clauses) * len(proved.sliced.system.actions)
+        for proved in answer.proofs or ()
+    )
 
 
 def taught(answers: Iterable[Answer]) -> Lessons:
     """What the longest of these proofs teaches."""
-    proofs = [(a.sliced.system, a.invariant) for a in answers if a.invariant]
-    longest = max(proofs, key=lambda proof: len(proof[1].clauses), default=None)
-    return () if longest is None else lessons_of(*longest)
+    proofs = [proved for answer in answers for proved in answer.proofs or ()]
+    longest = max(proofs, key=lambda p: len(p.invariant.clauses), default=None)
+    return (
+        () if longest is None else lessons_of(longest.sliced.system, longest.invariant)
+    )
 
 
 def _alone(
@@ -193,11 +198,12 @@ def _alone(
         progress=memory_watch(settings),
         samples=narrow.samples,
     )
-    if proof.result.verdict is not Verdict.PROVED:
+    if proof.invariant is None:
         return None
     sliced = Sliced(narrow.system, narrow.prop, thin.kept.parts, narrow.only)
     result = replace(proof.result, seconds=time.monotonic() - began)
-    return Answer(_told(checker, claim, result), sliced, proof.invariant)
+    proofs = (Proved(sliced, proof.invariant),)
+    return Answer(_told(checker, claim, result), sliced, proofs)
 
 
 def _told(checker: Checker, claim: ClaimNumber, proved: Result) -> Result:
@@ -239,15 +245,13 @@ def _together(
         lessons=lessons,
     )
     share = (time.monotonic() - began) / len(chosen)
-    return chosen, {
-        claim: Answer(
-            _told(checker, claim, replace(proof.result, seconds=share)),
-            Sliced(system, prop, thin.kept.parts, part.data, tuple(chosen)),
-            proof.invariant,
-        )
-        for claim, prop, proof in zip(chosen, props, proofs)
-        if proof.result.verdict is Verdict.PROVED
-    }
+    found: Answers = {}
+    for claim, prop, proof in zip(chosen, props, proofs):
+        if proof.invariant is not None:
+            told = _told(checker, claim, replace(proof.result, seconds=share))
+            sliced = Sliced(system, prop, thin.kept.parts, part.data, tuple(chosen))
+            found[claim] = Answer(told, sliced, (Proved(sliced, proof.invariant),))
+    return chosen, found
 
 
 class _Slice(NamedTuple):

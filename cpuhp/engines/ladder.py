@@ -16,6 +16,7 @@ from cpuhp.engines.answer import (
     Answer,
     OutOfMemory,
     Progress,
+    Proved,
     Settings,
     Sliced,
     memory_watch,
@@ -26,8 +27,9 @@ from cpuhp.engines.explicit.ample import REDUCED
 from cpuhp.engines.explicit.search import FEW_STATES
 from cpuhp.engines.explicit.symmetry import blocks_alike, orders_aps_only, unordered
 from cpuhp.engines.lifting import lift
-from cpuhp.engines.slices import Slices, only_plain
+from cpuhp.engines.slices import Slices
 from cpuhp.graph.claim import Thinned
+from cpuhp.graph.races import only_plain
 from cpuhp.graph.relevance import BLOCKING
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 from cpuhp.model.verdict import Result, Trace, Verdict
@@ -66,9 +68,12 @@ class Ladder:
             self.slices.beginnings.demand(self.settings.cpus)
             last, answer = self.search((self.settings.cpus,))
             return answer or self._beyond(last)
-        last, answer = self.search(FEW)
+        races = self.sliced.prop.expectation is Expectation.RACE_FREE
+        last, answer = self.search(FEW[:1] if races else FEW)
         if answer is not None:
             return answer
+        if races:
+            return self._no_races() or self._raced()
         never = self._never() if self._asks_for_witness else None
         if never is not None:
             return never
@@ -81,7 +86,7 @@ class Ladder:
             assert last is not None
             unknown = replace(last, verdict=Verdict.UNKNOWN, reason=str(full))
             return self._unproved(unknown, last)
-        if answer.invariant is not None:
+        if answer.proofs is not None:
             return answer
         # No proof: perhaps because there is a violation that needs more CPUs.
         later, found = self._search_more(last)
@@ -91,8 +96,6 @@ class Ladder:
         """Search with more CPUs, if few of them did not already have many states."""
         if last is None or last.cpus != FEW[-1]:
             return None, None
-        if last.prop.expectation is Expectation.RACE_FREE:
-            return None, None  # a race is between two, and there are many slices
         if last.stats.get("states", 0) > MANY_STATES:
             return None, None
         return self.search(MORE, beyond=True)
@@ -202,6 +205,41 @@ class Ladder:
             )
         return Answer(result, sliced, replayed=replayed)
 
+    def _no_races(self) -> Answer | None:
+        """The proof that there is no data race, if there is one in time."""
+        from cpuhp.engines.races import RaceProofs
+
+        self._say("every number of CPUs")
+        began, name = now(), self.check_name
+        until = began + 0.5 * max(0.1, self._left())
+        asked = RaceProofs(
+            self.slices, name, self.number, self.settings, until, self.lessons
+        )
+        try:
+            proofs = asked.find()
+        except OutOfMemory:
+            return None
+        if proofs is None:
+            return None
+        clauses = sum(len(proved.invariant.clauses) for proved in proofs)
+        result = Result(
+            self.sliced.prop,
+            Verdict.PROVED,
+            engine="parametric",
+            stats={"clauses": clauses, "proofs": len(proofs)},
+        )
+        return Answer(result, self.sliced, proofs)
+
+    def _raced(self) -> Answer:
+        """What a search for data races finds where there is no proof."""
+        last, answer = self.search(FEW[1:])
+        if answer is not None:
+            return answer
+        assert last is not None
+        return Answer(
+            replace(last, reason="no proof for every number of CPUs"), self.sliced
+        )
+
     def _races(self, cpus: int) -> Answer:
         """Look for data races: one search for variables that the same can decide."""
         doubtful: Answer | None = None
@@ -237,7 +275,7 @@ class Ladder:
             if result.trace is None:
                 continue
             whole, prop = self.slices.entire(self.check_name, self.number)
-            whole = only_plain(whole, *names)
+            whole = only_plain(whole, names)
             until = now() + max(1.0, self._left())
             trace = lift(whole, prop, sliced.system, result.trace, until=until)
             if trace is not None:
@@ -311,7 +349,7 @@ class Ladder:
                 Result(sliced.prop, Verdict.UNKNOWN, reason=told, engine="none"), sliced
             )
         proof = self._prove(sliced.system, sliced.prop, DOUBTFUL if doubtful else None)
-        return Answer(proof.result, sliced, proof.invariant)
+        return _proved(proof, sliced)
 
     @property
     def _asks_for_witness(self) -> bool:
@@ -346,7 +384,7 @@ class Ladder:
             if proof.result.verdict is Verdict.PROVED:
                 parts = self.sliced.parts
                 sliced = Sliced(narrow.system, narrow.prop, parts, narrow.only)
-                return Answer(proof.result, sliced, proof.invariant)
+                return _proved(proof, sliced)
         return None
 
     def _unproved(self, result: Result, last: Result | None) -> Answer:
@@ -384,6 +422,12 @@ class Ladder:
             progress=watch,
             lessons=lessons,
         )[0]
+
+
+def _proved(proof: Proof, sliced: Sliced) -> Answer:
+    invariant = proof.invariant
+    proofs = None if invariant is None else (Proved(sliced, invariant),)
+    return Answer(proof.result, sliced, proofs)
 
 
 def _told(names: frozenset[str]) -> str:

@@ -21,7 +21,7 @@ from cpuhp.engines.parametric.sampling import Samples, without_order
 from cpuhp.engines.shortening import shortened
 from cpuhp.engines.unfolding import unfold
 from cpuhp.graph.claim import Thinned
-from cpuhp.model.expr import Apply, Expr, Op, Param, reads
+from cpuhp.model.expr import Expr, Param, conjuncts, reads
 from cpuhp.model.system import Action, Property, TransitionSystem
 from cpuhp.model.verdict import State, Step, Trace, Verdict
 from cpuhp.semantics import Machine, apply, holds, initial_states
@@ -220,15 +220,9 @@ def _missing(
     fine: Machine, action: Action, state: State, env: dict[Param, int]
 ) -> list[Expr]:
     """The conditions that keep the action from being taken."""
-    wanted = [c for choice in action.choices for c in _conjuncts(choice.among)]
-    wanted += _conjuncts(action.guard)
+    wanted = [c for choice in action.choices for c in conjuncts(choice.among)]
+    wanted += conjuncts(action.guard)
     return [part for part in wanted if not holds(fine, part, state, env)]
-
-
-def _conjuncts(condition: Expr) -> list[Expr]:
-    if isinstance(condition, Apply) and condition.op is Op.AND:
-        return [part for arg in condition.args for part in _conjuncts(arg)]
-    return [condition]
 
 
 def _most_missed(

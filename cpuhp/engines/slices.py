@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Self
 
@@ -13,7 +12,8 @@ from cpuhp.graph.absent import absent
 from cpuhp.graph.claim import Folded, Thinned, fold, race_groups, thinned
 from cpuhp.graph.cycles import watching
 from cpuhp.graph.holding import demand_readers_once
-from cpuhp.language.build import build, build_together, private_variables
+from cpuhp.graph.races import plain_variables
+from cpuhp.language.build import build_together
 from cpuhp.language.compile import claims, lower
 from cpuhp.language.program import Program
 from cpuhp.model.system import Expectation, Property, TransitionSystem
@@ -108,14 +108,7 @@ class Slices:
 
     def plain_variables(self) -> list[str]:
         """Variables that are written without an atomic operation, by and for several."""
-        system, _ = build(self.whole, None, reduced=False)
-        written = frozenset[str]().union(*(a.written for a in system.actions))
-        alone = frozenset[str]().union(*private_variables(self.whole).values())
-        return [
-            v.name
-            for v in system.variables
-            if v.plain and v.name in written and v.name not in alone
-        ]
+        return plain_variables(self.whole)
 
     def race_slice(self, check_name: str, number: int, *names: str) -> Sliced:
         """The smallest system that decides whether there is a race on these variables."""
@@ -123,7 +116,7 @@ class Slices:
         if key not in self._race_slices:
             thin = self.thinned(*key)
             system, told = thin.system()
-            sliced = Sliced(only_plain(system, *names), told, thin.kept.parts)
+            sliced = Sliced(system, told, thin.kept.parts)
             self._race_slices[key] = sliced
         return self._race_slices[key]
 
@@ -148,11 +141,3 @@ class Slices:
         props = tuple(prop for _, _, prop in every)
         system, told = build_together(self.whole, props, reduced=False)
         return system, {(n, k): prop for (n, k, _), prop in zip(every, told)}
-
-
-def only_plain(system: TransitionSystem, *names: str) -> TransitionSystem:
-    """The system in which accesses to these variables alone can race."""
-    variables = tuple(
-        replace(v, plain=v.plain and v.name in names) for v in system.variables
-    )
-    return replace(system, variables=variables)

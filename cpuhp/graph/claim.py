@@ -6,16 +6,18 @@ same system; nothing else is common to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cpuhp.graph.constants import Constants, constants, folded
+from cpuhp.graph.races import only_plain, race_freedom
 from cpuhp.graph.relevance import Relevance, Slice
 from cpuhp.graph.rows import Rows, rows
 from cpuhp.graph.slicing import project
 from cpuhp.language.build import build_together, observed_by
 from cpuhp.language.compile import Lowered, claims, lower
+from cpuhp.language.program import Declared
 from cpuhp.model.sorts import is_cpu
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 
@@ -61,12 +63,16 @@ def fold(whole: Lowered, accessed: frozenset[str] = frozenset()) -> Folded:
 
 @dataclass(frozen=True)
 class Thinned:
-    """The parts of a program that matter to claims, folded, not yet projected."""
+    """The parts of a program that matter to claims, folded, not yet projected.
+
+    With `proving`, the claims are what a proof would show.
+    """
 
     relevance: Relevance
     props: tuple[Property, ...]
     kept: Slice
     accessed: frozenset[str] = frozenset()
+    proving: bool = False
 
     @property
     def lowered(self) -> Lowered:
@@ -106,6 +112,12 @@ class Thinned:
             if name in declared and declared[name].lock
         )
 
+    def guarding(self) -> frozenset[str]:
+        """The variables whose accesses matter, and the locks."""
+        declared = self.lowered.program.variables
+        locks = {n for n in self.kept.variables if _is_of_lock(n, declared)}
+        return self.accessed | locks
+
     def pointers(self) -> frozenset[str]:
         """The variables that hold a CPU."""
         lowered = self.lowered
@@ -119,7 +131,7 @@ class Thinned:
     def shallow(self) -> frozenset[str]:
         """The variables that the claims speak of, and what is looked at beside them."""
         return self.kept.variables & self.relevance.deciders(
-            self.props, observed_by(self.props)
+            self.props, observed_by(self.props) | self.accessed
         )
 
     def nearby(self) -> Iterator[frozenset[str]]:
@@ -149,14 +161,20 @@ class Thinned:
         self, only: frozenset[str] | None = None, *, reduced: bool = True
     ) -> tuple[TransitionSystem, tuple[Property, ...]]:
         """The same with all claims, in the terms of the system."""
-        return build_together(
+        system, told = build_together(
             self.projected(only), self.props, reduced=reduced, accessed=self.accessed
         )
+        if self.accessed:
+            system = only_plain(system, self.accessed)
+        if self.proving:
+            told = tuple([_shown(system, prop) for prop in told])
+        return system, told
 
     @property
     def to_prove(self) -> Thinned:
         """The same about what a proof would show."""
-        return replace(self, props=tuple([prop.to_prove for prop in self.props]))
+        props = tuple([prop.to_prove for prop in self.props])
+        return replace(self, props=props, proving=True)
 
     def projected(self, only: frozenset[str] | None = None) -> Lowered:
         """The control flow over these variables.
@@ -166,10 +184,32 @@ class Thinned:
         """
         kept = self.kept
         if only is not None:
-            if any(p.expectation is not Expectation.ALWAYS for p in self.props):
+            if not self.may_do_more:
                 raise ValueError("who can do more may block less")
-            kept = self.relevance.narrowed(self.props, kept, only)
+            kept = self.relevance.narrowed(self.props, kept, only, self.accessed)
         return project(self.lowered, kept)
+
+    @property
+    def may_do_more(self) -> bool:
+        """Does what is shown of a program that can do more hold of this one?"""
+        shown = {Expectation.ALWAYS}
+        if self.proving and self.accessed:
+            shown.add(Expectation.RACE_FREE)
+        return {prop.expectation for prop in self.props} <= shown
+
+
+def _is_of_lock(name: str, declared: Mapping[str, Declared]) -> bool:
+    """Is it a lock, or a part of one (`x.reader.P` of `x`)?"""
+    lock = declared.get(name.split(".")[0])
+    return lock is not None and lock.lock
+
+
+def _shown(system: TransitionSystem, prop: Property) -> Property:
+    """What a proof shows of each state: of data races, that there is none."""
+    if prop.expectation is not Expectation.RACE_FREE:
+        return prop
+    shown = race_freedom(system)
+    return replace(prop, expectation=Expectation.ALWAYS, formula=shown)
 
 
 def race_groups(

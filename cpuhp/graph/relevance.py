@@ -20,7 +20,7 @@ from cpuhp.language.flow import Edge
 from cpuhp.language.places import Points, observed_points
 from cpuhp.language.terms import location_variable
 from cpuhp.language.variables import ties, with_tied
-from cpuhp.model.expr import FALSE, Const, reads, walk
+from cpuhp.model.expr import FALSE, Const, conjuncts, reads, walk
 from cpuhp.model.sorts import EnumSort
 from cpuhp.model.system import Assign, Expectation, Property
 
@@ -170,13 +170,24 @@ class Relevance:
                 return Slice(frozenset(variables), frozenset(parts))
 
     def narrowed(
-        self, props: tuple[Property, ...], kept: Slice, only: frozenset[str]
+        self,
+        props: tuple[Property, ...],
+        kept: Slice,
+        only: frozenset[str],
+        accessed: frozenset[str] = frozenset(),
     ) -> Slice:
         """Of what is kept, the variables in `only` and what their values are made of.
 
-        A proof on it stands; a violation of it need not be one of the program.
+        No access to a variable in `accessed` is lost. A proof on it stands; a violation
+        of it need not be one of the program.
         """
-        variables = set(observed_by(props) | only)
+        variables = set(observed_by(props) | only | accessed)
+        for step in self._steps if accessed else ():
+            variables |= {name for name, used in step.values if used & accessed}
+            for condition in (step.edge.guard, *(c.among for c in step.edge.choices)):
+                for part in conjuncts(condition):
+                    if reads(part) & accessed:
+                        variables |= reads(part)
         self._close_over_values(variables)
         return Slice(frozenset(variables), kept.parts)
 

@@ -161,6 +161,14 @@ def _junction(op: Op, args: Iterable[Expr], unit: Const, zero: Const) -> Expr:
     return next(iter(flat)) if len(flat) == 1 else Apply(op, tuple(flat), BOOL)
 
 
+def conjuncts(expr: Expr) -> tuple[Expr, ...]:
+    """What has to hold, each by itself."""
+    match expr:
+        case Apply(Op.AND, args, _):
+            return args
+    return () if expr == TRUE else (expr,)
+
+
 def implies(a: Expr, b: Expr) -> Expr:
     return or_(not_(a), b)
 

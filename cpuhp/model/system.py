@@ -15,8 +15,10 @@ from cpuhp.diagnostics import Span
 from cpuhp.model.expr import (
     FALSE,
     TRUE,
+    Apply,
     Const,
     Expr,
+    Op,
     Param,
     Quantified,
     Quantifier,
@@ -97,6 +99,26 @@ class Assign:
     indices: tuple[Expr, ...]
     value: Expr
     bound: tuple[Param, ...] = ()
+
+
+def chosen_among(effect: Assign) -> list[Expr]:
+    """Which elements a `forall` over a set assigns: the others keep what they have.
+
+    Several follow each other in an `atomic` block. Empty if all are assigned.
+    """
+    found: list[Expr] = []
+    value = effect.value
+    while True:
+        match value:
+            case Apply(Op.ITE, (among, _, value), _):
+                bound = {part for part in walk(among) if isinstance(part, Param)}
+                if not bound & set(effect.bound):
+                    return []
+                found.append(among)
+            case Read(effect.variable, effect.indices):
+                return found
+            case _:
+                return []
 
 
 def expressions(

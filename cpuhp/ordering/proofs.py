@@ -105,7 +105,7 @@ def settled(
         answer = checker.answer(*group[0], settings, lessons=lessons)
     except (InputError, MemoryError, RecursionError):
         return Proved(frozenset())
-    every = answer.result.verdict is Verdict.PROVED and answer.invariant is not None
+    every = answer.result.verdict is Verdict.PROVED and answer.proofs is not None
     return Proved(frozenset(group if every else ()), taught([answer]))
 
 

@@ -52,6 +52,14 @@ class ShownTrace:
 
 
 @dataclass(frozen=True)
+class ShownPart:
+    """What a part of a proof is about: the variables on which there is no data race."""
+
+    races: tuple[str, ...]
+    sentences: int  # of the invariant, after those of the parts before it
+
+
+@dataclass(frozen=True)
 class ShownAnswer:
     """The answer to one claim. `cpus` is "all" or a number."""
 
@@ -72,6 +80,7 @@ class ShownAnswer:
     stats: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""  # of everything that the answer depends on
     invariant: tuple[str, ...] | None = None  # a sentence a clause, if it is proved
+    parts: tuple[ShownPart, ...] = ()  # of a proof that there is no data race
     accepted_by: tuple[str, ...] = ()  # solvers that checked the proof again
     proof: tuple[str, str] | None = field(default=None, repr=False)  # file name, text
 
@@ -88,6 +97,18 @@ class ShownAnswer:
     @property
     def is_unknown(self) -> bool:
         return self.verdict in (Verdict.UNKNOWN.value, Verdict.HOLDS_TO_BOUND.value)
+
+    def told_parts(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The invariant by its parts: what each is about, if it says so, and sentences."""
+        said = self.invariant or ()
+        if self.kind != Expectation.RACE_FREE.value or self.invariant is None:
+            return [("", said)] if said else []
+        found, begin = [], 0
+        for part in self.parts:
+            end = begin + part.sentences
+            found.append((f"no data race on {', '.join(part.races)}", said[begin:end]))
+            begin = end
+        return found or [("no variable that can race: nothing has to be shown", ())]
 
     def text(self, width: int = 80) -> str:
         """The verdict, and the interleaving if there is one, as a terminal shows it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from cpuhp.model.expr import Apply, Expr, Op, Param, Quantified, Read, walk
-from cpuhp.model.system import Action, Assign
+from cpuhp.model.expr import Apply, Expr, Op, Param, Quantified, Read
+from cpuhp.model.system import Action, chosen_among
 from cpuhp.model.verdict import State
 from cpuhp.semantics.evaluate import Binding, evaluate, holds
 from cpuhp.semantics.machine import Machine
@@ -31,7 +31,7 @@ def accesses(
     for effect in action.effects:
         for chosen in product(*(machine.elements(p.sort) for p in effect.bound)):
             local: dict[Param, int] = {**binding, **dict(zip(effect.bound, chosen))}
-            among = _among(effect)
+            among = chosen_among(effect)
             if among and not any(holds(machine, a, state, local) for a in among):
                 for test in among:
                     _visit(machine, test, state, local, read)
@@ -43,26 +43,6 @@ def accesses(
             if cell is not None and machine.system.variable(effect.variable).plain:
                 written.add(cell)
     return frozenset(read), frozenset(written)
-
-
-def _among(effect: Assign) -> list[Expr]:
-    """Which elements a `forall` over a set assigns: the others keep what they have.
-
-    Several follow each other in an `atomic` block. Empty if all are assigned.
-    """
-    found: list[Expr] = []
-    value = effect.value
-    while True:
-        match value:
-            case Apply(Op.ITE, (among, _, value), _):
-                bound = {part for part in walk(among) if isinstance(part, Param)}
-                if not bound & set(effect.bound):
-                    return []
-                found.append(among)
-            case Read(effect.variable, effect.indices):
-                return found
-            case _:
-                return []
 
 
 def _visit(

@@ -19,7 +19,7 @@ from cpuhp.engines.certificate import (
     check,
     format,
     model_digest,
-    obligation_of,
+    obligations_of,
     program_of,
     read_certificate,
     scripts,
@@ -112,7 +112,7 @@ def test_what_is_written_is_read_back(proved, tmp_path):
 
 
 def test_clauses_read_as_sentences(proved):
-    said = [clause["says"] for clause in json.loads(proved[1])["clauses"]]
+    said = [clause["says"] for clause in json.loads(proved[1])["parts"][0]["clauses"]]
     assert all(
         re.search("never |always | => | matters?: ", sentence) for sentence in said
     )
@@ -284,21 +284,21 @@ def test_another_claim(proved, tmp_path):
 
 def test_a_clause_removed(proved, tmp_path):
     def change(body):
-        body["clauses"].clear()
-        body["conditions"] = 2
+        body["parts"][0]["clauses"].clear()
+        body["parts"][0]["conditions"] = 2
 
     assert "safety: the clauses admit" in rejected(tmp_path, edited(proved[1], change))
 
 
 def test_a_clause_made_stronger(proved, tmp_path):
     program = program_of(_parsed(proved[1]))
-    system = obligation_of(_parsed(proved[1]), program).system
+    (it,) = obligations_of(_parsed(proved[1]), program)
 
     def change(body):
         free = {"variable": "m", "arguments": [], "values": ["none"]}
-        for clause in body["clauses"]:
+        for clause in body["parts"][0]["clauses"]:
             clause["forbids"] = [free]
-        _say(system, body["clauses"])
+        _say(it.system, body["parts"][0]["clauses"])
 
     reason = rejected(tmp_path, edited(proved[1], change))
     assert "number of its conditions" in reason or "initial state" in reason
@@ -316,20 +316,20 @@ def _say(system, clauses):
 
 
 def test_a_clause_made_weaker(proved, tmp_path):
-    system = obligation_of(_parsed(proved[1]), program_of(_parsed(proved[1]))).system
+    (it,) = obligations_of(_parsed(proved[1]), program_of(_parsed(proved[1])))
 
     def change(body):
         more = {"variable": "m", "arguments": [], "values": ["none"]}
-        for clause in body["clauses"]:
+        for clause in body["parts"][0]["clauses"]:
             clause["forbids"] = [*clause["forbids"], more]
-        _say(system, body["clauses"])
+        _say(it.system, body["parts"][0]["clauses"])
 
     assert "REJECTED: " in rejected(tmp_path, edited(proved[1], change))
 
 
 def test_a_sentence_that_says_something_else(proved, tmp_path):
     def change(body):
-        body["clauses"][0]["says"] = "all is well"
+        body["parts"][0]["clauses"][0]["says"] = "all is well"
 
     assert "the sentence of clause 1" in rejected(tmp_path, edited(proved[1], change))
 
@@ -349,7 +349,7 @@ def test_cut_files(proved, tmp_path):
 
 
 def test_an_unknown_version(proved, tmp_path):
-    for version in (1, 3, 5, 0, "3", None, True):
+    for version in (1, 3, 4, 6, 0, "3", None, True):
         text = edited(proved[1], lambda body, v=version: body.update(version=v))
         assert "HP703" in refused(tmp_path, text)
 
@@ -372,18 +372,22 @@ def test_huge_files(tmp_path, monkeypatch):
     "change",
     [
         lambda body: body.pop("claim"),
-        lambda body: body.update(clauses=7),
+        lambda body: body["parts"][0].update(clauses=7),
         lambda body: body.update(options=[]),
         lambda body: body["table"].update(bringup=3),
         lambda body: body["claim"].update(number="0"),
-        lambda body: body["clauses"][0].pop("says"),
-        lambda body: body["clauses"][0].update(forbids=7),
-        lambda body: body["clauses"][0]["forbids"][0].update(variable="nothing"),
-        lambda body: body["clauses"][0]["forbids"][0].update(variable=[]),
-        lambda body: body["clauses"][0]["forbids"][0].update(values=[]),
-        lambda body: body["clauses"][0]["forbids"][0].update(values=[3.5]),
-        lambda body: body["clauses"][0]["forbids"][0].update(arguments=["k", "k"]),
-        lambda body: body["clauses"][0]["forbids"][0].pop("values"),
+        lambda body: body["parts"][0]["clauses"][0].pop("says"),
+        lambda body: body["parts"][0]["clauses"][0].update(forbids=7),
+        lambda body: body["parts"][0]["clauses"][0]["forbids"][0].update(
+            variable="nothing"
+        ),
+        lambda body: body["parts"][0]["clauses"][0]["forbids"][0].update(variable=[]),
+        lambda body: body["parts"][0]["clauses"][0]["forbids"][0].update(values=[]),
+        lambda body: body["parts"][0]["clauses"][0]["forbids"][0].update(values=[3.5]),
+        lambda body: body["parts"][0]["clauses"][0]["forbids"][0].update(
+            arguments=["k", "k"]
+        ),
+        lambda body: body["parts"][0]["clauses"][0]["forbids"][0].pop("values"),
     ],
 )
 def test_malformed_files(proved, tmp_path, change):
@@ -405,8 +409,7 @@ def test_a_solver_that_is_missing(proved, tmp_path, monkeypatch):
 
 def test_a_solver_that_does_not_understand_accepts_nothing(proved):
     certificate = _parsed(proved[1])
-    it = obligation_of(certificate, program_of(certificate))
-    made = scripts(it.system, it.prop, it.invariant, "qf")
+    made = scripts(obligations_of(certificate, program_of(certificate)), "qf")
     made[0].items.insert(0, "(assert (= nothing 1))")
     for solver in ("z3", "cvc5"):
         outcome = check(made, "qf", solver)
@@ -417,7 +420,7 @@ def test_a_claim_that_is_not_there(proved):
     certificate = _parsed(proved[1])
     wrong = replace(certificate, number=9)
     with pytest.raises(Rejected, match="no claim number 9"):
-        obligation_of(wrong, program_of(certificate))
+        obligations_of(wrong, program_of(certificate))
 
 
 def test_a_model_for_other_claims(proved, tmp_path):

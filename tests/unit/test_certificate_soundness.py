@@ -9,6 +9,7 @@ from wrong_certificates import WRONG
 
 from cpuhp.engines.certificate import (
     FORMS,
+    Obligation,
     check,
     present,
     scripts,
@@ -68,7 +69,7 @@ def test_reasons_name_the_step_and_the_clause():
 def test_a_solver_that_gives_up_accepts_nothing():
     system, (_, _, free) = parallel_shutdown(8)
     invariant = proof_of(system, free)
-    made = scripts(system, free, invariant, "forall")
+    made = scripts([Obligation(system, free, invariant)], "forall")
     outcome = check(made, "forall", "z3", seconds=0.001)
     assert not outcome.is_accepted and outcome.is_unknown
     assert "gives no answer" in str(outcome.failures[0])

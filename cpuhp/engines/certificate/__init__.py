@@ -15,7 +15,7 @@ from cpuhp.engines.certificate.rebuild import (
     Obligation,
     Rejected,
     certificate_of,
-    obligation_of,
+    obligations_of,
     program_of,
 )
 from cpuhp.engines.certificate.sentences import in_sentences
@@ -33,7 +33,7 @@ __all__ = [
     "certificate_of",
     "check",
     "model_digest",
-    "obligation_of",
+    "obligations_of",
     "present",
     "program_of",
     "read_certificate",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cpuhp.engines.certificate.claims import GROUPS, Condition, Script
 from cpuhp.engines.certificate.pool_conditions import PoolConditions
+from cpuhp.engines.certificate.rebuild import Obligation
 from cpuhp.engines.certificate.solvers import (
     SAT,
     UNKNOWN,
@@ -18,8 +19,6 @@ from cpuhp.engines.certificate.solvers import (
 )
 from cpuhp.engines.certificate.terms import conj, disj
 from cpuhp.engines.certificate.twin import TwinConditions
-from cpuhp.model.invariant import Invariant
-from cpuhp.model.system import Property, TransitionSystem
 
 FORMS = ("qf", "forall")
 # Conditions that are asked for together, as hardly any ever fails. With quantifiers,
@@ -70,12 +69,16 @@ class Outcome:
         return bool(self.failures) and all(f.answer != SAT for f in self.failures)
 
 
-def scripts(
-    system: TransitionSystem, prop: Property, invariant: Invariant, form: str
-) -> list[Script]:
+def scripts(obligations: Sequence[Obligation], form: str) -> list[Script]:
     """The conditions in one of FORMS, as SMT-LIB scripts."""
     made = PoolConditions if form == "qf" else TwinConditions
-    return list(made(system, prop, invariant).scripts())
+    found: list[Script] = []
+    for number, it in enumerate(obligations, 1):
+        for script in made(it.system, it.prop, it.invariant).scripts():
+            if len(obligations) > 1:
+                script.name = f"{number}.{script.name}"
+            found.append(script)
+    return found
 
 
 def check(made: list[Script], form: str, solver: str, seconds: float = 60.0) -> Outcome:
@@ -83,10 +86,9 @@ def check(made: list[Script], form: str, solver: str, seconds: float = 60.0) -> 
     began = time.monotonic()
     failures: list[Failure] = []
     counts = dict.fromkeys(GROUPS, 0)
-    version = ""
+    version = start(solver, 1000).version
     for script in made:
         engine = start(solver, int(seconds * 1000))
-        version = engine.version
         try:
             for condition in script.conditions:
                 counts[condition.group] += 1

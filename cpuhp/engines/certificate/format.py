@@ -31,17 +31,31 @@ from cpuhp.model.system import TransitionSystem, Variable
 from cpuhp.model.table import HotplugState, Table
 
 FORMAT = "cpuhp-certificate"
-VERSION = 4
+VERSION = 5
 MAX_BYTES = 16 << 20
 _SYMBOLS = {symbol.value: symbol for symbol in Symbol}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Clauses that are inductive in one model of the program, and what it is made for.
+
+    `clauses` holds pairs of a sentence and the clause as JSON, which only the model can
+    make a `Clause` of: see `clause_of`.
+    """
+
+    races: tuple[str, ...]  # the variables without a data race; none: another claim
+    only: tuple[str, ...] | None  # the variables it was sliced to; None: all
+    model: str
+    clauses: tuple[tuple[str, Any], ...]
+    conditions: int
 
 
 @dataclass(frozen=True)
 class Certificate:
     """A proof for every number of CPUs, as it stands in its file.
 
-    `clauses` holds pairs of a sentence and the clause as JSON, which only the model can
-    make a `Clause` of: see `clause_of`.
+    It has one part, but of data races as many as it takes to be about every variable.
     """
 
     scenario: str
@@ -51,13 +65,10 @@ class Certificate:
     texts: tuple[tuple[str, str], ...]  # name and SHA-256 of each spec text
     check: str
     number: int
-    only: tuple[str, ...] | None  # the variables it was sliced to; None: all
     together: tuple[tuple[str, int], ...]  # claims that the model is for; none: its own
     kind: str
     claim: str
-    model: str
-    clauses: tuple[tuple[str, Any], ...]
-    conditions: int
+    parts: tuple[Part, ...]
 
 
 def write_certificate(
@@ -74,14 +85,11 @@ def write_certificate(
         "claim": {
             "check": certificate.check,
             "number": certificate.number,
-            "variables": certificate.only,
             "together": [list(claim) for claim in certificate.together],
             "kind": certificate.kind,
             "text": certificate.claim,
         },
-        "model": {"sha256": certificate.model},
-        "clauses": [{"says": s, "forbids": cube} for s, cube in certificate.clauses],
-        "conditions": certificate.conditions,
+        "parts": [_part_json(part) for part in certificate.parts],
         "made_by": {
             "cpuhp": cpuhp.__version__,
             "python": platform.python_version(),
@@ -91,6 +99,16 @@ def write_certificate(
     }
     body["sha256"] = text_digest(canonical(body))
     return json.dumps(body, indent=1) + "\n"
+
+
+def _part_json(part: Part) -> dict[str, Any]:
+    return {
+        "races": list(part.races),
+        "variables": part.only,
+        "model": {"sha256": part.model},
+        "clauses": [{"says": s, "forbids": cube} for s, cube in part.clauses],
+        "conditions": part.conditions,
+    }
 
 
 def read_certificate(path: str | Path) -> Certificate:
@@ -148,10 +166,17 @@ def _certificate(body: dict[str, Any]) -> Certificate:
         texts=tuple((k, _text(v)) for k, v in sorted(body["texts"].items())),
         check=_text(claim["check"]),
         number=_number(claim["number"]),
-        only=_names(claim["variables"]),
         together=tuple((_text(c), _number(n)) for c, n in claim["together"]),
         kind=_text(claim["kind"]),
         claim=_text(claim["text"]),
+        parts=tuple(map(_part, body["parts"])),
+    )
+
+
+def _part(body: dict[str, Any]) -> Part:
+    return Part(
+        races=_names(body["races"]) or (),
+        only=_names(body["variables"]),
         model=_text(body["model"]["sha256"]),
         clauses=tuple((_text(c["says"]), c["forbids"]) for c in body["clauses"]),
         conditions=_number(body["conditions"]),

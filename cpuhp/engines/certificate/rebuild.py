@@ -5,7 +5,7 @@ This front end is shared with the search and is trusted: parser, linker, slicing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from cpuhp.engines.certificate.claims import condition_count
 from cpuhp.engines.certificate.digest import model_digest, text_digest
 from cpuhp.engines.certificate.format import (
     Certificate,
+    Part,
     clause_of,
     clauses_json,
 )
@@ -21,6 +22,7 @@ from cpuhp.engines.certificate.sentences import in_sentences
 from cpuhp.graph.claim import fold, thinned
 from cpuhp.graph.cycles import watching
 from cpuhp.graph.holding import demand_readers_once
+from cpuhp.graph.races import plain_variables
 from cpuhp.language.compile import Lowered, claims, lower
 from cpuhp.language.library import read_unit, shipped
 from cpuhp.language.link import link
@@ -35,11 +37,17 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Obligation:
-    """What has to be checked: the clauses prove the claim about the system."""
+    """What has to be checked: the clauses prove the claim about the system.
+
+    The system is the program over the variables in `only`, if not all; the claim is the
+    program's, or that there is no data race on those in `races`.
+    """
 
     system: TransitionSystem
     prop: Property
     invariant: Invariant
+    only: frozenset[str] | None = None
+    races: frozenset[str] = frozenset()
 
 
 def program_of(certificate: Certificate, spec: str | None = None) -> Program:
@@ -83,18 +91,17 @@ def certificate_of(
     scenario: str,
     file: str | None,
     options: Mapping[str, str],
-    number: int,
-    only: frozenset[str] | None,
+    claim: tuple[Property, int],
     together: tuple[tuple[str, int], ...],
-    obligation: Obligation,
+    obligations: Iterable[Obligation],
 ) -> Certificate:
     """The certificate of a proof.
 
-    `file` is where the scenario came from if it is not a shipped one; `number` is that
-    of the claim in its check, `only` are the variables it was sliced to, if not all, and
-    `together` the claims, itself among them, that the system was made for, if several.
+    `file` is where the scenario came from if it is not a shipped one; `claim` comes with
+    its number in its check, and `together` are the claims, itself among them, that the
+    system was made for, if several.
     """
-    system, prop, invariant = obligation.system, obligation.prop, obligation.invariant
+    prop, number = claim
     return Certificate(
         scenario=scenario,
         file=file,
@@ -103,18 +110,29 @@ def certificate_of(
         texts=texts_of(program, prop.check, *(check for check, _ in together)),
         check=prop.check,
         number=number,
-        only=None if only is None else tuple(sorted(only)),
         together=together,
         kind=prop.expectation.value,
         claim=prop.text,
+        parts=tuple(map(_part_of, obligations)),
+    )
+
+
+def _part_of(obligation: Obligation) -> Part:
+    system, prop, invariant = obligation.system, obligation.prop, obligation.invariant
+    only = obligation.only
+    return Part(
+        races=tuple(sorted(obligation.races)),
+        only=None if only is None else tuple(sorted(only)),
         model=model_digest(system, prop),
         clauses=clauses_json(system, invariant),
         conditions=condition_count(system, prop, invariant),
     )
 
 
-def obligation_of(certificate: Certificate, program: Program) -> Obligation:
-    """Rebuild the model and read the clauses in its terms.
+def obligations_of(
+    certificate: Certificate, program: Program
+) -> tuple[Obligation, ...]:
+    """Rebuild the models and read the clauses in their terms.
 
     Raises Rejected if the certificate is about another claim or another model, InputError
     HP705 if a clause is malformed, HP507 or HP508 if no verdict is told of such a spec.
@@ -138,44 +156,66 @@ def obligation_of(certificate: Certificate, program: Program) -> Obligation:
             f"it is about another claim: it says '{certificate.claim}', "
             f"the spec says '{prop.text}'"
         )
-    only = None if certificate.only is None else frozenset(certificate.only)
-    if only is not None and prop.expectation is not Expectation.ALWAYS:
-        raise Rejected("only a claim with 'always' or 'never' may leave variables out")
-    system, prop = _model(certificate, whole, only)
-    if model_digest(system, prop) != certificate.model:
+    _demand_whole_claim(certificate, prop, whole)
+    return tuple(_obligation(certificate, part, whole) for part in certificate.parts)
+
+
+def _demand_whole_claim(
+    certificate: Certificate, prop: Property, whole: Lowered
+) -> None:
+    """The parts are all that the claim takes: one, or one for each that can race."""
+    if prop.expectation is not Expectation.RACE_FREE:
+        if len(certificate.parts) != 1 or certificate.parts[0].races:
+            raise Rejected("it does not have the one part that such a claim takes")
+        return
+    can_race = frozenset(plain_variables(whole))
+    for part in certificate.parts:
+        if not part.races or not can_race.issuperset(part.races):
+            raise Rejected("a part of it is about no variable that can race")
+    shown = {name for part in certificate.parts for name in part.races}
+    missing = ", ".join(sorted(can_race - shown))
+    if missing:
+        raise Rejected(f"it says nothing about data races on {missing}")
+
+
+def _obligation(certificate: Certificate, part: Part, whole: Lowered) -> Obligation:
+    system, prop, only = _model(certificate, part, whole)
+    if model_digest(system, prop) != part.model:
         raise Rejected(
-            f"it is about another model: {_difference(certificate, program)}"
+            f"it is about another model: {_difference(certificate, whole.program)}"
         )
-    clauses = tuple(clause_of(system, data) for _, data in certificate.clauses)
+    clauses = tuple(clause_of(system, data) for _, data in part.clauses)
     said = in_sentences(system, clauses)
-    for number, (says, _) in enumerate(certificate.clauses):
+    for number, (says, _) in enumerate(part.clauses):
         if said[number] != says:
             raise Rejected(
                 f"the sentence of clause {number + 1} is not what the clause forbids"
             )
     invariant = Invariant(clauses)
-    if condition_count(system, prop, invariant) != certificate.conditions:
+    if condition_count(system, prop, invariant) != part.conditions:
         raise Rejected("the number of its conditions is not what the clauses make it")
-    return Obligation(system, prop, invariant)
+    return Obligation(system, prop, invariant, only, frozenset(part.races))
 
 
 def _model(
-    certificate: Certificate,
-    whole: Lowered,
-    only: frozenset[str] | None,
-) -> tuple[TransitionSystem, Property]:
-    """The system that the certificate speaks of, and its claim in terms of that."""
+    certificate: Certificate, part: Part, whole: Lowered
+) -> tuple[TransitionSystem, Property, frozenset[str] | None]:
+    """The system that a part speaks of, its claim in terms of that, and its variables."""
     own = certificate.check, certificate.number
     chosen = certificate.together or (own,)
     if own not in chosen or len(set(chosen)) < len(chosen):
         raise Rejected("its model is not for the claim that it is about")
     claimed = [(claim_of(whole, check, number), number) for check, number in chosen]
-    thin = thinned(fold(whole), *claimed).to_prove
+    races = frozenset(part.races)
+    thin = thinned(fold(whole, races), *claimed).to_prove
     kinds = {other.expectation for other in thin.props}
     if len(chosen) > 1 and kinds != {Expectation.ALWAYS}:
         raise Rejected("only claims with 'always' or 'never' are proved together")
+    only = None if part.only is None else frozenset(part.only)
+    if only is not None and not thin.may_do_more:
+        raise Rejected("only a claim with 'always' or 'never' may leave variables out")
     system, told = thin.together(only)
-    return system, told[chosen.index(own)]
+    return system, told[chosen.index(own)], only
 
 
 def _difference(certificate: Certificate, program: Program) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from cpuhp.diagnostics import InputError, fail
+from cpuhp.diagnostics import InputError, Span, fail
 from cpuhp.engines.explicit.space import at_rest
 from cpuhp.model.expr import (
     FALSE,
@@ -131,17 +131,17 @@ def unbounded(
     Raises InputError: HP831 for a claim that is not about single states, HP836 for what
     cannot be said, HP832 for what grows too large.
     """
-    demand_single_states(prop)
+    demand_single_states(prop.expectation, prop.span)
     return _Plain(system, prop).claim(invariant)
 
 
-def demand_single_states(prop: Property) -> None:
+def demand_single_states(kind: Expectation, span: Span | None = None) -> None:
     """Raises InputError HP831 for a claim that is not about single states."""
-    if prop.expectation not in PROVABLE:
+    if kind not in PROVABLE:
         raise fail(
             "HP831",
-            f"a claim of kind '{prop.expectation.value}' cannot be exported",
-            prop.span,
+            f"a claim of kind '{kind.value}' cannot be exported",
+            span,
             help="always, never, finally and deadlock_free can be, for all counts",
         )
 

@@ -64,7 +64,7 @@ class _Item:
     chart: str | None = None
     note: str | None = None
     cells: tuple[tuple[str, str], ...] = ()  # that ever change, and their first values
-    invariant: tuple[tuple[str, str], ...] = ()
+    invariant: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()  # by parts
 
 
 def page(
@@ -127,7 +127,9 @@ def _item(
     base: str | None,
 ) -> _Item:
     about = context.checks.get(answer.check, "")
-    invariant = tuple(_sentence(s) for s in answer.invariant or ())
+    invariant = tuple(
+        (about, tuple(map(_sentence, said))) for about, said in answer.told_parts()
+    )
     if answer.trace is None or not answer.trace.steps:
         return _Item(id_, answer, about, invariant=invariant)
     drawn, moments, note = _chart(answer, id_, base)
