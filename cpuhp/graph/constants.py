@@ -128,7 +128,10 @@ def _folded(
         # A condition that constants decide has read what it reads all the same.
         edge = whole if (whole.reads() | whole.writes()) & but else step
         effects = tuple(
-            e for e in edge.effects if e.variable not in known or reads(e.value) & but
+            effect
+            for effect in edge.effects
+            if effect.variable not in known
+            or any(reads(part) & but for part in (effect.value, *effect.indices))
         )
         edges.append(replace(edge, effects=effects))
     edges = _at_first(process, edges)
