@@ -20,7 +20,7 @@ from cpuhp.language.places import (
 )
 from cpuhp.language.quotient import merged_loops, quotient, without_bystanders
 from cpuhp.language.terms import location_variable
-from cpuhp.language.unroll import Known, Unrolled, is_trackable, unroll
+from cpuhp.language.unroll import HiddenReads, Known, Unrolled, is_trackable, unroll
 from cpuhp.language.variables import initial_value, ties, variable, with_tied
 from cpuhp.model.expr import (
     Apply,
@@ -108,7 +108,7 @@ def build_together(
         lowered = without_bystanders(lowered, observed, accessed)
     private = private_variables(lowered)
     if reduced:
-        located = _unrolled(lowered, private, observed)
+        located = _unrolled(lowered, private, observed, accessed)
     else:
         located = [_as_it_is(process) for process in lowered.processes]
         observed = observed.union(*map(reads, _assumptions(lowered)))
@@ -156,7 +156,10 @@ def _as_it_is(process: LoweredProcess) -> _Located:
 
 
 def _unrolled(
-    lowered: Lowered, private: Mapping[str, frozenset[str]], observed: frozenset[str]
+    lowered: Lowered,
+    private: Mapping[str, frozenset[str]],
+    observed: frozenset[str],
+    accessed: frozenset[str],
 ) -> list[_Located]:
     tracked = {
         process.name: tuple(
@@ -184,7 +187,7 @@ def _unrolled(
         return frozenset(values.get(name, set()))
 
     while True:
-        results = [_try(p, tracked[p.name], known) for p in lowered.processes]
+        results = [_try(p, tracked[p.name], known, accessed) for p in lowered.processes]
         before = sum(len(found) for found in values.values())
         for result, _ in results:
             for name, found in result.written.items():
@@ -198,12 +201,22 @@ def _unrolled(
 
 
 def _try(
-    process: LoweredProcess, tracked: tuple[Variable, ...], known: Known
+    process: LoweredProcess,
+    tracked: tuple[Variable, ...],
+    known: Known,
+    accessed: frozenset[str],
 ) -> tuple[Unrolled, tuple[Variable, ...]]:
-    """Unroll by all tracked variables, or by fewer if that makes too many points."""
+    """Unroll by all tracked variables.
+
+    By fewer, if that makes too many points or hides what is accessed.
+    """
     edges = process.flow.edges
     while True:
-        result = unroll(edges, process.entry, tracked, known)
+        try:
+            result = unroll(edges, process.entry, tracked, known, accessed)
+        except HiddenReads as hidden:
+            tracked = tuple(v for v in tracked if v.name not in hidden.names)
+            continue
         if result is not None:
             return result, tracked
         assert tracked, "without variables the points are those of the text"

@@ -3,26 +3,32 @@
 A hotplug thread walks the table with a loop over `hpstate` values. Told apart by those
 values, the program points form no loop any more, guards on the values are decided once
 and for all, and far more steps can be fused (flow.py). NOTE(unrolling): the unrolled
-flow has the same runs; what was a value of a variable is now a program point.
+flow has the same runs; what was a value of a variable is now a program point. For data
+races it has the same accesses, too: where a value decides a condition that has read
+something else before, the variable stays one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from cpuhp.language.flow import Edge
 from cpuhp.model.expr import (
     FALSE,
+    TRUE,
     Apply,
     Const,
     Expr,
     Op,
     Read,
     and_,
+    children,
     eq,
+    reads,
     rebuild,
     through_none,
+    walk,
 )
 from cpuhp.model.sorts import BoolSort, EnumSort, Sort
 from cpuhp.model.system import Assign, Variable
@@ -42,6 +48,14 @@ class Unrolled:
     written: Mapping[str, frozenset[int]]  # values assigned to variables of others
 
 
+class HiddenReads(Exception):
+    """An access would be lost; `names` are the variables whose values decide there."""
+
+    def __init__(self, names: frozenset[str]):
+        super().__init__(", ".join(sorted(names)))
+        self.names = names
+
+
 def is_trackable(variable: Variable, per_cpu: bool) -> bool:
     """One small value per running process: its CPU's, if it runs per CPU."""
     own = len(variable.indices) == (1 if per_cpu else 0)
@@ -49,11 +63,16 @@ def is_trackable(variable: Variable, per_cpu: bool) -> bool:
 
 
 def unroll(
-    edges: list[Edge], entry: int, tracked: tuple[Variable, ...], known: Known
+    edges: list[Edge],
+    entry: int,
+    tracked: tuple[Variable, ...],
+    known: Known,
+    accessed: frozenset[str] = frozenset(),
 ) -> Unrolled | None:
     """Split the points by the values of `tracked`; None if there are too many.
 
-    `known` gives the values that a variable of somebody else can ever have.
+    `known` gives the values that a variable of somebody else can ever have. Raises
+    HiddenReads where a variable in `accessed` would not be read any more.
     """
     names = {variable.name: slot for slot, variable in enumerate(tracked)}
     leaving: dict[int, list[Edge]] = {}
@@ -67,7 +86,7 @@ def unroll(
     while queue:
         point, values = queue.pop(0)
         for edge in leaving.get(point, []):
-            for target, split in _split(edge, values, names, known, written):
+            for target, split in _split(edge, values, names, known, written, accessed):
                 if target not in numbers:
                     numbers[target] = len(numbers)
                     queue.append(target)
@@ -102,6 +121,7 @@ def _split(
     names: Mapping[str, int],
     known: Known,
     written: dict[str, set[int]],
+    accessed: frozenset[str],
 ) -> list[tuple[tuple[int, Values], Edge]]:
     """The edge from a point with these values, once per outcome for the tracked."""
 
@@ -111,7 +131,13 @@ def _split(
         return None
 
     def told(expr: Expr) -> Expr:
-        return rebuild(expr, value_of)
+        found = rebuild(expr, value_of)
+        if accessed and found is not expr:
+            left = {part for part in walk(found) if isinstance(part, Read)}
+            for part in _looked_at(expr, value_of):
+                if part.variable in accessed and rebuild(part, value_of) not in left:
+                    raise HiddenReads(reads(expr) & names.keys())
+        return found
 
     guard = told(edge.guard)
     if guard == FALSE:
@@ -147,6 +173,28 @@ def _split(
             possible = _possible(effect.value, known)
             written.setdefault(effect.variable, set()).update(possible)
     return found
+
+
+def _looked_at(expr: Expr, value_of: Callable[[Expr], Expr | None]) -> Iterator[Read]:
+    """What is read, as far as the values do not let `&&`, `||` and `?:` skip it."""
+    match expr:
+        case Apply(Op.AND | Op.OR as op, args, _):
+            for arg in args:
+                yield from _looked_at(arg, value_of)
+                if rebuild(arg, value_of) == (FALSE if op is Op.AND else TRUE):
+                    return
+        case Apply(Op.ITE, (condition, yes, no), _):
+            yield from _looked_at(condition, value_of)
+            known = rebuild(condition, value_of)
+            if known != FALSE:
+                yield from _looked_at(yes, value_of)
+            if known != TRUE:
+                yield from _looked_at(no, value_of)
+        case _:
+            if isinstance(expr, Read):
+                yield expr
+            for part in children(expr):
+                yield from _looked_at(part, value_of)
 
 
 def _outcomes(value: Expr, sort: Sort, known: Known) -> list[tuple[Expr, Const]]:
