@@ -5,14 +5,10 @@ would have them answered, and searched whole, every statement a step, with the c
 CPU at every place.
 """
 
-import random
-
 import pytest
+from race_programs import checker_of, program, text_of
 
-from cpuhp.api import DEFAULT_TABLE
-from cpuhp.diagnostics import Source
 from cpuhp.engines.answer import Settings
-from cpuhp.engines.checking import Checker
 from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.symmetry import (
@@ -21,10 +17,6 @@ from cpuhp.engines.explicit.symmetry import (
     unordered,
 )
 from cpuhp.graph.races import only_plain
-from cpuhp.kernel.tables.order import shipped_order
-from cpuhp.language.library import Library
-from cpuhp.language.link import link
-from cpuhp.language.parser import parse
 from cpuhp.model.system import Expectation
 from cpuhp.model.verdict import Verdict
 
@@ -40,92 +32,6 @@ def seeds(first, count):
     return [*range(first, first + FEW), *later]
 
 
-DECLARATIONS = """
-scenario random_races;
-shared bool flag;
-shared int 0..2 level;
-shared cpu? owner = boot;
-percpu bool ready;
-percpu int 0..2 load;
-shared atomic bool go;
-shared cpumask marked = cpus;
-mutex m;
-"""
-
-
-class Writer:
-    """Random statements of a process; `who` is its CPU, or the control CPU."""
-
-    def __init__(self, seed, who):
-        self.random, self.who, self.names = random.Random(seed), who, 0
-
-    def pick(self, *items):
-        return self.random.choice(items)
-
-    def condition(self):
-        return self.pick(
-            "go", "!flag", "level > 0", "owner == boot", f"ready[{self.who}]",
-            f"load[{self.who}] < 2", f"{self.who} in marked", "weight(marked) < 2",
-            "exists(c in aps : ready[c])", f"owner == {self.who}",
-        )  # fmt: skip
-
-    def simple(self):
-        return self.pick(
-            "go = true;", "flag = !flag;", "level = 2;", f"owner = {self.who};",
-            "level = 1;", f"ready[{self.who}] = go;", f"load[{self.who}] = 2;",
-            f"ready[{self.who}] = flag;", f"cpumask_clear_cpu({self.who}, marked);",
-            "owner = first(c in marked : !ready[c]);",
-            "owner = last(c in aps : c in marked);",
-            f"owner = cpumask_any_but(marked, {self.who});",
-            f"atomic {{ wait (go); flag = {self.pick('true', 'false')}; }}",
-        )  # fmt: skip
-
-    def local(self):
-        self.names += 1
-        return f"local{self.names}"
-
-    def statement(self, depth):
-        if depth == 0:
-            return self.simple()
-        inner, name = self.block(depth - 1), self.local()
-        return self.pick(
-            f"if ({self.condition()}) {{ {inner} }}",
-            f"mutex_lock(m); {inner} mutex_unlock(m);",
-            f"bool {name} = {self.condition()}; if ({name}) {{ {inner} }}",
-            f"int 0..2 {name} = 0; while ({name} < 2) {{ {inner} {name}++; }}",
-            f"while ({self.condition()}) {{ {inner} }}",
-            f"for ({name} in {self.pick('aps', 'marked')}) {{ {inner} }}"
-            if self.who == "boot"
-            else self.simple(),
-            self.simple(),
-        )
-
-    def block(self, depth):
-        return " ".join(self.statement(depth) for _ in range(self.random.randint(1, 2)))
-
-
-def program(seed):
-    control, leaf = Writer(seed, "boot"), Writer(seed + 500, "cpu")
-    text = (
-        DECLARATIONS
-        + f"process control {{ {control.block(2)} {control.block(1)} }}\n"
-        + f"process leaf(cpu) on aps {{ {leaf.block(1)} {leaf.block(2)} }}\n"
-        + "process bystander(cpu) on aps { bool seen = go; }\n"
-        + "check no_race { race_free; }\n"
-        + "check ends { terminates; }\n"
-        + f"check never_so {{ never {control.condition()} && {leaf_claim(leaf)}; }}\n"
-        + "check goes_on { deadlock_free; }\n"
-        + f"check at_last {{ finally {control.condition()}; }}\n"
-    )
-    unit = parse(Source(f"seed {seed}", text))
-    library = Library({}, {}).with_units([unit])
-    return Checker(link(unit, library, shipped_order(DEFAULT_TABLE), {}))
-
-
-def leaf_claim(leaf):
-    return f"exists(cpu in aps : {leaf.condition()})"
-
-
 def truths(checker, name, names=None):
     """The verdicts of the whole program, for each place of the control CPU."""
     whole, told = checker.entire(name, 0)
@@ -135,10 +41,6 @@ def truths(checker, name, names=None):
         check(whole, told, CPUS, boot, LIMITS, symmetry=False).verdict
         for boot in range(CPUS)
     ]
-
-
-def text_of(checker):
-    return checker.program.scenario.span.source.text
 
 
 @pytest.mark.parametrize("seed", seeds(0, 30))
@@ -227,8 +129,6 @@ check no_race { race_free; }
     ],
 )
 def test_marked_accesses_do_not_race(seen, done, races):
-    unit = parse(Source("marks", MARKS % {"seen": seen, "done": done}))
-    library = Library({}, {}).with_units([unit])
-    checker = Checker(link(unit, library, shipped_order(DEFAULT_TABLE), {}))
+    checker = checker_of(MARKS % {"seen": seen, "done": done})
     found = checker.answer("no_race", 0, Settings(cpus=2)).result.verdict
     assert found is (Verdict.VIOLATED if races else Verdict.PROVED)
