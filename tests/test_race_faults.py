@@ -18,7 +18,7 @@ true_narrowed, true_read = Relevance.narrowed, races._read
 true_every_access, true_goals = races._every_access, races._goals
 true_never = races._never
 true_put_together, true_folded = races._put_together, claim.folded
-true_find = RaceProofs.find
+true_proved = ladder.Ladder._proved_apart
 
 
 def without_conditions(self, props, kept, only, accessed=frozenset()):
@@ -100,9 +100,8 @@ def merged_first(ways, subject):
     return list(found.values())
 
 
-def all_but_one(self):
-    found = true_find(self)
-    return found if found is None else found[1:]
+def all_but_one(self, proofs):
+    return true_proved(self, proofs[1:])
 
 
 FAULTS = {
@@ -141,13 +140,13 @@ FAULTS = {
         (claim, "folded", lambda lowered, known, but: true_folded(lowered, known)),
     "local variables decide what is read":
         (unroll, "_looked_at", lambda expr, value_of: ()),
-    "some variables are not proved": (RaceProofs, "find", all_but_one),
+    "some variables are not proved": (ladder.Ladder, "_proved_apart", all_but_one),
     "a certificate need not be about all":
         (rebuild, "_demand_whole_claim", lambda certificate, prop, whole: None),
     "a certificate is of any model": (rebuild, "model_digest", lambda system, prop: "0" * 64),
     "variables that race are taken to be few":
         (rebuild, "plain_variables", lambda whole: []),
-    "no proof is looked for": (ladder.Ladder, "_no_races", lambda self: None),
+    "no proof is looked for": (RaceProofs, "over_data", lambda self, groups: None),
 }  # fmt: skip
 
 

@@ -66,7 +66,8 @@ class Checker(Slices):
         that of one `variable`. A violation was replayed in the whole program.
         """
         started = time.monotonic()
-        run = Ladder(self, sliced.prop.check, number, sliced, settings, None, variable)
+        races = None if variable is None else (frozenset({variable}),)
+        run = Ladder(self, sliced.prop.check, number, sliced, settings, None, races)
         last, answer = run.search(counts)
         answer = answer or run.unviolated(last)
         seconds = time.monotonic() - started

@@ -59,7 +59,7 @@ class Ladder:
     sliced: Sliced
     settings: Settings
     progress: Progress | None
-    variable: str | None = None  # the only one to look for data races on
+    races: tuple[frozenset[str], ...] | None = None  # variables to look for them on
     lessons: Lessons = ()
     began: float = field(default_factory=now)
 
@@ -68,12 +68,11 @@ class Ladder:
             self.slices.beginnings.demand(self.settings.cpus)
             last, answer = self.search((self.settings.cpus,))
             return answer or self._beyond(last)
-        races = self.sliced.prop.expectation is Expectation.RACE_FREE
-        last, answer = self.search(FEW[:1] if races else FEW)
+        if self.sliced.prop.expectation is Expectation.RACE_FREE:
+            return self._race_free()
+        last, answer = self.search(FEW)
         if answer is not None:
             return answer
-        if races:
-            return self._no_races() or self._raced()
         never = self._never() if self._asks_for_witness else None
         if never is not None:
             return never
@@ -205,34 +204,38 @@ class Ladder:
             )
         return Answer(result, sliced, replayed=replayed)
 
-    def _no_races(self) -> Answer | None:
-        """The proof that there is no data race, if there is one in time."""
+    def _race_free(self) -> Answer:
+        """Whether there is a data race: first what locks prove, then the others.
+
+        Of these few CPUs are searched before the longer proofs, and more after them.
+        """
         from cpuhp.engines.races import RaceProofs
 
+        until = now() + 0.5 * max(0.1, self._left())
+        proofs = RaceProofs(
+            self.slices,
+            self.check_name,
+            self.number,
+            self.settings,
+            until,
+            self.lessons,
+        )
+        groups = tuple(self.slices.race_groups(self.check_name, self.number))
         self._say("every number of CPUs")
-        began, name = now(), self.check_name
-        until = began + 0.5 * max(0.1, self._left())
-        asked = RaceProofs(
-            self.slices, name, self.number, self.settings, until, self.lessons
-        )
         try:
-            proofs = asked.find()
+            found = proofs.by_locks(groups)
+            left = tuple(names for names in groups if names not in found)
+            few = replace(self, races=left)
+            last, answer = few.search(FEW[:1])
+            if answer is not None:
+                return answer
+            self._say("every number of CPUs")
+            others = proofs.over_data(left)
         except OutOfMemory:
-            return None
-        if proofs is None:
-            return None
-        clauses = sum(len(proved.invariant.clauses) for proved in proofs)
-        result = Result(
-            self.sliced.prop,
-            Verdict.PROVED,
-            engine="parametric",
-            stats={"clauses": clauses, "proofs": len(proofs)},
-        )
-        return Answer(result, self.sliced, proofs)
-
-    def _raced(self) -> Answer:
-        """What a search for data races finds where there is no proof."""
-        last, answer = self.search(FEW[1:])
+            others, few = None, self
+        if others is not None:
+            return self._proved_apart((*found.values(), *others))
+        last, answer = few.search(FEW[1:])
         if answer is not None:
             return answer
         assert last is not None
@@ -240,11 +243,21 @@ class Ladder:
             replace(last, reason="no proof for every number of CPUs"), self.sliced
         )
 
+    def _proved_apart(self, proofs: tuple[Proved, ...]) -> Answer:
+        clauses = sum(len(proved.invariant.clauses) for proved in proofs)
+        stats = {"clauses": clauses, "proofs": len(proofs)}
+        result = Result(
+            self.sliced.prop, Verdict.PROVED, engine="parametric", stats=stats
+        )
+        return Answer(result, self.sliced, proofs)
+
     def _races(self, cpus: int) -> Answer:
         """Look for data races: one search for variables that the same can decide."""
         doubtful: Answer | None = None
-        groups = self.slices.race_groups(self.check_name, self.number)
-        pending = [frozenset({self.variable})] if self.variable else list(groups)
+        groups = self.races
+        if groups is None:
+            groups = tuple(self.slices.race_groups(self.check_name, self.number))
+        pending = list(groups)
         result = Result(self.sliced.prop, Verdict.PROVED, cpus, engine="explicit")
         while pending:
             names = pending.pop(0)

@@ -7,6 +7,7 @@ one invariant if that can be found, else for fewer and fewer.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cpuhp.engines.answer import Proved, Settings, Sliced, memory_watch
@@ -18,7 +19,7 @@ from cpuhp.engines.refinement import Refinement
 from cpuhp.engines.slices import Slices
 from cpuhp.graph.claim import Thinned
 
-_FEW, _MANY = (800, 10), (4_000, 150)  # states and walks
+_FEW, _MANY = (800, 10), (3_000, 100)  # states and walks
 _SOON = 1.0  # seconds for a proof by locks alone,
 _SHARE = 20.0  # and for one attempt at what they do not decide
 Names = frozenset[str]
@@ -39,20 +40,18 @@ class RaceProofs:
     until: float
     lessons: Lessons = ()
 
-    def find(self) -> tuple[Proved, ...] | None:
-        """Proofs that together are about every variable that can race, or None.
+    def by_locks(self, groups: Iterable[Names]) -> dict[Names, Proved]:
+        """Those of these variables that locks alone keep apart. Raises OutOfMemory."""
+        found = ((names, self._by_locks(names)) for names in groups)
+        return {names: proved for names, proved in found if proved is not None}
+
+    def over_data(self, groups: Sequence[Names]) -> tuple[Proved, ...] | None:
+        """Proofs that together are about all of these variables, or None.
 
         Raises OutOfMemory.
         """
         found: list[Proved] = []
-        left: list[Names] = []
-        for names in self.slices.race_groups(self.check, self.number):
-            proved = self._by_locks(names)
-            if proved is None:
-                left.append(names)
-            else:
-                found.append(proved)
-        pending = [left] if left else []
+        pending = [groups] if groups else []
         while pending:
             some = pending.pop()
             try:
