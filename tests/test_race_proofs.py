@@ -13,7 +13,7 @@ import pytest
 from race_programs import checker_of, looking_once, racing, text_of
 
 from cpuhp.engines import certificate
-from cpuhp.engines.answer import Settings
+from cpuhp.engines.answer import OutOfMemory, Settings
 from cpuhp.engines.certificate import (
     Obligation,
     Rejected,
@@ -25,6 +25,8 @@ from cpuhp.engines.explicit import Limits, check
 from cpuhp.engines.explicit.moves import compile_machine
 from cpuhp.engines.explicit.races import RaceFinder
 from cpuhp.engines.explicit.space import PlainSpace
+from cpuhp.engines.ladder import Ladder
+from cpuhp.engines.races import RaceProofs
 from cpuhp.graph.races import only_plain, race_freedom
 from cpuhp.model.verdict import Verdict
 from cpuhp.semantics import Machine
@@ -349,3 +351,38 @@ def test_a_certificate_is_of_this_program_alone():
     edited = replace(told, texts=certificate_for(other, answered(other, 5)).texts)
     with pytest.raises(Rejected):
         obligations_of(edited, other.program)
+
+
+# Without a proof
+
+
+def full(self, *_):
+    raise OutOfMemory("limit of 64 MiB of memory reached")
+
+
+def by_locks(self, groups):
+    return {}
+
+
+@pytest.mark.parametrize("found", [lambda self, groups: None, full])
+def test_where_no_proof_is_found_few_cpus_are_told(found, monkeypatch):
+    monkeypatch.setattr(RaceProofs, "by_locks", full if found is full else by_locks)
+    monkeypatch.setattr(RaceProofs, "over_data", found)
+    answer = answered(spec(RACE_FREE["two variables"]), 5)
+    assert (answer.result.verdict, answer.result.cpus) == (Verdict.PROVED, 3)
+    assert answer.result.reason == "no proof for every number of CPUs"
+    assert answer.proofs is None
+
+
+def test_what_was_not_searched_to_its_end_does_not_count(monkeypatch):
+    true = Ladder._races
+
+    def cut_at_three(self, cpus):
+        found = true(self, cpus)
+        return found if cpus < 3 else self._doubtful(found.result, "time limit reached")
+
+    monkeypatch.setattr(RaceProofs, "by_locks", by_locks)
+    monkeypatch.setattr(RaceProofs, "over_data", lambda self, groups: None)
+    monkeypatch.setattr(Ladder, "_races", cut_at_three)
+    answer = answered(spec(RACE_FREE["two variables"]), 5)
+    assert (answer.result.verdict, answer.result.cpus) == (Verdict.PROVED, 2)

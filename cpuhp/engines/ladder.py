@@ -224,20 +224,24 @@ class Ladder:
         self._say("every number of CPUs")
         try:
             found = proofs.by_locks(groups)
-            left = tuple(names for names in groups if names not in found)
-            few = replace(self, races=left)
-            last, answer = few.search(FEW[:1])
-            if answer is not None:
-                return answer
-            self._say("every number of CPUs")
-            others = proofs.over_data(left)
         except OutOfMemory:
-            others, few = None, self
-        if others is not None:
-            return self._proved_apart((*found.values(), *others))
-        last, answer = few.search(FEW[1:])
+            found = {}
+        left = tuple(names for names in groups if names not in found)
+        few = replace(self, races=left)
+        last, answer = few.search(FEW[:1])
         if answer is not None:
             return answer
+        self._say("every number of CPUs")
+        try:
+            others = proofs.over_data(left)
+        except OutOfMemory:
+            others = None
+        if others is not None:
+            return self._proved_apart((*found.values(), *others))
+        later, answer = few.search(FEW[1:], beyond=True)
+        if answer is not None:
+            return answer
+        last = later or last
         assert last is not None
         return Answer(
             replace(last, reason="no proof for every number of CPUs"), self.sliced
