@@ -12,6 +12,7 @@ from itertools import product
 import pytest
 from race_programs import checker_of, looking_once, racing, text_of
 
+from cpuhp.api import load
 from cpuhp.engines import certificate
 from cpuhp.engines.answer import OutOfMemory, Settings
 from cpuhp.engines.certificate import (
@@ -386,3 +387,39 @@ def test_what_was_not_searched_to_its_end_does_not_count(monkeypatch):
     monkeypatch.setattr(Ladder, "_races", cut_at_three)
     answer = answered(spec(RACE_FREE["two variables"]), 5)
     assert (answer.result.verdict, answer.result.cpus) == (Verdict.PROVED, 2)
+
+
+# Shipped systems
+
+RACING = [
+    ("shutdown-three-phase", {}),
+    ("shutdown-three-phase-fixed", {"fix_uncore_lock": "false"}),
+    ("shutdown-three-phase-fixed", {"patch5": "false"}),
+    ("bringup-parallel", {"no_wait_for_release": "true"}),
+]
+
+
+def slices_of(thin):
+    for only in (None, thin.guarding(), thin.shallow(), thin.data()):
+        yield thin.to_prove.system(only)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options"), RACING)
+def test_a_race_of_a_shipped_system_is_in_each_of_its_slices(name, options):
+    checker = load(name, options=options).checker
+    limits = Limits(200_000, 60)
+    found = 0
+    for names in checker.race_groups("no_data_race", 0):
+        sliced = checker.race_slice("no_data_race", 0, *names)
+        if is_violated(sliced.system, sliced.prop, limits):
+            found += 1
+            thin = checker.thinned("no_data_race", 0, names)
+            for system, prop in slices_of(thin):
+                assert is_violated(system, prop, limits)
+    assert found
+
+
+def is_violated(system, prop, limits):
+    verdicts = [check(system, prop, cpus, 0, limits).verdict for cpus in (2, 3)]
+    return Verdict.VIOLATED in verdicts
