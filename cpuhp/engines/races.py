@@ -84,9 +84,8 @@ class RaceProofs:
         proof = prove(system, prop, deadline=soon, progress=watch, samples=samples)
         if proof.invariant is None:
             return None
-        return Proved(
-            Sliced(system, prop, thin.kept.parts, only), proof.invariant, names
-        )
+        sliced = Sliced(system, prop, thin.kept.parts, only)
+        return Proved(sliced, proof.invariant, names)
 
     def _over_data(self, names: Names) -> Proved | None:
         """Over the data alone, if a race is kept away by them, or over all that matters."""
@@ -109,9 +108,8 @@ class RaceProofs:
         )[0]
         if proof.invariant is None:
             return None
-        return Proved(
-            Sliced(system, prop, thin.kept.parts, only), proof.invariant, names
-        )
+        sliced = Sliced(system, prop, thin.kept.parts, only)
+        return Proved(sliced, proof.invariant, names)
 
     def _refined(self, names: Names) -> Proved | None:
         """Over some of the variables, each time more."""

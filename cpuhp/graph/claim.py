@@ -6,18 +6,17 @@ same system; nothing else is common to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cpuhp.graph.constants import Constants, constants, folded
 from cpuhp.graph.races import only_plain, race_freedom
-from cpuhp.graph.relevance import Relevance, Slice
+from cpuhp.graph.relevance import Relevance, Slice, lock_of
 from cpuhp.graph.rows import Rows, rows
 from cpuhp.graph.slicing import project
 from cpuhp.language.build import build_together, observed_by
 from cpuhp.language.compile import Lowered, claims, lower
-from cpuhp.language.program import Declared
 from cpuhp.model.sorts import is_cpu
 from cpuhp.model.system import Expectation, Property, TransitionSystem
 
@@ -115,8 +114,8 @@ class Thinned:
     def guarding(self) -> frozenset[str]:
         """The variables whose accesses matter, and the locks."""
         declared = self.lowered.program.variables
-        locks = {n for n in self.kept.variables if _is_of_lock(n, declared)}
-        return self.accessed | locks
+        locks = {name for name, variable in declared.items() if variable.lock}
+        return self.accessed | {n for n in self.kept.variables if lock_of(n) in locks}
 
     def pointers(self) -> frozenset[str]:
         """The variables that hold a CPU."""
@@ -196,12 +195,6 @@ class Thinned:
         if self.proving and self.accessed:
             shown.add(Expectation.RACE_FREE)
         return {prop.expectation for prop in self.props} <= shown
-
-
-def _is_of_lock(name: str, declared: Mapping[str, Declared]) -> bool:
-    """Is it a lock, or a part of one (`x.reader.P` of `x`)?"""
-    lock = declared.get(name.split(".")[0])
-    return lock is not None and lock.lock
 
 
 def _shown(system: TransitionSystem, prop: Property) -> Property:

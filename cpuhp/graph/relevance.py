@@ -119,7 +119,7 @@ class Relevance:
                     lock = use.place.variable
                     elsewhere = takers.get(lock, set()) - {step.home}
                     if hold_of(use) not in before or elsewhere:
-                        found -= {n for n in found if _lock_of(n) == lock}
+                        found -= {n for n in found if lock_of(n) == lock}
         return frozenset(found)
 
     def slice(
@@ -315,14 +315,14 @@ def _looked_at(step: _Step, locks: set[str]) -> frozenset[str]:
     uses = step.edge.locks
     waited = {use.place.variable for use in uses if use.asks}
     waited -= {u.place.variable for u in uses if not u.asks and u.held != FALSE}
-    seen = {name for name in step.conditions if _lock_of(name) not in waited}
+    seen = {name for name in step.conditions if lock_of(name) not in waited}
     for effect in step.edge.effects:
         if effect.variable not in locks:
             seen |= reads(effect.value)
     return frozenset(seen)
 
 
-def _lock_of(name: str) -> str:
+def lock_of(name: str) -> str:
     """The lock that a variable is a part of: `x.reader.P` is one of `x`."""
     return name.split(".")[0]
 

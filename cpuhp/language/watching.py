@@ -23,13 +23,12 @@ from cpuhp.language.program import Declared, Dependency, Grip, Program, Watch
 from cpuhp.model.expr import (
     FALSE,
     TRUE,
-    Apply,
     Boot,
     Expr,
-    Op,
     Param,
     Read,
     and_,
+    conjuncts,
     eq,
     exists,
     or_,
@@ -182,7 +181,7 @@ class _Watcher:
     def _observers(self, edge: Edge) -> Iterator[Edge]:
         """They notice that the step is next, but for locks that somebody else has."""
         locks = {use.place.variable for use in edge.locks if use.asks}
-        free = and_(*(p for p in _conjuncts(edge.guard) if not _is_about(p, locks)))
+        free = and_(*(p for p in conjuncts(edge.guard) if not _is_about(p, locks)))
         for number, use in enumerate(edge.locks):
             if not use.asks:
                 continue
@@ -303,12 +302,6 @@ class _Watcher:
 
 def _same(params: tuple[Param, ...], indices: tuple[Expr, ...]) -> Expr:
     return and_(*(eq(param, index) for param, index in zip(params, indices)))
-
-
-def _conjuncts(condition: Expr) -> tuple[Expr, ...]:
-    if isinstance(condition, Apply) and condition.op is Op.AND:
-        return condition.args
-    return (condition,)
 
 
 def _is_about(condition: Expr, locks: set[str]) -> bool:

@@ -166,7 +166,7 @@ def conjuncts(expr: Expr) -> tuple[Expr, ...]:
     match expr:
         case Apply(Op.AND, args, _):
             return args
-    return () if expr == TRUE else (expr,)
+    return (expr,)
 
 
 def implies(a: Expr, b: Expr) -> Expr:

@@ -20,7 +20,7 @@ from cpuhp.language.build import build
 from cpuhp.language.compile import Lowered, LoweredProcess, lower
 from cpuhp.language.flow import Edge
 from cpuhp.language.program import Program
-from cpuhp.model.expr import Apply, Const, Op, Read, reads
+from cpuhp.model.expr import Apply, Const, Op, Read, conjuncts, reads
 from cpuhp.model.sorts import NONE
 from cpuhp.model.system import Role, Runs, TransitionSystem
 from cpuhp.timing.code import Layout
@@ -30,7 +30,6 @@ from cpuhp.timing.points import Named, Points, Row, points_of
 from cpuhp.timing.step_code import (
     ANY_CELL,
     CHOSEN,
-    conjuncts,
     define,
     step_functions,
 )

@@ -9,15 +9,14 @@ from typing import Any
 
 from cpuhp.language.flow import Edge
 from cpuhp.model.expr import (
-    Apply,
     Boot,
     Const,
     Expr,
-    Op,
     Param,
     Quantified,
     Read,
     and_,
+    conjuncts,
     walk,
 )
 from cpuhp.model.system import Assign, Order
@@ -71,12 +70,6 @@ def _select(mask: int, holds: Callable[[int], object]) -> int:
             found |= low
         mask ^= low
     return found
-
-
-def conjuncts(guard: Expr) -> tuple[Expr, ...]:
-    if isinstance(guard, Apply) and guard.op is Op.AND:
-        return guard.args
-    return (guard,)
 
 
 def _emit_edge(

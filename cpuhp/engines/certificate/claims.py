@@ -17,6 +17,7 @@ from cpuhp.model.expr import (
     Quantifier,
     Read,
     and_,
+    conjuncts,
     eq,
     forall,
     not_,
@@ -122,10 +123,7 @@ def goals(system: TransitionSystem, prop: Property) -> list[tuple[str, Expr]]:
             for p in system.processes
             if not p.environment
         ]
-    parts = [prop.formula]
-    if isinstance(prop.formula, Apply) and prop.formula.op is Op.AND:
-        parts = list(prop.formula.args)
-    return [("the claim is violated", part) for part in parts]
+    return [("the claim is violated", part) for part in conjuncts(prop.formula)]
 
 
 def is_about_quiescence(prop: Property) -> bool:
@@ -158,8 +156,7 @@ def _depends_on_order(action: Action) -> bool:
 def start_of(system: TransitionSystem, action: Action) -> tuple[Expr | None, Expr]:
     """The conjuncts of the guard that say where the actor is, and the others."""
     location = system.process(action.process).location
-    guard = action.guard
-    parts = guard.args if isinstance(guard, Apply) and guard.op is Op.AND else (guard,)
+    parts = conjuncts(action.guard)
     here = [p for p in parts if _is_location(p, location)]
     rest = [p for p in parts if not _is_location(p, location)]
     return (here[0] if here else None), and_(*here[1:], *rest)

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from cpuhp.engines.explicit.source import UNROLL, Env, Writer, build
-from cpuhp.model.expr import Apply, Expr, Op, Param, Quantified, and_, walk
+from cpuhp.model.expr import Expr, Param, Quantified, and_, conjuncts, walk
 from cpuhp.model.system import Action, Assign, Order
 from cpuhp.model.verdict import State
 from cpuhp.semantics import Machine
@@ -59,12 +59,6 @@ def compile_action(machine: Machine, action: Action, number: int) -> Taker:
     lines += reversed(breaks)
     take: Taker = build(writer, "take", "\n".join(lines) + "\n")
     return take
-
-
-def conjuncts(guard: Expr) -> tuple[Expr, ...]:
-    if isinstance(guard, Apply) and guard.op is Op.AND:
-        return guard.args
-    return (guard,)
 
 
 def _emit_guard(

@@ -20,6 +20,7 @@ from cpuhp.model.expr import (
     Quantifier,
     Read,
     children,
+    conjuncts,
     walk,
 )
 from cpuhp.model.sorts import is_cpu
@@ -51,12 +52,10 @@ def is_local(system: TransitionSystem, action: Action) -> bool:
 
 def local_guards(system: TransitionSystem, action: Action) -> list[Expr]:
     """The conjuncts of the guard that can be decided from the actor's own view."""
-    guard = action.guard
-    is_and = isinstance(guard, Apply) and guard.op is Op.AND
     known = {action.actor} if action.actor else set()
     return [
         part
-        for part in (children(guard) if is_and else (guard,))
+        for part in conjuncts(action.guard)
         if free_params(part) <= known and is_local_expr(system, part, action.actor)
     ]
 

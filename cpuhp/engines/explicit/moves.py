@@ -12,9 +12,8 @@ from cpuhp.engines.explicit.compile import (
     Taker,
     compile_action,
     compile_formula,
-    conjuncts,
 )
-from cpuhp.model.expr import Apply, Const, Expr, Op, Read
+from cpuhp.model.expr import Apply, Const, Expr, Op, Read, conjuncts
 from cpuhp.model.system import Action, Process
 from cpuhp.model.verdict import State
 from cpuhp.semantics import Machine

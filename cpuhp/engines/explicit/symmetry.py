@@ -10,7 +10,18 @@ from math import factorial, prod
 
 from cpuhp.engines.explicit.moves import Compiled
 from cpuhp.engines.explicit.space import Key, PlainSpace
-from cpuhp.model.expr import Apply, Boot, Const, Expr, Op, children, eq, not_, walk
+from cpuhp.model.expr import (
+    Apply,
+    Boot,
+    Const,
+    Expr,
+    Op,
+    children,
+    conjuncts,
+    eq,
+    not_,
+    walk,
+)
 from cpuhp.model.sorts import NONE, is_cpu
 from cpuhp.model.system import (
     Action,
@@ -86,11 +97,9 @@ def _unordered(action: Action) -> Action:
 
 
 def _excludes_boot(choice: Choice) -> bool:
-    among = choice.among
-    is_and = isinstance(among, Apply) and among.op is Op.AND
     boot = (eq(choice.param, Boot()), eq(Boot(), choice.param))
     excluded = [not_(equal) for equal in boot]
-    return any(part in excluded for part in (children(among) if is_and else (among,)))
+    return any(part in excluded for part in conjuncts(choice.among))
 
 
 def _is_unused(choice: Choice, action: Action) -> bool:

@@ -25,6 +25,7 @@ from cpuhp.model.expr import (
     Quantified,
     Quantifier,
     Read,
+    conjuncts,
     not_,
     reads,
 )
@@ -125,9 +126,7 @@ def _move(system: TransitionSystem, taken: Taken) -> Move | None:
     targets = [e for e in action.effects if e.variable == variable]
     if len(targets) != 1 or targets[0].indices != indices or targets[0].bound:
         return None
-    guard = action.guard
-    is_and = isinstance(guard, Apply) and guard.op is Op.AND
-    for part in guard.args if is_and else (guard,):  # type: ignore[union-attr]
+    for part in conjuncts(action.guard):
         match part:
             case Apply(Op.EQ, (Read(name, at, _), Const(source, _)), _):
                 target = targets[0].value
