@@ -201,6 +201,7 @@ def wrong_certificates(told, number):
     yield replace(told, parts=(*rest, replace(part, races=())))
     yield replace(told, parts=(*rest, replace(part, races=(*part.races, "marked"))))
     yield replace(told, parts=(*rest, replace(part, model="0" * 64)))
+    yield replace(told, parts=(*told.parts, part))
 
 
 # By hand: what may be lost, and where the formula has to say no more than is so

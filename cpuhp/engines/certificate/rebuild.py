@@ -172,7 +172,10 @@ def _demand_whole_claim(
     for part in certificate.parts:
         if not part.races or not can_race.issuperset(part.races):
             raise Rejected("a part of it is about no variable that can race")
-    shown = {name for part in certificate.parts for name in part.races}
+    named = [name for part in certificate.parts for name in part.races]
+    shown = frozenset(named)
+    if len(named) > len(shown):  # so that there are not more parts than variables
+        raise Rejected("two of its parts are about the same variable")
     missing = ", ".join(sorted(can_race - shown))
     if missing:
         raise Rejected(f"it says nothing about data races on {missing}")
